@@ -1,0 +1,299 @@
+"""What becomes of the frames and their people: rows of a take, an overlay, JSON files; and the thread that they are made in."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol, get_args
+
+import numpy as np
+
+from vitruvian.draw.overlay import draw_people
+from vitruvian.errors import FormatError
+from vitruvian.formats.coco import CocoWriter
+from vitruvian.formats.openpose import write_openpose_frame
+from vitruvian.media import Frame, Pictures, Video, VideoWriter, write_image
+from vitruvian.skeletons import Skeleton
+from vitruvian.take import People, Take
+
+log = logging.getLogger(__name__)
+
+Format = Literal["json", "openpose"]
+FORMATS: tuple[str, ...] = get_args(Format)
+"""What a capture can write besides the take and the overlay."""
+
+BEHIND = 6  # frames that wait to be written at most
+
+
+@dataclass(frozen=True)
+class Stopwatch:
+    """Adds up the seconds spent in named stages. Each stage belongs to one thread."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Count the time of the block for `stage`."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+
+
+class Sink(Protocol):
+    """Takes the frames one by one, in order, then either `finish` or `abort`, each of which closes what is open."""
+
+    def write(self, frame: Frame, people: People) -> None:
+        """Take the next frame. The image may be drawn over: nobody reads it afterwards."""
+
+    def finish(self, complete: bool) -> None:
+        """Give the result its final name. `complete` is False when the capture was stopped early."""
+
+    def abort(self) -> None:
+        """Leave no half-written file."""
+
+
+def open_sinks(
+    folder: Path,
+    source: Video | Pictures,
+    asked: str,
+    skeleton: Skeleton,
+    cards: Sequence[str],
+    overlay: bool,
+    formats: Sequence[Format],
+    stopwatch: Stopwatch,
+) -> list[Sink]:
+    """The sinks that write into `folder`, which is made if missing. The overlay is the last, because it draws into the images.
+
+    asked: the source in the user's words, for the files' headers. Raises FormatError when the folder can't be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FormatError(f"can't make the folder {folder} ({error.strerror}): give another one") from error
+    sinks: list[Sink] = []
+    if "json" in formats:
+        sinks.append(CocoSink(CocoWriter(folder / "keypoints.json", skeleton, asked, cards), stopwatch))
+    if "openpose" in formats:
+        sinks.append(OpenPoseSink(folder / "openpose", skeleton, source.kind == "video", stopwatch))
+    if overlay and source.kind == "video":
+        sinks.append(VideoOverlay(folder / "overlay.mp4", source.fps, skeleton, stopwatch))
+    elif overlay:
+        single = source.frame_count == 1
+        sinks.append(PictureOverlay(folder / "overlay.png" if single else folder / "overlay", single, skeleton, stopwatch))
+    return sinks
+
+
+class TakeSink:
+    """The rows of the take, in memory: the only thing that grows with the length of a video. Saved to `path` at the end, if given."""
+
+    def __init__(self, path: Path | None, source: Video | Pictures, asked: str, skeleton: Skeleton, cards: Sequence[str]) -> None:
+        self._path, self._source, self._asked, self._skeleton, self._cards = path, source, asked, skeleton, tuple(cards)
+        self._people = [People.empty(len(skeleton))]
+        self._times: list[float] = []
+        self._sizes: list[tuple[int, int]] = []
+        self._names: list[str] = []
+
+    def write(self, frame: Frame, people: People) -> None:
+        """Keep the people, time, size and name of the frame."""
+        if len(people):
+            self._people.append(people)
+        self._times.append(frame.time)
+        self._sizes.append((frame.image.shape[1], frame.image.shape[0]))
+        self._names.append(frame.name)
+
+    def finish(self, complete: bool) -> None:
+        """Make the take, and save it."""
+        self.take = Take(
+            people=People.concatenate(self._people),
+            skeleton=self._skeleton,
+            times=np.array(self._times, np.float64),
+            sizes=np.array(self._sizes, np.int32).reshape(-1, 2),
+            names=(self._source.name,) if self._source.kind == "video" else tuple(self._names),
+            source=self._asked,
+            cards=self._cards,
+            complete=complete,
+        )
+        if self._path is not None:
+            self.take.save(self._path)
+
+    def abort(self) -> None:
+        """Nothing is open."""
+
+
+class CocoSink:
+    """keypoints.json, frame by frame."""
+
+    def __init__(self, writer: CocoWriter, stopwatch: Stopwatch) -> None:
+        self._writer, self._stopwatch = writer, stopwatch
+
+    def write(self, frame: Frame, people: People) -> None:
+        """Append the frame."""
+        height, width = frame.image.shape[:2]
+        with self._stopwatch("write"):
+            self._writer.append(people, time=frame.time, size=(width, height), name=frame.name)
+
+    def finish(self, complete: bool) -> None:
+        """Write the end of the document and give it its name."""
+        self._writer.close(complete)
+
+    def abort(self) -> None:
+        """Delete what was written."""
+        self._writer.discard()
+
+
+class OpenPoseSink:
+    """One OpenPose file per frame, each whole by itself; those written before an abort stay."""
+
+    def __init__(self, folder: Path, skeleton: Skeleton, is_video: bool, stopwatch: Stopwatch) -> None:
+        self._folder, self._skeleton, self._is_video, self._stopwatch = folder, skeleton, is_video, stopwatch
+        self._names = UniqueNames()
+
+    def write(self, frame: Frame, people: People) -> None:
+        """Write the frame's file: numbered for a video, named like the picture else."""
+        name = f"{Path(frame.name).stem}_{frame.index:012d}" if self._is_video else self._names.of(frame)
+        with self._stopwatch("write"):
+            write_openpose_frame(people, self._skeleton, self._folder / f"{name}_keypoints.json")
+
+    def finish(self, complete: bool) -> None:
+        """Nothing is open."""
+
+    def abort(self) -> None:
+        """Nothing is open."""
+
+
+class VideoOverlay:
+    """The video with the people drawn over it, with its times. A video without frames leaves no file."""
+
+    def __init__(self, path: Path, fps: float, skeleton: Skeleton, stopwatch: Stopwatch) -> None:
+        self._path, self._fps, self._skeleton, self._stopwatch = path, fps, skeleton, stopwatch
+        # VideoWriter keeps what it has at any end; a name of our own lets an abort leave an older overlay alone.
+        self._partial = path.with_name(f".{secrets.token_hex(6)}.{path.name}")
+        self._writer: VideoWriter | None = None
+
+    def write(self, frame: Frame, people: People) -> None:
+        """Draw and encode the frame."""
+        with self._stopwatch("draw"):
+            draw_people(frame.image, people, self._skeleton)
+        with self._stopwatch("encode"):
+            if self._writer is None:
+                self._writer = VideoWriter(self._partial, frame.image.shape[1], frame.image.shape[0], self._fps)
+            self._writer.write(frame.image, frame.time)
+
+    def finish(self, complete: bool) -> None:
+        """Encode what the encoder holds back, and give the file its name."""
+        if self._writer is None:
+            return
+        with self._stopwatch("encode"):
+            self._writer.close()
+        os.replace(self._partial, self._path)
+
+    def abort(self) -> None:
+        """Delete what was written."""
+        if self._writer is not None:
+            self._writer.close()
+            self._partial.unlink(missing_ok=True)
+
+
+class PictureOverlay:
+    """The pictures with the people drawn over them, as .png, each whole by itself; those written before an abort stay."""
+
+    def __init__(self, path: Path, single: bool, skeleton: Skeleton, stopwatch: Stopwatch) -> None:
+        self._path, self._single, self._skeleton, self._stopwatch = path, single, skeleton, stopwatch
+        self._names = UniqueNames()
+
+    def write(self, frame: Frame, people: People) -> None:
+        """Draw and write the picture: the path itself for a single one, else its name in the folder."""
+        with self._stopwatch("draw"):
+            draw_people(frame.image, people, self._skeleton)
+        with self._stopwatch("encode"):
+            if not self._single:
+                self._path.mkdir(exist_ok=True)
+            write_image(self._path if self._single else self._path / f"{self._names.of(frame)}.png", frame.image)
+
+    def finish(self, complete: bool) -> None:
+        """Nothing is open."""
+
+    def abort(self) -> None:
+        """Nothing is open."""
+
+
+class UniqueNames:
+    """File names without suffix for pictures: a.jpg and a.png, or pictures of two folders, must not overwrite each other."""
+
+    def __init__(self) -> None:
+        self._used: set[str] = set()
+
+    def of(self, frame: Frame) -> str:
+        """The stem of the frame's name, followed by its index where another picture has that stem."""
+        stem = Path(frame.name).stem
+        name = f"{stem}_{frame.index}" if stem.casefold() in self._used else stem
+        self._used.add(name.casefold())
+        return name
+
+
+class Background:
+    """Runs sinks in a thread of its own, a few frames behind. An error there is raised by the next `put`, or by `finish`.
+
+    Ctrl-C reaches the main thread only, so that it never stops a sink in the middle of a frame.
+    """
+
+    def __init__(self, sinks: Sequence[Sink]) -> None:
+        self._sinks = sinks
+        self._waiting: queue.Queue[tuple[Frame, People] | bool] = queue.Queue(BEHIND)  # a bool is the end: complete or not
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="vitruvian-sinks", daemon=True)
+        self._thread.start()
+
+    def put(self, frame: Frame, people: People) -> None:
+        """Hand over a frame; waits while too many are pending."""
+        self._raise_error()
+        self._waiting.put((frame, people))
+
+    def finish(self, complete: bool) -> None:
+        """Write what is pending, and finish every sink. A first Ctrl-C meanwhile does not stop it, a second one does."""
+        try:
+            self._end(complete)
+        except KeyboardInterrupt:
+            log.warning("interrupted: the files are being finished; once more gives them up")
+            self._end(complete)
+        self._raise_error()
+
+    def abort(self) -> None:
+        """Drop what is pending, and abort every sink."""
+        self._error = self._error or InterruptedError()  # from here on the thread only empties the queue
+        if self._thread.is_alive():
+            self._end(False)
+        for sink in self._sinks:
+            sink.abort()
+
+    def _end(self, complete: bool) -> None:
+        self._waiting.put(complete)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not isinstance(item := self._waiting.get(), bool):
+            self._each(lambda sink, item=item: sink.write(*item))
+        self._each(lambda sink: sink.finish(item))
+
+    def _each(self, step: Callable[[Sink], None]) -> None:
+        """Do it with every sink. After an error nothing is done: the thread only empties the queue, so that `put` never waits for ever."""
+        try:
+            for sink in self._sinks:
+                if self._error is None:
+                    step(sink)
+        except BaseException as error:
+            self._error = error
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error

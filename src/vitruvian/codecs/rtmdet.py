@@ -1,0 +1,71 @@
+"""What RTMDet-like detectors return -> boxes, scores and labels per picture, in input pixels.
+
+Two layouts of exported graphs: with suppression inside (mmdeploy's `dets` (b, n, 5), `labels` (b, n), rows of score 0 as filling) and
+without (ours: `boxes` (b, n, 4) xyxy, `scores` (b, n, C) probabilities). Rules: RTMDet (arXiv 2212.07784), mmdet (Apache-2.0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Float32, Int, Int32
+
+from vitruvian.codecs.nms import nms
+
+CANDIDATES = 2000
+"""At most so many (box, class) pairs enter the suppression: bounds the time when a threshold is set very low."""
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """What was found in one picture, best first: `boxes` (n, 4) xyxy in pixels, `scores` (n,) in [0, 1], `labels` (n,) class indices."""
+
+    boxes: Float32[np.ndarray, "n 4"]
+    scores: Float32[np.ndarray, " n"]
+    labels: Int32[np.ndarray, " n"]
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __getitem__(self, rows: slice | np.ndarray) -> Detections:
+        """Some of the rows: a mask, a slice or indices."""
+        return Detections(self.boxes[rows], self.scores[rows], self.labels[rows])
+
+
+def decode_suppressed(
+    dets: Float[np.ndarray, "b n 5"], labels: Int[np.ndarray, "b n"], classes: Sequence[int], score_threshold: float
+) -> list[Detections]:
+    """Outputs of a graph with suppression inside -> per picture the rows of the wanted `classes` with a score above the threshold."""
+    out = []
+    for rows, names in zip(dets, labels, strict=True):
+        wanted = np.flatnonzero((rows[:, 4] > score_threshold) & np.isin(names, classes))
+        wanted = wanted[np.argsort(-rows[wanted, 4], kind="stable")]
+        rows = rows[wanted].astype(np.float32)
+        out.append(Detections(rows[:, :4], rows[:, 4], names[wanted].astype(np.int32)))
+    return out
+
+
+def decode_raw(
+    boxes: Float[np.ndarray, "b n 4"],
+    scores: Float[np.ndarray, "b n c"],
+    classes: Sequence[int],
+    score_threshold: float,
+    iou_threshold: float,
+    max_boxes: int = 300,
+) -> list[Detections]:
+    """Outputs of a graph without suppression -> per picture the rows that survive threshold and class-aware suppression.
+
+    A box may stand for several classes, each with its own score. Only the wanted `classes` (column indices) are looked at.
+    """
+    columns = np.asarray(classes, np.int64)
+    out = []
+    for places, values in zip(boxes, scores, strict=True):
+        rows, picks = np.nonzero(values[:, columns] > score_threshold)
+        names = columns[picks]
+        found = Detections(places[rows].astype(np.float32), values[rows, names].astype(np.float32), names.astype(np.int32))
+        if len(found) > CANDIDATES:
+            found = found[np.sort(np.argpartition(-found.scores, CANDIDATES)[:CANDIDATES])]
+        out.append(found[nms(found.boxes, found.scores, found.labels, iou_threshold, max_boxes)])
+    return out

@@ -1,0 +1,336 @@
+"""COCO-style keypoint JSON: one file per video, picture or folder; and COCO-WholeBody's annotation files.
+
+The layout is COCO's (images, annotations, categories), with what a capture adds: `time` on images, `score` and `track_id` on
+annotations, a top-level `info`. Keypoints are flat x, y, confidence; a missing one is 0, 0, 0. Pixel coordinates keep three
+decimals, confidences four. Source: https://cocodataset.org/#format-data, https://github.com/jin-s13/COCO-WholeBody.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from vitruvian._files import read_json, temporary_name
+from vitruvian._version import __version__
+from vitruvian.errors import FormatError
+from vitruvian.geometry.boxes import area, xywh_to_xyxy, xyxy_to_xywh
+from vitruvian.skeletons import COCO_WHOLEBODY_133, SKELETONS, Skeleton
+from vitruvian.take import People, Take
+
+MAX_BYTES = 2 << 30
+_CATEGORY = 1
+
+
+class CocoWriter:
+    """Writes frames one after another; memory does not grow with their number.
+
+    `skeleton`: the set of the people that will be appended. `source`, `cards`, `version`: as in Take, kept in `info`.
+    The file appears under its name on `close`, whole; until then, and for good after `discard`, there is none. As a context manager
+    it closes, or discards after an exception. Raises FormatError if the file can't be written.
+    """
+
+    def __init__(
+        self, path: str | Path, skeleton: Skeleton, source: str = "", cards: Sequence[str] = (), version: str = __version__
+    ) -> None:
+        self._path, self._skeleton = Path(path), skeleton
+        self._info = {"description": "vitruvian keypoints", "version": version, "source": source, "cards": list(cards)}
+        self._people, self._frames = temporary_name(self._path), temporary_name(self._path)
+        self._frame_ids, self._person_ids = count(), count(1)  # the official evaluation takes annotation 0 for "none"
+        self._separators = ["\n", "\n"]
+        self._files: list[IO[str]] = []
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            for temporary in (self._people, self._frames):
+                self._files.append(temporary.open("w", encoding="utf-8"))
+        except OSError as error:
+            self.discard()
+            raise FormatError(_cannot_write(self._path, error)) from error
+        self._files[0].write('{"categories": ' + json.dumps([_category(skeleton)]) + ',\n"annotations": [')
+
+    def append(self, people: People, *, time: float, size: tuple[int, int], name: str = "") -> None:
+        """Add the next frame: its people (their `frame` is not read), time in seconds, (width, height) in pixels, file name.
+
+        Raises FormatError if the file can't be written, is closed already, the time is not finite, or K differs from the skeleton's.
+        """
+        if not self._files:
+            raise FormatError(f"{self._path} is closed; open another CocoWriter for more frames")
+        if people.keypoints.shape[1] != len(self._skeleton):
+            mismatch = f"{people.keypoints.shape[1]} keypoints where {self._skeleton.name} has {len(self._skeleton)}"
+            raise FormatError(f"{mismatch}; convert them first")
+        if not math.isfinite(time):
+            raise FormatError(f"frame {name!r} has the time {time}; give finite seconds")
+        number = next(self._frame_ids)
+        image = {"id": number, "file_name": name, "width": int(size[0]), "height": int(size[1]), "time": float(time)}
+        self._write(1, [image])
+        self._write(0, [{"id": next(self._person_ids), **annotation} for annotation in _annotations(people, number)])
+
+    def _write(self, which: int, rows: list[dict[str, object]]) -> None:
+        """Add rows to one of the two lists, in one write: an interrupted capture can still close into valid JSON."""
+        if not rows:
+            return
+        try:
+            self._files[which].write(self._separators[which] + ",\n".join(json.dumps(row) for row in rows))
+        except OSError as error:
+            self.discard()
+            raise FormatError(_cannot_write(self._path, error)) from error
+        self._separators[which] = ",\n"
+
+    def close(self, complete: bool = True) -> None:
+        """Finish the file and give it its name. `complete=False` marks a capture that was stopped early. A second call does nothing."""
+        if not self._files:
+            return
+        people, frames = self._files
+        try:
+            frames.close()
+            people.write('\n],\n"images": [')
+            with self._frames.open(encoding="utf-8") as spooled:
+                shutil.copyfileobj(spooled, people)
+            people.write('\n],\n"info": ' + json.dumps({**self._info, "complete": complete}) + "}\n")
+            people.close()
+            os.replace(self._people, self._path)
+        except OSError as error:
+            raise FormatError(_cannot_write(self._path, error)) from error
+        finally:
+            self.discard()
+
+    def discard(self) -> None:
+        """Stop without a result: what was written so far is deleted. Does nothing after `close`."""
+        while self._files:
+            with suppress(OSError):  # a full disk fails again on closing
+                self._files.pop().close()
+        for temporary in (self._people, self._frames):
+            temporary.unlink(missing_ok=True)
+
+    def __enter__(self) -> CocoWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.discard()
+
+
+def write_coco(take: Take, path: str | Path) -> None:
+    """Write a take as one COCO-style file. Raises FormatError if the path can't be written."""
+    with CocoWriter(path, take.skeleton, take.source, take.cards, take.version) as writer:
+        for i, people in enumerate(take.by_frame()):
+            size = (int(take.sizes[i, 0]), int(take.sizes[i, 1]))
+            writer.append(people, time=float(take.times[i]), size=size, name=take.name_of(i))
+        writer.close(complete=take.complete)
+
+
+def read_coco(path: str | Path, max_bytes: int = MAX_BYTES) -> Take:
+    """Read what CocoWriter wrote, or COCO's own keypoint annotations.
+
+    The keypoint set is the one of `vitruvian.skeletons` with the category's names. Annotations of COCO itself have no time (the
+    frame's number stands in), score (1) or track (-1), and their visibility flags 1 and 2 become confidence 1.
+    Raises FormatError if the file is missing, larger than `max_bytes`, or not of this layout.
+    """
+    path = Path(path)
+    document = _Reader(path, read_json(path, max_bytes))
+    images, annotations = document.rows("images"), document.rows("annotations")
+    skeleton = _skeleton_of(document)
+    rows = {document.number(image, "id"): row for row, image in enumerate(images)}
+    if len(rows) != len(images):
+        raise FormatError(f"{path}: two images share an id; number them anew")
+    keypoints = document.array(annotations, "keypoints", 3 * len(skeleton)).reshape(-1, len(skeleton), 3)
+    frame = document.frames(annotations, rows)
+    confidence = np.clip(keypoints[..., 2], 0, 1)
+    people = People(
+        frame=frame,
+        track=document.integers(annotations, "track_id", default=-1),
+        boxes=xywh_to_xyxy(document.array(annotations, "bbox", 4)),
+        scores=document.array(annotations, "score", default=1),
+        keypoints=np.where(confidence[..., None] > 0, keypoints[..., :2], np.nan),
+        confidence=confidence,
+    )
+    times = [document.number(image, "time", default=row) for row, image in enumerate(images)]
+    names = [document.text(image, "file_name") for image in images]
+    info = document.info()
+    return Take(
+        people=people,
+        skeleton=skeleton,
+        times=np.array(times, np.float64),
+        sizes=document.sizes(images),
+        names=tuple(names[:1] if len(set(names)) == 1 else names),
+        source=document.text(info, "source"),
+        cards=tuple(card for card in info.get("cards", ()) if isinstance(card, str)),
+        version=document.text(info, "version"),
+        complete=info.get("complete") is not False,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class WholeBodyAnnotations:
+    """N annotated persons of a COCO-WholeBody file, in the file's order.
+
+    ids, image_ids: (N,) as in the file. files: the N pictures' file names. sizes: (N, 2) pictures' (width, height).
+    boxes: (N, 4) float32 xyxy pixels. areas: (N,) float64 square pixels of the person's segment. crowd: (N,) COCO's iscrowd.
+    keypoints: (N, 133, 3) float32 x, y, v; v > 0 means annotated. valid: part name -> (N,), whether the part was annotated at all.
+    """
+
+    ids: Int[np.ndarray, " n"]
+    image_ids: Int[np.ndarray, " n"]
+    files: tuple[str, ...]
+    sizes: Int[np.ndarray, "n 2"]
+    boxes: Float[np.ndarray, "n 4"]
+    areas: Float[np.ndarray, " n"]
+    crowd: Bool[np.ndarray, " n"]
+    keypoints: Float[np.ndarray, "n 133 3"]
+    valid: dict[str, Bool[np.ndarray, " n"]]
+
+    def __len__(self) -> int:
+        """The number of annotated persons N."""
+        return len(self.files)
+
+
+def read_wholebody_annotations(path: str | Path, max_bytes: int = MAX_BYTES) -> WholeBodyAnnotations:
+    """Read a COCO-WholeBody annotation file (coco_wholebody_val_v1.0.json and alike). Coordinates are 0-based pixels as published.
+
+    Raises FormatError if the file is missing, larger than `max_bytes`, or not of this layout.
+    """
+    path = Path(path)
+    document = _Reader(path, read_json(path, max_bytes))
+    images, annotations = document.rows("images"), document.rows("annotations")
+    row = document.frames(annotations, {document.number(image, "id"): i for i, image in enumerate(images)})
+    names = [document.text(image, "file_name") for image in images]
+    fields = {"keypoints": 17, "foot_kpts": 6, "face_kpts": 68, "lefthand_kpts": 21, "righthand_kpts": 21}
+    parts = [document.array(annotations, field, 3 * points).reshape(-1, points, 3) for field, points in fields.items()]
+    keypoints = np.concatenate(parts, axis=1).astype(np.float32)
+    flags = {"foot": "foot_valid", "face": "face_valid", "left_hand": "lefthand_valid", "right_hand": "righthand_valid"}
+    body = (keypoints[:, COCO_WHOLEBODY_133.parts["body"], 2] > 0).any(axis=1)
+    return WholeBodyAnnotations(
+        ids=document.integers(annotations, "id", 1 << 53),
+        image_ids=document.integers(annotations, "image_id", 1 << 53),
+        files=tuple(names[i] for i in row),
+        sizes=document.sizes(images)[row],
+        boxes=xywh_to_xyxy(document.array(annotations, "bbox", 4)).astype(np.float32),
+        areas=document.array(annotations, "area"),
+        crowd=document.array(annotations, "iscrowd", default=0) > 0,
+        keypoints=keypoints,
+        valid={"body": body} | {part: document.array(annotations, field) > 0 for part, field in flags.items()},
+    )
+
+
+def _cannot_write(path: Path, error: OSError) -> str:
+    return f"can't write {path}: {error.strerror or error}; check the folder, its rights and the free space"
+
+
+def _category(skeleton: Skeleton) -> dict[str, object]:
+    links = [[a + 1, b + 1] for a, b in skeleton.links]  # COCO counts keypoints from 1
+    return {"id": _CATEGORY, "name": "person", "supercategory": "person", "keypoints": skeleton.names, "skeleton": links}
+
+
+def _annotations(people: People, image: int) -> list[dict[str, object]]:
+    """The people of one frame as COCO annotations without ids."""
+    confidence = np.nan_to_num(people.confidence.astype(np.float64)).round(4)
+    seen = np.isfinite(people.keypoints).all(axis=-1) & (confidence > 0)
+    points = np.concatenate([people.keypoints.astype(np.float64).round(3), confidence[..., None]], axis=-1)
+    flat = np.where(seen[..., None], points, 0).reshape(len(people), -1)
+    boxes = xyxy_to_xywh(np.nan_to_num(people.boxes.astype(np.float64))).round(3)
+    areas = area(np.nan_to_num(people.boxes.astype(np.float64))).round(3)
+    scores = np.nan_to_num(people.scores.astype(np.float64)).round(4)
+    return [
+        {
+            "image_id": image,
+            "category_id": _CATEGORY,
+            "bbox": boxes[i].tolist(),
+            "area": float(areas[i]),
+            "iscrowd": 0,
+            "score": float(scores[i]),
+            "track_id": int(people.track[i]),
+            "num_keypoints": int(seen[i].sum()),
+            "keypoints": flat[i].tolist(),
+        }
+        for i in range(len(people))
+    ]
+
+
+def _skeleton_of(document: _Reader) -> Skeleton:
+    """The known set whose names the file's first keypoint category lists."""
+    for category in document.rows("categories"):
+        names = category.get("keypoints")
+        if names is not None:
+            match = [skeleton for skeleton in SKELETONS.values() if list(skeleton.names) == names]
+            if match:
+                return match[0]
+            raise FormatError(f"{document.path}: its keypoint names are of no set in vitruvian.skeletons; rename them")
+    raise FormatError(f"{document.path} has no category with keypoints; it is no keypoint file")
+
+
+class _Reader:
+    """A COCO document with checked access: every method raises FormatError where the file is not as it should be."""
+
+    def __init__(self, path: Path, document: object) -> None:
+        self.path = path
+        if not isinstance(document, dict):
+            raise FormatError(f"{path} is not a COCO file: it holds a {type(document).__name__}, not an object")
+        self._document = document
+
+    def rows(self, key: str) -> list[dict]:
+        """A top-level list of objects."""
+        rows = self._document.get(key)
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise FormatError(f"{self.path} has no list of objects {key!r}; it is no COCO keypoint file")
+        return rows
+
+    def info(self) -> dict:
+        """The top-level `info`, empty if there is none."""
+        info = self._document.get("info", {})
+        return info if isinstance(info, dict) else {}
+
+    def number(self, row: dict, key: str, default: float | None = None) -> float:
+        """A finite number."""
+        value = row.get(key, default)
+        if isinstance(value, (int, float)) and abs(value) < 1e300:
+            return value
+        raise FormatError(f"{self.path}: {key!r} is missing or not a number; the file is damaged")
+
+    def text(self, row: dict, key: str) -> str:
+        """A string, empty if missing."""
+        value = row.get(key, "")
+        return value if isinstance(value, str) else str(value)
+
+    def integers(self, rows: list[dict], key: str, limit: int = 1 << 31, default: int | None = None) -> Int[np.ndarray, " n"]:
+        """The rows' numbers as int64, below `limit` in size."""
+        values = self.array(rows, key, default=default)
+        if (np.abs(values) >= limit).any():
+            raise FormatError(f"{self.path}: {key!r} is too large somewhere; the file is damaged")
+        return values.astype(np.int64)
+
+    def sizes(self, images: list[dict]) -> Int[np.ndarray, "n 2"]:
+        """The images' (width, height)."""
+        sizes = np.stack([self.integers(images, side) for side in ("width", "height")], axis=-1)
+        if (sizes < 0).any():
+            raise FormatError(f"{self.path}: an image has a negative size; the file is damaged")
+        return sizes.astype(np.int32)
+
+    def array(self, rows: list[dict], key: str, length: int | None = None, default: float | None = None) -> Float[np.ndarray, "n ..."]:
+        """The rows' numbers (n,), or their lists of `length` numbers (n, length), as float64."""
+        values = [row.get(key, default) for row in rows]
+        if length is not None and not all(isinstance(value, list) and len(value) == length for value in values):
+            raise FormatError(f"{self.path}: {key!r} is not a list of {length} numbers everywhere; the file is damaged or of another set")
+        flat = values if length is None else [number for value in values for number in value]
+        if not all(isinstance(number, (int, float)) and abs(number) < 1e30 for number in flat):
+            raise FormatError(f"{self.path}: {key!r} is missing or not a number somewhere; the file is damaged")
+        return np.array(flat, np.float64).reshape((len(rows),) if length is None else (len(rows), length))
+
+    def frames(self, annotations: list[dict], rows: dict[float, int]) -> Int[np.ndarray, " n"]:
+        """Each annotation's image as its row among the images."""
+        numbers = [self.number(annotation, "image_id") for annotation in annotations]
+        if not all(number in rows for number in numbers):
+            raise FormatError(f"{self.path}: an annotation belongs to an image that is not listed; the file is damaged")
+        return np.array([rows[number] for number in numbers], np.int32)

@@ -1,0 +1,180 @@
+"""Random human poses by rule: whole-body attitudes, arms, hands and faces, in Anny's `local-ref` pose parameters.
+
+In `local-ref` every bone's rotation is given in world-aligned axes relative to its parent, and the identity is Anny's
+reference pose: x to the person's left, y to the back, z up, arms hanging at 45 degrees, elbows bent by about 45 degrees.
+So each rule below reads like anatomy: a thigh swings forward by a negative turn about x. Angles are in radians.
+
+The mixture is ours: mostly upright people seen from the front, because an earlier trial with independent joint noise and rolled
+bodies learnt to roll upright people and to swap left and right.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+DEGREE = np.pi / 180
+SIDES = ("L", "R")
+FINGERS = {1: ("finger1-1", "finger1-2", "finger1-3")} | {i: tuple(f"finger{i}-{j}" for j in (1, 2, 3)) for i in (2, 3, 4, 5)}
+
+# Attitudes of the legs and trunk, and how often each is drawn.
+ATTITUDES = {"stand": 0.42, "stride": 0.20, "sit": 0.12, "crouch": 0.11, "lunge": 0.06, "kick": 0.07, "bend": 0.02}
+# Attitudes of one arm, and how often each is drawn.
+ARMS = {"hang": 0.34, "bent": 0.27, "forward": 0.13, "aside": 0.10, "overhead": 0.08, "across": 0.08}
+
+
+def rotation(axis: np.ndarray, angle: np.ndarray) -> Float[np.ndarray, "n 3 3"]:
+    """Rodrigues' formula: rotation matrices about `axis` (3,) or (n, 3), any length, by `angle` (n,)."""
+    angle = np.asarray(angle, float).reshape(-1)
+    axis = np.broadcast_to(np.asarray(axis, float), (len(angle), 3))
+    axis = axis / (np.linalg.norm(axis, axis=1, keepdims=True) + 1e-12)
+    k = np.zeros((len(angle), 3, 3))
+    k[:, 0, 1], k[:, 0, 2], k[:, 1, 2] = -axis[:, 2], axis[:, 1], -axis[:, 0]
+    k[:, 1, 0], k[:, 2, 0], k[:, 2, 1] = axis[:, 2], -axis[:, 1], axis[:, 0]
+    s, c = np.sin(angle)[:, None, None], np.cos(angle)[:, None, None]
+    return np.eye(3) + s * k + (1 - c) * (k @ k)
+
+
+def shortest_arc(a: np.ndarray, b: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3 3"]:
+    """The smallest rotations that take direction `a` (3,) to directions `b`."""
+    a = a / np.linalg.norm(a)
+    b = b / np.linalg.norm(b, axis=1, keepdims=True)
+    return rotation(np.cross(np.broadcast_to(a, b.shape), b) + 1e-9, np.arccos(np.clip(b @ a, -1, 1)))
+
+
+@dataclass(frozen=True)
+class Rig:
+    """What the pose rules must know of the skeleton: bone names, and each bone's head in the reference pose, metres."""
+
+    names: tuple[str, ...]
+    heads: Float[np.ndarray, "k 3"]
+
+    def direction(self, start: str, end: str) -> Float[np.ndarray, "3"]:
+        """Unit vector from one bone's head to another's in the reference pose."""
+        d = self.heads[self.names.index(end)] - self.heads[self.names.index(start)]
+        return d / np.linalg.norm(d)
+
+
+def _choose(rng, table: dict[str, float], n: int) -> np.ndarray:
+    weights = np.array(list(table.values()))
+    return rng.choice(list(table), size=n, p=weights / weights.sum())
+
+
+def _pick(mode: np.ndarray, table: dict[str, np.ndarray]) -> np.ndarray:
+    return np.select([mode == name for name in table], list(table.values()))
+
+
+def _legs(rng, n: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Hip and knee angles of both legs, degrees, by attitude; returned with the attitude's name."""
+    attitude = _choose(rng, ATTITUDES, n)
+    u, g = lambda a, b: rng.uniform(a, b, n), lambda m, s: rng.normal(m, s, n)
+    first = rng.random(n) < 0.5  # which leg leads
+    swing = u(8, 45)
+    lead = {
+        "stand": (g(3, 7), np.abs(g(5, 4)), np.abs(g(4, 6))), "stride": (swing, g(2, 3), np.abs(g(12, 14))),
+        "sit": (u(65, 105), u(-4, 25), u(50, 115)), "crouch": (u(25, 100), u(2, 28), u(35, 120)),
+        "lunge": (u(50, 100), g(4, 6), u(60, 110)), "kick": (u(-25, 110), u(0, 60), u(0, 110)),
+        "bend": (u(40, 95), g(5, 5), u(0, 25)),
+    }  # fmt: skip
+    tie = rng.random(n) < 0.7  # the two legs of a sitting or crouching person mostly agree
+    other = {
+        "stand": (g(3, 7), np.abs(g(5, 4)), np.abs(g(4, 6))), "stride": (-0.7 * swing, g(2, 3), u(5, 30) + (rng.random(n) < 0.4) * u(20, 70)),
+        "sit": np.where(tie, np.stack(lead["sit"]) + rng.normal(0, 7, (3, n)), np.stack([u(60, 105), u(-4, 25), u(20, 115)])),
+        "crouch": np.where(tie, np.stack(lead["crouch"]) + rng.normal(0, 8, (3, n)), np.stack([u(25, 100), u(2, 28), u(35, 120)])),
+        "lunge": (u(-25, 5), g(4, 5), u(20, 100)), "kick": (g(4, 8), np.abs(g(4, 4)), np.abs(g(8, 10))),
+        "bend": (lead["bend"][0] + g(0, 5), g(5, 5), u(0, 25)),
+    }  # fmt: skip
+    angles = {}
+    for k, name in enumerate(("flexion", "abduction", "knee")):
+        a = _pick(attitude, {m: np.asarray(v[k]) for m, v in lead.items()})
+        b = _pick(attitude, {m: np.asarray(v[k]) for m, v in other.items()})
+        angles[f"{name}.L"], angles[f"{name}.R"] = np.where(first, a, b), np.where(first, b, a)
+    return angles, attitude
+
+
+def _trunk(rng, attitude: np.ndarray) -> dict[str, np.ndarray]:
+    """Forward tilt of the pelvis, and flexion, side bend and twist of spine and neck, degrees."""
+    n = len(attitude)
+    u, g = lambda a, b: rng.uniform(a, b, n), lambda m, s: rng.normal(m, s, n)
+    tilt = _pick(attitude, {"stand": g(0, 4), "stride": g(5, 6), "sit": g(-6, 10), "crouch": u(5, 45), "lunge": g(10, 12), "kick": g(0, 14), "bend": u(25, 70)})
+    flexion = _pick(attitude, {"stand": g(2, 6), "stride": g(5, 7), "sit": g(10, 14), "crouch": g(22, 14), "lunge": g(10, 12), "kick": g(3, 14), "bend": u(15, 60)})
+    wild = rng.random(n) < 0.15
+    return {
+        "tilt": tilt, "flexion": flexion, "side": np.where(wild, g(0, 16), g(0, 5)), "twist": np.where(wild, g(0, 25), g(0, 9)),
+        "nod": g(0, 13) - 0.5 * np.clip(tilt + flexion - 10, 0, 60), "turn": np.where(rng.random(n) < 0.3, g(0, 38), g(0, 14)), "lean": g(0, 8),
+    }  # fmt: skip
+
+
+def _arm(rng, rig: Rig, side: str, rotations: dict[str, np.ndarray], n: int) -> None:
+    mode = _choose(rng, ARMS, n)
+    u, g = lambda a, b: rng.uniform(a, b, n), lambda m, s: rng.normal(m, s, n)
+    raised = {"hang": np.abs(g(12, 8)), "bent": np.abs(g(26, 13)), "forward": u(45, 105), "aside": u(45, 110), "overhead": u(110, 172), "across": u(15, 65)}
+    around = {"hang": u(-40, 90), "bent": u(-40, 85), "forward": u(40, 105), "aside": u(-15, 40), "overhead": u(-10, 90), "across": u(65, 105)}
+    elbow = {"hang": np.abs(g(14, 14)), "bent": u(45, 145), "forward": u(0, 90), "aside": u(0, 100), "overhead": u(0, 110), "across": u(60, 135)}
+    twist = {"hang": g(0, 18), "bent": g(0, 30), "forward": g(0, 35), "aside": u(-80, 60), "overhead": g(0, 35), "across": u(-10, 50)}
+    raised, around, elbow, twist = (_pick(mode, t) * DEGREE for t in (raised, around, elbow, twist))
+    mirror = 1 if side == "L" else -1
+    target = np.stack([mirror * np.sin(raised) * np.cos(around), -np.sin(raised) * np.sin(around), -np.cos(raised)], 1)
+    upper = rig.direction(f"upperarm01.{side}", f"lowerarm01.{side}")
+    fore = rig.direction(f"lowerarm01.{side}", f"wrist.{side}")
+    hinge = np.cross(upper, fore)
+    bent_at_rest = np.arccos(np.clip(upper @ fore, -1, 1))
+    # The collar bone takes a third of the elevation above the horizontal.
+    lift = np.clip(raised - 60 * DEGREE, 0, None) * 0.3
+    rotations[f"shoulder01.{side}"] = rotation(np.array([0, -mirror, 0.0]), lift + rng.normal(0, 3, n) * DEGREE)
+    unlifted = np.einsum("nji,nj->ni", rotations[f"shoulder01.{side}"], target)
+    rotations[f"upperarm01.{side}"] = shortest_arc(upper, unlifted) @ rotation(upper, mirror * twist)
+    rotations[f"lowerarm01.{side}"] = rotation(hinge, elbow - bent_at_rest)
+    rotations[f"lowerarm02.{side}"] = rotation(fore, mirror * rng.uniform(-60, 70, n) * DEGREE)
+    rotations[f"wrist.{side}"] = rotation(hinge, rng.normal(0, 22, n) * DEGREE) @ rotation(np.cross(fore, hinge), rng.normal(0, 10, n) * DEGREE)
+
+
+def _hand(rng, rig: Rig, side: str, rotations: dict[str, np.ndarray], n: int) -> None:
+    index, little = rig.direction(f"wrist.{side}", f"finger2-1.{side}"), rig.direction(f"wrist.{side}", f"finger5-1.{side}")
+    out_of_palm = np.cross(index, little) * (1 if side == "L" else -1)  # towards the back of the hand
+    curl = rng.choice([0.0, 0.25, 0.6, 1.0], n, p=[0.2, 0.4, 0.25, 0.15]) + rng.normal(0, 0.08, n)
+    point = rng.random(n) < 0.12  # index finger stretched while the others close
+    for finger, bones in FINGERS.items():
+        own = np.clip(curl + rng.normal(0, 0.12, n), -0.1, 1.05)
+        own = np.where(point & (finger == 2), 0.0, np.where(point & (finger > 2), np.maximum(own, 0.7), own))
+        along = rig.direction(f"{bones[0]}.{side}", f"{bones[2]}.{side}")
+        hinge = np.cross(out_of_palm, along)
+        for joint, most in zip(bones, (70, 90, 60) if finger > 1 else (20, 40, 55), strict=True):
+            bend = rotation(hinge, own * most * DEGREE - (12 * DEGREE if finger > 1 else 0))
+            if joint == bones[0]:
+                bend = rotation(out_of_palm, rng.normal(0, 5, n) * DEGREE) @ bend
+            rotations[f"{joint}.{side}"] = bend
+
+
+def sample_poses(rng: np.random.Generator, rig: Rig, n: int) -> Float[np.ndarray, "n k 4 4"]:
+    """Draw `n` poses: `local-ref` parameters of Anny's 104-bone rig, the root left upright and facing -y."""
+    rotations: dict[str, np.ndarray] = {}
+    angles, attitude = _legs(rng, n)
+    trunk = {k: v * DEGREE for k, v in _trunk(rng, attitude).items()}
+    x, y, z = np.eye(3)
+    for side, sign in (("L", -1), ("R", 1)):
+        flexion, abduction, knee = (angles[f"{a}.{side}"] * DEGREE for a in ("flexion", "abduction", "knee"))
+        thigh = rig.direction(f"upperleg01.{side}", f"lowerleg01.{side}")
+        turn = rotation(y, sign * abduction) @ rotation(x, -flexion)
+        rotations[f"upperleg01.{side}"] = turn @ rotation(thigh, -sign * rng.normal(6, 12, n) * DEGREE)
+        rotations[f"lowerleg01.{side}"] = rotation(x, knee)
+        rotations[f"foot.{side}"] = rotation(x, rng.normal(0, 11, n) * DEGREE) @ rotation(z, rng.normal(0, 8, n) * DEGREE)
+        _arm(rng, rig, side, rotations, n)
+        _hand(rng, rig, side, rotations, n)
+    spine = ("spine05", "spine04", "spine03", "spine02", "spine01")
+    for bone in spine:
+        share = 1 / len(spine)
+        rotations[bone] = rotation(z, trunk["twist"] * share) @ rotation(y, trunk["side"] * share) @ rotation(x, trunk["flexion"] * share)
+    neck = ("neck01", "neck02", "neck03", "head")
+    for bone in neck:
+        share = 1 / len(neck)
+        rotations[bone] = rotation(z, trunk["turn"] * share) @ rotation(y, trunk["lean"] * share) @ rotation(x, trunk["nod"] * share)
+    rotations["root"] = rotation(x, np.where(np.isin(attitude, ("stand", "stride")), trunk["tilt"] * 0.3, trunk["tilt"]))
+    gaze = rotation(z, rng.normal(0, 12, n) * DEGREE) @ rotation(x, rng.normal(0, 7, n) * DEGREE)
+    rotations["eye.L"] = rotations["eye.R"] = gaze
+    pose = np.tile(np.eye(4), (n, len(rig.names), 1, 1))
+    for name, r in rotations.items():
+        pose[:, rig.names.index(name), :3, :3] = r
+    return pose

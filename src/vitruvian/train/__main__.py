@@ -1,0 +1,49 @@
+"""`python -m vitruvian.train pose|detector`: see `vitruvian.train.defaults`."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import logging
+from pathlib import Path
+
+import torch
+
+from . import defaults
+from .feed import Endless, batches, collate_pose, collate_scenes, draw_pose, draw_scene
+from .loop import Schedule, train
+
+
+def main() -> None:
+    """Train one of the embedded defaults."""
+    parser = argparse.ArgumentParser(prog="python -m vitruvian.train", description=__doc__)
+    parser.add_argument("network", choices=("pose", "detector"))
+    parser.add_argument("--store", type=Path, required=True, help="folder of label images (vitruvian synth)")
+    parser.add_argument("--photographs", type=Path, help="text file: one background picture per line")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run; an existing one is gone on with")
+    parser.add_argument("--steps", type=int, default=10**9)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so many seconds of training")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+    photographs = options.photographs.read_text().splitlines() if options.photographs else []
+    pose = options.network == "pose"
+    draw, collate = (draw_pose, collate_pose) if pose else (draw_scene, collate_scenes)
+    stream = batches(Endless(draw, options.store, photographs, options.seed), collate, options.batch, options.workers)
+    evaluate = None
+    if pose:
+        held_out = list(itertools.islice(batches(Endless(draw, options.store, photographs, 7, held_out=True), collate, 64, 0), 4))
+        evaluate = lambda model: defaults.pose_error(model, held_out)  # noqa: E731
+    schedule = Schedule(steps=options.steps, seconds=options.seconds, learning_rate=options.rate)
+    network, loss = (defaults.pose_network(), defaults.pose_loss) if pose else (defaults.detector_network(), defaults.detector_loss)
+    train(network, stream, loss, schedule, options.out, evaluate)
+
+
+if __name__ == "__main__":
+    main()

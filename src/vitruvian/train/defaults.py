@@ -1,0 +1,100 @@
+"""The recipes of the embedded default networks: the person-and-parts detector and the 133-keypoint net, trained only on `synth`.
+
+    python -m vitruvian.train pose     --store people/ --photographs photographs.txt --out runs/pose
+    python -m vitruvian.train detector --store people/ --photographs photographs.txt --out runs/detector
+
+Both go on where they were stopped. `--export NAME.onnx` writes the averaged weights for the ground floor.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from ..metrics.keypoints import oks
+from ..skeletons import COCO_WHOLEBODY_133
+from ..systems.detection import rtmdet
+from ..systems.pose2d.rtmw import VARIANTS, RTMPose
+
+MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+SIGMA = (4.9, 5.66)  # of the SimCC target, bins across and down (dwpose card, 4.4)
+# The 110 face and hand points would drown the body in a plain mean.
+PART_WEIGHTS = {"body": 2.0, "foot": 1.5, "face": 0.4, "left_hand": 0.6, "right_hand": 0.6}
+
+
+def normalise(images: UInt8[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+    """ImageNet mean and standard deviation, RGB."""
+    mean, std = (torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in (MEAN, STD))
+    return ((images.float() - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
+def keypoint_weights() -> Float[np.ndarray, "133"]:
+    """Weight of each keypoint's label loss, by part."""
+    weights = np.zeros(len(COCO_WHOLEBODY_133), np.float32)
+    for part, weight in PART_WEIGHTS.items():
+        weights[COCO_WHOLEBODY_133.parts[part]] = weight
+    return weights
+
+
+@functools.cache
+def _target_table(bins: int, sigma: float) -> Float[Tensor, "n n"]:
+    """Row c: softmax(10 * Gaussian around bin c), the target distribution of simcc_loss."""
+    axis = torch.arange(bins, dtype=torch.float32)
+    return torch.softmax(10 * torch.exp(-((axis - axis[:, None]) ** 2) / (2 * sigma**2)), -1)
+
+
+def pose_loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+    """The label loss of a batch of crops, weighted by part, times 100.
+
+    The same as systems.pose2d.rtmw.simcc_loss up to the targets' entropy, which has no gradient: targets are looked up, points
+    outside the crop are left out, so that it costs a third. The factor keeps gradients well above AdamW's epsilon.
+    """
+    images, keypoints = batch
+    prediction = model(normalise(images))
+    rows, columns = torch.nonzero(keypoints[..., 2] > 0, as_tuple=True)
+    weight = torch.from_numpy(keypoint_weights())[columns]
+    total = torch.zeros(())
+    for axis, (logits, sigma) in enumerate(zip(prediction, SIGMA, strict=True)):
+        bins = logits.shape[-1]
+        centre = torch.round(keypoints[rows, columns, axis] * 2).long().clamp(0, bins - 1)
+        log_q = F.log_softmax(logits[rows, columns].float() * 10, -1)
+        total = total - ((_target_table(bins, sigma)[centre] * log_q).sum(-1) * weight).sum() / bins
+    return {"total": 100 * total / (keypoints.shape[0] * keypoints.shape[1])}
+
+
+def pose_error(model: nn.Module, held_out: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
+    """On held-out crops: mean pixel error of body and of all points, and body OKS with 0.53 of the person's box as area."""
+    body = COCO_WHOLEBODY_133.parts["body"]
+    errors, everything, similarity = [], [], []
+    for images, keypoints in held_out:
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            x, y = model(normalise(images))
+        found = torch.stack([x.argmax(-1), y.argmax(-1)], -1).numpy() / 2
+        truth, seen = keypoints[..., :2].numpy(), keypoints[..., 2].numpy() > 0
+        distance = np.linalg.norm(found - truth, axis=-1)
+        errors.append(distance[:, body][seen[:, body]])
+        everything.append(distance[seen])
+        area = np.full(len(found), 0.53 * images.shape[2] * images.shape[3] / 1.25**2)
+        similarity.append(oks(found[:, body], truth[:, body], seen[:, body], area, COCO_WHOLEBODY_133.sigmas[body]))
+    return {"body_px": float(np.concatenate(errors).mean()), "all_px": float(np.concatenate(everything).mean()), "body_oks": float(np.nanmean(np.concatenate(similarity)))}
+
+
+def detector_loss(model: nn.Module, batch: tuple[Tensor, list[Tensor], list[Tensor]]) -> dict[str, Tensor]:
+    """Quality focal and GIoU loss of a batch of scenes."""
+    images, boxes, labels = batch
+    return rtmdet.loss(model(normalise(images)), boxes, labels)
+
+
+def pose_network() -> RTMPose:
+    """An RTMPose-t for 133 points, untrained."""
+    return RTMPose(VARIANTS["t"]).to(memory_format=torch.channels_last)
+
+
+def detector_network() -> rtmdet.RTMDet:
+    """An RTMDet-nano for people and parts, untrained."""
+    return rtmdet.RTMDet(rtmdet.VARIANTS["nano"]).to(memory_format=torch.channels_last)

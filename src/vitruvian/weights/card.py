@@ -1,0 +1,151 @@
+"""The card of a network: everything that pre- and post-processing must know, and where the network comes from.
+
+A card is JSON beside its ONNX file, same stem: `wholebody-t.onnx`, `wholebody-t.json`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from vitruvian._files import read_json, written_whole
+from vitruvian.errors import FormatError, WeightsError
+
+MAX_CARD_BYTES = 1 << 20
+"""A larger JSON file is no card."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """One network. Raises FormatError on values that no network could have.
+
+    | field | meaning |
+    |---|---|
+    | id, task | its name; "detection" or "pose2d" |
+    | file | path of the ONNX file; inside the JSON the bare name of a file in the same folder |
+    | input_size | (width, height) in pixels |
+    | channel_order, mean, std | what the network was trained on; mean and std in grey levels, in that order of channels |
+    | skeleton | name of the keypoint set (`vitruvian.skeletons`), for pose |
+    | classes | name of each label, for detection |
+    | padding, split_ratio | pose: crop size over box size; SimCC bins per pixel |
+    | sha256 | of the file, "" when unknown |
+    | licence_code, licence_weights, licence_data | licences of the published code, the weights, and the data they were trained on |
+    | figures | published or measured numbers, name -> value |
+    | urls, source | where the weights are; the paper or repository |
+    """
+
+    id: str
+    task: Literal["detection", "pose2d"]
+    file: str
+    input_size: tuple[int, int]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    channel_order: Literal["rgb", "bgr"] = "rgb"
+    skeleton: str = ""
+    classes: tuple[str, ...] = ()
+    padding: float = 1.25
+    split_ratio: float = 2.0
+    sha256: str = ""
+    licence_code: str = ""
+    licence_weights: str = ""
+    licence_data: str = ""
+    figures: dict[str, float] = field(default_factory=dict)
+    urls: tuple[str, ...] = ()
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        for name, (valid, expected) in _SCHEMA.items():
+            if not valid(getattr(self, name)):
+                raise FormatError(f"Card {self.id!r}: {name} must be {expected}, not {getattr(self, name)!r}: correct the card.")
+        if self.task == "detection" and not self.classes:
+            raise FormatError(f"Card {self.id!r}: a detector needs the names of its classes: add them to the card.")
+        if self.task == "pose2d" and not self.skeleton:
+            raise FormatError(f"Card {self.id!r}: a pose network needs the name of its skeleton: add it to the card.")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Card:
+        """Read a card; its `file` becomes a path in the card's folder. Raises FormatError when the file can't be read or is no card."""
+        path = Path(path)
+        card = cls._from_json(read_json(path, MAX_CARD_BYTES), path)
+        # Only a bare name: a card from elsewhere must not point to other places of this machine.
+        if Path(card.file).name != card.file or "\\" in card.file:
+            raise FormatError(f"{path}: file must be the bare name of a file beside the card, not {card.file!r}.")
+        return replace(card, file=str(path.parent / card.file))
+
+    @classmethod
+    def _from_json(cls, values: Any, path: Path) -> Card:
+        """Values of a JSON document -> card; FormatError on missing or unknown fields."""
+        known = {f.name for f in fields(cls)}
+        required = {"id", "task", "file", "input_size", "mean", "std"}
+        if not isinstance(values, dict) or not required <= values.keys() or not values.keys() <= known:
+            found = sorted(values) if isinstance(values, dict) else type(values).__name__
+            raise FormatError(f"{path} is no card: needs {sorted(required)}, may have {sorted(known - required)}, has {found}.")
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+    def save(self, path: str | Path) -> None:
+        """Write the card as JSON, whole or not at all; `file` shrinks to its bare name, so the ONNX file belongs into the same folder."""
+        with written_whole(path) as temporary:
+            temporary.write_text(json.dumps(asdict(self) | {"file": Path(self.file).name}, indent=1) + "\n", encoding="utf-8")
+
+
+def verify(card: Card) -> None:
+    """Compare the file with the card's sha256, if the card has one. Raises WeightsError when the file is missing or another one."""
+    path = Path(card.file)
+    try:
+        with path.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(f"Can't read the weights {path}: {error.strerror}. Reinstall, or fetch the file again.") from error
+    if card.sha256 and found != card.sha256.lower():
+        raise WeightsError(f"{path} is not the file that its card {card.id!r} describes (sha256 {found[:12]}...): fetch it again.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and -1e12 < value < 1e12
+
+
+def _is_three(value: Any) -> bool:
+    return isinstance(value, tuple) and len(value) == 3 and all(map(_is_number, value))
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(isinstance(side, int) and 1 <= side <= 8192 for side in value)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, tuple) and all(map(_is_text, value))
+
+
+def _are_figures(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_text, value)) and all(map(_is_number, value.values()))
+
+
+_SCHEMA: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "id": (lambda v: _is_text(v) and v != "", "a name"),
+    "task": (lambda v: v in ("detection", "pose2d"), '"detection" or "pose2d"'),
+    "file": (lambda v: _is_text(v) and v != "", "a file name"),
+    "input_size": (_is_size, "(width, height), 1 to 8192 pixels"),
+    "mean": (_is_three, "three numbers"),
+    "std": (lambda v: _is_three(v) and min(v) > 0, "three positive numbers"),
+    "channel_order": (lambda v: v in ("rgb", "bgr"), '"rgb" or "bgr"'),
+    "skeleton": (_is_text, "a text"),
+    "classes": (_are_texts, "texts"),
+    "padding": (lambda v: _is_number(v) and 0.1 <= v <= 10, "a number from 0.1 to 10"),
+    "split_ratio": (lambda v: _is_number(v) and 0.1 <= v <= 16, "a number from 0.1 to 16"),
+    "sha256": (lambda v: _is_text(v) and re.fullmatch(r"([0-9a-fA-F]{64})?", v) is not None, "64 hexadecimal digits"),
+    "licence_code": (_is_text, "a text"),
+    "licence_weights": (_is_text, "a text"),
+    "licence_data": (_is_text, "a text"),
+    "figures": (_are_figures, "names with numbers"),
+    "urls": (_are_texts, "texts"),
+    "source": (_is_text, "a text"),
+}
