@@ -14,10 +14,14 @@ from vitruvian.weights.classes import PERSON_PARTS
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 MEAN, STD = (128.0,) * 3, (64.0,) * 3  # above 0 after this: bright; the letterbox's filling (114) is not
+BRIGHTEST = (255 - MEAN[0]) / STD[0]
 
 
 def detector(folder: Path, score: float = 0.9, size: tuple[int, int] = (320, 320)) -> Path:
-    """An ONNX file with its card: of each pure colour (red, green, blue), the box of its pixels is one person with `score`."""
+    """An ONNX file with its card: of each pure colour (red, green, blue), the box of its pixels is one person.
+
+    Its score is `score` at full brightness, and falls to 0 at medium brightness.
+    """
     constants = {
         "zero": np.float32(0),
         "xs": np.arange(size[0], dtype=np.float32),
@@ -28,7 +32,7 @@ def detector(folder: Path, score: float = 0.9, size: tuple[int, int] = (320, 320
         "last": np.array([-1], np.int64),
         "axis_w": np.array([3], np.int64),
         "axis_h": np.array([2], np.int64),
-        "classes": np.array([score, 0, 0, 0, 0], np.float32),
+        "classes": np.array([score / BRIGHTEST, 0, 0, 0, 0], np.float32),
     }
     nodes = [helper.make_node("Greater", ["image", "zero"], ["bright"])]
     nodes += [helper.make_node("Cast", ["bright"], ["mask"], to=TensorProto.FLOAT)]
@@ -44,7 +48,9 @@ def detector(folder: Path, score: float = 0.9, size: tuple[int, int] = (320, 320
         ]
     nodes += [
         helper.make_node("Concat", ["x0", "y0", "x1", "y1"], ["boxes"], axis=-1),
-        helper.make_node("ReduceMax", ["profile_x", "last"], ["found"], keepdims=1),
+        helper.make_node("ReduceMax", ["image", "axis_w"], ["rows"], keepdims=0),
+        helper.make_node("ReduceMax", ["rows", "last"], ["brightest"], keepdims=1),
+        helper.make_node("Relu", ["brightest"], ["found"]),
         helper.make_node("Mul", ["found", "classes"], ["scores"]),
     ]
     path = _save(folder / "colours.onnx", nodes, constants, size, {"boxes": ("n", 3, 4), "scores": ("n", 3, 5)})

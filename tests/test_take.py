@@ -163,6 +163,8 @@ def test_people_that_do_not_hold_together_are_refused():
 def test_unknown_suffix_and_unknown_set_are_refused(tmp_path: Path):
     with pytest.raises(FormatError, match=".json"):
         small_take().export(tmp_path / "take.xyz")
+    with pytest.raises(FormatError, match="can't write"):
+        small_take().save("/dev/null/take.npz")
     mine = Skeleton(name="mine", names=("a",), swap=(0,), links=(), colors=(), parts={})
     with pytest.raises(FormatError, match="convert"):
         Take(People.empty(1), mine, np.zeros(0), np.zeros((0, 2))).save(tmp_path / "take.npz")

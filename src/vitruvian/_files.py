@@ -6,7 +6,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -33,7 +33,8 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     except OSError as error:
         raise FormatError(f"can't write {path}: {error.strerror or error}; check the folder, its rights and the free space") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # nothing there, or no folder to hold it
+            temporary.unlink()
 
 
 def read_json(path: str | Path, max_bytes: int) -> object:

@@ -300,7 +300,7 @@ def test_paths_with_spaces_colons_and_letters_of_all_kinds(make_video, tmp_path)
     path = make_video("a.mp4", count=3).rename(folder / "file:läuft é.mp4")
     assert len(read(path)[0]) == 3
     with VideoWriter(folder / "out: ü.mp4", 32, 32) as writer:
-        writer.write(np.zeros((32, 32, 3), np.uint8), 0)
+        writer.write(np.zeros((32, 32, 3), np.uint8), 0.0)
     assert len(read(folder / "out: ü.mp4")[0]) == 1
 
 

@@ -17,7 +17,7 @@ def blank(width: int, height: int, level: int = 128) -> np.ndarray:
 def test_variable_times_come_back_exactly(tmp_path):
     rng = np.random.default_rng(0)
     times = np.concatenate([[0.0], np.cumsum(rng.uniform(0.004, 0.5, 60))])
-    with VideoWriter(tmp_path / "a.mp4", 64, 48, fps=30) as writer:
+    with VideoWriter(tmp_path / "a.mp4", 64, 48, fps=30.0) as writer:
         for time in times:
             writer.write(blank(64, 48), float(time))
     assert [frame.time for frame in open_video(tmp_path / "a.mp4")] == pytest.approx(times, abs=1e-4)

@@ -9,7 +9,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, get_args
@@ -17,7 +17,7 @@ from typing import Literal, Protocol, get_args
 import numpy as np
 
 from vitruvian.draw.overlay import draw_people
-from vitruvian.errors import FormatError
+from vitruvian.errors import FormatError, MediaError
 from vitruvian.formats.coco import CocoWriter
 from vitruvian.formats.openpose import write_openpose_frame
 from vitruvian.media import Frame, Pictures, Video, VideoWriter, write_image
@@ -195,13 +195,18 @@ class VideoOverlay:
             return
         with self._stopwatch("encode"):
             self._writer.close()
-        os.replace(self._partial, self._path)
+        try:
+            os.replace(self._partial, self._path)
+        except OSError as error:
+            raise MediaError(f"{self._path} can't be written ({error.strerror}): move away what is there") from error
 
     def abort(self) -> None:
         """Delete what was written."""
-        if self._writer is not None:
+        if self._writer is None:
+            return
+        with suppress(MediaError):  # the error that led here is the one to tell
             self._writer.close()
-            self._partial.unlink(missing_ok=True)
+        self._partial.unlink(missing_ok=True)
 
 
 class PictureOverlay:

@@ -25,6 +25,7 @@ from jaxtyping import Bool, Float, Int
 from vitruvian._files import read_json, temporary_name
 from vitruvian._version import __version__
 from vitruvian.errors import FormatError
+from vitruvian.formats.triples import triples
 from vitruvian.geometry.boxes import area, xywh_to_xyxy, xyxy_to_xywh
 from vitruvian.skeletons import COCO_WHOLEBODY_133, SKELETONS, Skeleton
 from vitruvian.take import People, Take
@@ -111,7 +112,8 @@ class CocoWriter:
             with suppress(OSError):  # a full disk fails again on closing
                 self._files.pop().close()
         for temporary in (self._people, self._frames):
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # nothing there, or no folder to hold it
+                temporary.unlink()
 
     def __enter__(self) -> CocoWriter:
         return self
@@ -167,7 +169,7 @@ def read_coco(path: str | Path, max_bytes: int = MAX_BYTES) -> Take:
         sizes=document.sizes(images),
         names=tuple(names[:1] if len(set(names)) == 1 else names),
         source=document.text(info, "source"),
-        cards=tuple(card for card in info.get("cards", ()) if isinstance(card, str)),
+        cards=tuple(str(card) for card in cards) if isinstance(cards := info.get("cards"), list) else (),
         version=document.text(info, "version"),
         complete=info.get("complete") is not False,
     )
@@ -236,10 +238,7 @@ def _category(skeleton: Skeleton) -> dict[str, object]:
 
 def _annotations(people: People, image: int) -> list[dict[str, object]]:
     """The people of one frame as COCO annotations without ids."""
-    confidence = np.nan_to_num(people.confidence.astype(np.float64)).round(4)
-    seen = np.isfinite(people.keypoints).all(axis=-1) & (confidence > 0)
-    points = np.concatenate([people.keypoints.astype(np.float64).round(3), confidence[..., None]], axis=-1)
-    flat = np.where(seen[..., None], points, 0).reshape(len(people), -1)
+    points = triples(people.keypoints, people.confidence)
     boxes = xyxy_to_xywh(np.nan_to_num(people.boxes.astype(np.float64))).round(3)
     areas = area(np.nan_to_num(people.boxes.astype(np.float64))).round(3)
     scores = np.nan_to_num(people.scores.astype(np.float64)).round(4)
@@ -252,8 +251,8 @@ def _annotations(people: People, image: int) -> list[dict[str, object]]:
             "iscrowd": 0,
             "score": float(scores[i]),
             "track_id": int(people.track[i]),
-            "num_keypoints": int(seen[i].sum()),
-            "keypoints": flat[i].tolist(),
+            "num_keypoints": int((points[i, :, 2] > 0).sum()),
+            "keypoints": points[i].ravel().tolist(),
         }
         for i in range(len(people))
     ]

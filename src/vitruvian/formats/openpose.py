@@ -19,6 +19,7 @@ from jaxtyping import Float
 
 from vitruvian._files import read_json, written_whole
 from vitruvian.errors import FormatError
+from vitruvian.formats.triples import triples
 from vitruvian.geometry.boxes import enclosing
 from vitruvian.skeletons import COCO_WHOLEBODY_133, OPENPOSE_BODY_18, OPENPOSE_BODY_25, Skeleton, convert
 from vitruvian.take import People, Take
@@ -45,16 +46,17 @@ def write_openpose(take: Take, folder: str | Path) -> list[Path]:
 def write_openpose_frame(people: People, skeleton: Skeleton, path: str | Path) -> None:
     """Write the people of one frame to `path`, whole or not at all. Raises FormatError if it can't be written."""
     body = convert(people.keypoints, people.confidence, skeleton, OPENPOSE_BODY_25)
-    lists = {"pose_keypoints_2d": _flat(body.keypoints, body.scores)}
-    for key, (part, points) in _LISTS.items():
+    lists = {"pose_keypoints_2d": triples(body.keypoints, body.scores)}
+    for key, (part, size) in _LISTS.items():
         where = skeleton.parts.get(part, slice(0, 0))
-        part_keypoints, part_scores = people.keypoints[:, where], people.confidence[:, where]
-        whole = part_scores.shape[1] in (points, points - 2)  # 68 face points: the pupils are added as missing
-        lists[key] = _flat(part_keypoints, part_scores, points) if whole else np.zeros((len(people), 0))
+        found = triples(people.keypoints[:, where], people.confidence[:, where])
+        unknown = size - found.shape[1]
+        # 68 face points: the two pupils follow as missing. Parts with other points than OpenPose's are left out.
+        lists[key] = np.pad(found, ((0, 0), (0, unknown), (0, 0))) if unknown in (0, 2) else found[:, :0]
     persons = [
         {
             "person_id": [int(people.track[i])],
-            **{key: values[i].tolist() for key, values in lists.items()},
+            **{key: values[i].ravel().tolist() for key, values in lists.items()},
             **{f"{key[:-2]}3d": [] for key in lists},
         }
         for i in range(len(people))
@@ -114,15 +116,6 @@ def _file_names(take: Take) -> list[str]:
     if is_picture and max(Counter(stems).values(), default=0) <= 1:
         return [f"{stem}{_SUFFIX}" for stem in stems]
     return [f"{stem or 'take'}_{i:012d}{_SUFFIX}" for i, stem in enumerate(stems)]
-
-
-def _flat(keypoints: Float[np.ndarray, "n k 2"], scores: Float[np.ndarray, "n k"], points: int | None = None) -> Float[np.ndarray, "n l"]:
-    """x, y, confidence in a row per person, zeros where missing and from K up to `points`; rounded to three and four decimals."""
-    seen = np.isfinite(keypoints).all(axis=-1) & (scores > 0)
-    values = np.concatenate([keypoints.astype(np.float64).round(3), scores[..., None].astype(np.float64).round(4)], axis=-1)
-    values = np.where(seen[..., None], values, 0)
-    extra = 0 if points is None else points - values.shape[1]
-    return np.pad(values, ((0, 0), (0, extra), (0, 0))).reshape(len(values), -1)
 
 
 def _number(path: Path) -> int | None:

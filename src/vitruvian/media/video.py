@@ -36,7 +36,6 @@ _DEMUXERS = "mov,matroska,avi,mpegts,mpeg,mpegvideo,asf,flv,ogg,gif,h264,hevc,m4
 _OPEN_OPTIONS = {"format_whitelist": _DEMUXERS, "protocol_whitelist": "file"}
 _MAX_DEMUX_ERRORS = 50
 _DEFAULT_FPS = 30.0
-_ATTACHED_PICTURE = 0x400  # AV_DISPOSITION_ATTACHED_PIC
 
 
 class Video:
@@ -187,7 +186,8 @@ def _top_boxes(path: Path) -> set[bytes]:
 def _picture_stream(container: InputContainer, path: Path) -> VideoStream:
     """The first video stream that is not cover art, set up for threaded decoding."""
     for stream in container.streams.video:
-        if int(getattr(stream, "disposition", 0)) & _ATTACHED_PICTURE:  # PyAV before 14.1 doesn't tell
+        disposition = getattr(stream, "disposition", None)  # PyAV before 14.1 doesn't tell
+        if disposition is not None and disposition & type(disposition).attached_pic:
             continue
         if stream.codec_context is None:
             raise MediaError(f"{path} has a video codec that this PyAV can't decode: convert it to H.264 (.mp4)")

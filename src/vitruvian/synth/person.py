@@ -243,20 +243,22 @@ def _offsets(rng, w: Wardrobe, classes: np.ndarray, scalp: np.ndarray) -> np.nda
 
 def sample_bodies(rng: np.random.Generator, w: Wardrobe, n: int) -> tuple[np.ndarray, np.ndarray]:
     """Draw `n` posed bodies: vertices (n, V, 3) and bone heads (n, K, 3), metres, Anny's frame (z up, facing -y)."""
-    import torch
-
     shape = np.stack([
         rng.beta(0.6, 0.6, n),  # gender
         np.where(rng.random(n) < 0.15, rng.uniform(0.15, 0.55, n), rng.uniform(0.58, 0.98, n)),  # age: mostly adults
         rng.normal(0.55, 0.18, n), rng.normal(0.5, 0.2, n), rng.uniform(0.2, 0.85, n), rng.normal(0.55, 0.18, n),
     ], 1).clip(0, 1)  # fmt: skip
     faces = _expressions(rng, list(w.model.facial_action_labels), n)
+    return pose_bodies(w, sample_poses(rng, w.rig, n), shape, faces)
+
+
+def pose_bodies(w: Wardrobe, poses: np.ndarray, shape: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Anny's forward pass in float32: poses (n, K, 4, 4), phenotypes (n, 6), facial actions (n, 52) -> vertices, bone heads."""
+    import torch
+
+    as_tensor = lambda a: torch.from_numpy(np.ascontiguousarray(a)).float()  # noqa: E731
     with torch.no_grad():
-        out = w.model(
-            pose_parameters=torch.from_numpy(sample_poses(rng, w.rig, n)).float(),
-            phenotype_kwargs=torch.from_numpy(shape).float(),
-            facial_actions=torch.from_numpy(faces).float(),
-        )
+        out = w.model(pose_parameters=as_tensor(poses), phenotype_kwargs=as_tensor(shape), facial_actions=as_tensor(faces))
     return out["vertices"].numpy(), out["bone_poses"][:, :, :3, 3].numpy()
 
 
@@ -320,27 +322,36 @@ def _frame(rng, image: np.ndarray, keypoints: np.ndarray, size: tuple[int, int])
 
 
 def render_person(rng: np.random.Generator, w: Wardrobe, vertices: np.ndarray, bones: np.ndarray, size: tuple[int, int] = (240, 320)) -> Sample:
-    """Dress one posed body, look at it, and draw its label image of `size` (width, height) with exact labels."""
+    """Dress one posed body, look at it from somewhere, and draw its label image of `size` (width, height) with exact labels."""
     outfit = dress(rng, w)
-    normals = vertex_normals(vertices, w.faces)
-    dressed = vertices + outfit.offset[:, None] * normals
     body_points = vertices[w.base_index]
-    height = np.ptp(body_points[:, 2]) if np.ptp(body_points[:, 2]) > 0.5 else 1.0
-    view = sample_view(rng, body_points.mean(0), max(height, 0.8))
-    image, depth = view.project(dressed)
-    joints3d = w.landmarks.wholebody133(body_points[None], bones[None])[0]
-    joints, joint_depth = view.project(joints3d)
-    used = np.unique(w.faces[outfit.face_class > 0])
-    scale, shift = _frame(rng, image[used], joints, size)
+    height = max(np.ptp(body_points[:, 2]), 0.8)
+    view = sample_view(rng, body_points.mean(0), height)
+    normals = vertex_normals(vertices, w.faces)
+    image, _ = view.project(vertices + outfit.offset[:, None] * normals)
+    joints, _ = view.project(w.landmarks.wholebody133(body_points[None], bones[None])[0])
+    scale, shift = _frame(rng, image[np.unique(w.faces[outfit.face_class > 0])], joints, size)
+    return label_image(w, vertices, bones, outfit, view, scale, shift, size)
+
+
+def label_image(
+    w: Wardrobe, vertices: np.ndarray, bones: np.ndarray, outfit: Outfit, view: View, scale: float, shift: np.ndarray, size: tuple[int, int]
+) -> Sample:
+    """Draw a dressed body as `view` sees it; image coordinates are `scale` times the normalised ones plus `shift`, pixels."""
+    normals = vertex_normals(vertices, w.faces)
+    image, depth = view.project(vertices + outfit.offset[:, None] * normals)
+    joints, joint_depth = view.project(w.landmarks.wholebody133(vertices[w.base_index][None], bones[None])[0])
     image, joints = image * scale + shift, joints * scale + shift
-    camera_normals = normals @ view.turn.T
-    attributes = np.concatenate([camera_normals[:, :2], w.rest[:, [0, 2]]], 1)
+    attributes = np.concatenate([(normals @ view.turn.T)[:, :2], w.rest[:, [0, 2]]], 1)
     classes, drawn, z_buffer = rasterise(image, depth, w.faces, outfit.face_class, attributes, size, w.double_sided)
     seen = _visibility(joints, joint_depth, z_buffer, size)
-    keypoints = np.concatenate([joints, seen[:, None]], 1).astype(np.float32)
     place = (drawn[..., 2:] - [-0.6, -0.95]) / [1.2, 1.9]
     return Sample(
-        classes, np.clip(drawn[..., :2] * 127 + 128, 0, 255).astype(np.uint8), np.clip(place * 255, 0, 255).astype(np.uint8), keypoints, _boxes(w, image, classes, size)
+        classes,
+        np.clip(drawn[..., :2] * 127 + 128, 0, 255).astype(np.uint8),
+        np.clip(place * 255, 0, 255).astype(np.uint8),
+        np.concatenate([joints, seen[:, None]], 1).astype(np.float32),
+        _boxes(w, image, classes, size),
     )
 
 

@@ -178,3 +178,26 @@ def sample_poses(rng: np.random.Generator, rig: Rig, n: int) -> Float[np.ndarray
     for name, r in rotations.items():
         pose[:, rig.names.index(name), :3, :3] = r
     return pose
+
+
+def walking_poses(rig: Rig, phase: Float[np.ndarray, " n"], wave: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n k 4 4"]:
+    """A walk: `phase` in cycles (two steps each); `wave` in [0, 1] lifts the left arm from hanging to waving. As `sample_poses`."""
+    turn = 2 * np.pi * phase
+    rotations = {}
+    x, y, _ = np.eye(3)
+    for side, sign in (("L", 1), ("R", -1)):
+        swing = sign * np.sin(turn)
+        knee = 8 + 50 * np.clip(-sign * np.cos(turn), 0, 1) ** 2 * (0.6 - 0.4 * swing)
+        rotations[f"upperleg01.{side}"] = rotation(x, -(4 + 24 * swing) * DEGREE) @ rotation(y, np.full(len(phase), -sign * 2 * DEGREE))
+        rotations[f"lowerleg01.{side}"] = rotation(x, knee * DEGREE)
+        lifted = wave if side == "L" else np.zeros_like(wave)
+        raised, around = (14 + 110 * lifted) * DEGREE, (20 + 10 * lifted) * DEGREE
+        target = np.stack([sign * np.sin(raised) * np.cos(around), -np.sin(raised) * np.sin(around), -np.cos(raised)], 1)
+        upper, fore = rig.direction(f"upperarm01.{side}", f"lowerarm01.{side}"), rig.direction(f"lowerarm01.{side}", f"wrist.{side}")
+        rotations[f"upperarm01.{side}"] = rotation(x, 22 * swing * (1 - lifted) * DEGREE) @ shortest_arc(upper, target)
+        bend = (18 - 10 * swing) * (1 - lifted) + lifted * (45 + 30 * np.sin(3 * turn))
+        rotations[f"lowerarm01.{side}"] = rotation(np.cross(upper, fore), bend * DEGREE - np.arccos(np.clip(upper @ fore, -1, 1)))
+    pose = np.tile(np.eye(4), (len(phase), len(rig.names), 1, 1))
+    for name, r in rotations.items():
+        pose[:, rig.names.index(name), :3, :3] = r
+    return pose

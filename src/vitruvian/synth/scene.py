@@ -197,7 +197,7 @@ def detection_scene(rng: np.random.Generator, studio: Studio, size: tuple[int, i
     """
     canvas = studio.backdrop(rng, size)
     count = int(rng.choice([0, 1, 2, 3, 4, 6, 9], p=[0.12, 0.3, 0.2, 0.14, 0.1, 0.08, 0.06]))
-    heights = np.sort(np.exp(rng.uniform(np.log(0.07 if count > 2 else 0.12), np.log(1.3 if count < 4 else 0.7), count))) * size[1]
+    heights = np.sort(np.exp(rng.uniform(np.log(0.09 if count > 2 else 0.14), np.log(1.35 if count < 4 else 0.8), count))) * size[1]
     found: list[tuple[np.ndarray, np.ndarray]] = []
     owner = np.zeros(size[::-1], np.int32)
     areas = []

@@ -1,0 +1,96 @@
+"""From a training run to an embedded network: ONNX with half-precision weights, and its card.
+
+    python -m vitruvian.train.package pose runs/pose src/vitruvian/assets
+
+Weights are stored in half precision and cast back to float32 when the file is loaded, so a file is half as large and runs as
+before; the difference this makes to the outputs is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ..skeletons import COCO_WHOLEBODY_133
+from ..systems.detection.rtmdet import PARTS, Deployed
+from ..systems.export import difference, export_onnx
+from ..weights import Card
+from . import defaults
+
+SMALLEST = 512  # tensors with fewer elements stay in float32: they are biases and norms
+
+
+def halve_weights(path: Path) -> None:
+    """Store the large float32 weights of an ONNX file as float16 followed by a cast, in place."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    model = onnx.load(path)
+    casts, kept = [], []
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if tensor.data_type != TensorProto.FLOAT or values.size < SMALLEST:
+            kept.append(tensor)
+            continue
+        kept.append(numpy_helper.from_array(values.astype("float16"), tensor.name + "_half"))
+        casts.append(helper.make_node("Cast", [tensor.name + "_half"], [tensor.name], to=TensorProto.FLOAT))
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
+    nodes = casts + list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    temporary = path.with_name(path.name + ".partial")
+    onnx.save(model, temporary)
+    os.replace(temporary, path)
+
+
+def load_averaged(network: nn.Module, run: Path) -> nn.Module:
+    """The averaged weights of a training run, in eval mode."""
+    state = torch.load(run / "last.pt", map_location="cpu", weights_only=True)
+    network.load_state_dict(state["averaged"])
+    return network.eval()
+
+
+def package(kind: str, run: Path, folder: Path, figures: dict[str, float]) -> Card:
+    """Write `<id>.onnx` and `<id>.json` of the `pose` or `detector` run into `folder`."""
+    pose = kind == "pose"
+    name, size = ("wholebody-t", (192, 256)) if pose else ("person-parts-nano", (320, 320))
+    network = load_averaged(defaults.pose_network() if pose else defaults.detector_network(), run)
+    network = network if pose else Deployed(network)
+    path = folder / f"{name}.onnx"
+    example = torch.zeros(2, 3, size[1], size[0])
+    export_onnx(network, example, path, ("input",), ("simcc_x", "simcc_y") if pose else ("boxes", "scores"))
+    halve_weights(path)
+    worst, relative = difference(network.to(memory_format=torch.contiguous_format), path, [(3, size[1], size[0])])
+    print(f"{path}: {path.stat().st_size / 1e6:.2f} MB; half-precision weights change outputs by at most {worst:.3g} ({relative:.1e} of the range)")
+    card = Card(
+        id=name, task="pose2d" if pose else "detection", file=str(path), input_size=size, mean=defaults.MEAN, std=defaults.STD,
+        skeleton=COCO_WHOLEBODY_133.name if pose else "", classes=() if pose else PARTS,
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(), licence_code="Apache-2.0", licence_weights="Apache-2.0",
+        licence_data="synthetic: Anny bodies (CC0 MakeHuman assets), backgrounds CC0/CC-BY/CC-BY-SA/GPL wallpapers, see recipes/README.md",
+        figures=figures, source="trained by this project: recipes/README.md",
+    )  # fmt: skip
+    card.save(path.with_suffix(".json"))
+    return card
+
+
+def main() -> None:
+    """Command line of this module."""
+    parser = argparse.ArgumentParser(prog="python -m vitruvian.train.package", description=__doc__)
+    parser.add_argument("kind", choices=("pose", "detector"))
+    parser.add_argument("run", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--figures", type=json.loads, default={}, help="measured figures, as JSON")
+    options = parser.parse_args()
+    package(options.kind, options.run, options.folder, options.figures)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,18 @@
+"""Shared by all rooms: the helpers beside this file (nets, scenes, walkers) can be imported, and tiny networks are there as a fixture."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # importlib mode, which lets two rooms have a test file of one name, leaves the path alone
+
+
+@pytest.fixture(scope="session")
+def networks(tmp_path_factory):
+    """Options for `capture` that name a detector of coloured rectangles and a pose network with a fixed answer (see nets.py)."""
+    nets = pytest.importorskip("nets", reason="needs onnx")
+    folder = tmp_path_factory.mktemp("networks")
+    return {"detector": nets.detector(folder), "pose": nets.pose(folder)}
