@@ -48,7 +48,7 @@ def test_capture_writes_the_files_and_says_which(capsys, nets, here):
     walk(here / "walk.mp4", np.arange(20) / 30)
     code, out, err = run(capsys, "capture", "walk.mp4", "-o", "results", *nets, "--profile")
     assert code == 0
-    assert "20 frames, 2 people" in out and "frames per second" in out and "encode" in out
+    assert "20 frames, 2 tracks" in out and "frames per second" in out and "encode" in out
     for name in ("take.npz", "overlay.mp4", "keypoints.json"):
         assert f"results/{name}" in out.replace(os.sep, "/") and (here / "results" / name).is_file()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -81,6 +81,7 @@ def capture(
         estimate = PoseEstimator(pose, flip_test=flip_test, device=device)
         skeleton, cards = by_name(estimate.card.skeleton), (find.card.id, estimate.card.id)
         asked = str(source) if isinstance(source, str | Path) else opened.name
+        is_new = out is not None and not Path(out).exists()
         files = [] if out is None else open_sinks(Path(out), opened, asked, skeleton, cards, overlay, formats, stopwatch)
         rows = TakeSink(None if out is None else Path(out) / "take.npz", opened, asked, skeleton, cards)
         tracker = Tracker(skeleton, strong=threshold) if is_video else None
@@ -91,6 +92,9 @@ def capture(
             background.finish(complete)
         except BaseException:
             background.abort()
+            if is_new:
+                with suppress(OSError):  # it is not empty: what is whole may stay
+                    Path(out).rmdir()
             raise
     take, seconds = rows.take, dict(stopwatch.seconds)
     if on_progress:  # once more, as the threads have only now done all their work

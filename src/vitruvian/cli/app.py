@@ -101,9 +101,10 @@ def capture(
         asked = source[0] if len(source) == 1 else source
         take = run_capture(asked, folder, overlay=overlay, formats=wanted, on_progress=on_progress, **options)
     spent = time.perf_counter() - start
-    frames, people = len(take.times), f"{len(take.tracks)} people" if len(take.names) == 1 and len(take.tracks) else None
+    frames = len(take.times)
+    people = f"{len(take.tracks)} tracks" if len(take.tracks) else f"{len(take.people)} people"
     rate = f", {frames / spent:.1f} frames per second" if frames > 1 else ""
-    console.print(f"{frames} frames, {people or f'{len(take.people)} people found'} in {spent:.1f} s{rate}")
+    console.print(f"{frames} {'frames' if frames != 1 else 'frame'}, {people}, {spent:.1f} s{rate}")
     for path in _written(folder, overlay, wanted):
         console.print(f"  {path}", markup=False)
     if profile:
@@ -171,7 +172,7 @@ def default_folder(source: Sequence[str]) -> Path:
 def _progress_bar(seconds: dict[str, float]) -> Iterator[Callable]:
     """A callback for `capture` that moves a bar with frames per second and people; it leaves the stages' times in `seconds`."""
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn())
-    with Progress(*columns, console=stderr, transient=True) as bar:
+    with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
         task = bar.add_task("capture", total=None, note="")
         start = time.perf_counter()
 

@@ -19,10 +19,11 @@ from torch import Tensor, nn
 from ..metrics.keypoints import oks
 from ..skeletons import COCO_WHOLEBODY_133
 from ..systems.detection import rtmdet
-from ..systems.pose2d.rtmw import VARIANTS, RTMPose
+from ..systems.pose2d.rtmw import STRIDE, VARIANTS, RTMPose, SimCC
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 SIGMA = (4.9, 5.66)  # of the SimCC target, bins across and down (dwpose card, 4.4)
+CELL_WEIGHT = 0.3
 # The 110 face and hand points would drown the body in a plain mean.
 PART_WEIGHTS = {"body": 2.0, "foot": 1.5, "face": 0.4, "left_hand": 0.6, "right_hand": 0.6}
 
@@ -48,14 +49,12 @@ def _target_table(bins: int, sigma: float) -> Float[Tensor, "n n"]:
     return torch.softmax(10 * torch.exp(-((axis - axis[:, None]) ** 2) / (2 * sigma**2)), -1)
 
 
-def pose_loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+def label_loss(prediction: SimCC, keypoints: Float[Tensor, "b k 3"]) -> Float[Tensor, ""]:
     """The label loss of a batch of crops, weighted by part, times 100.
 
     The same as systems.pose2d.rtmw.simcc_loss up to the targets' entropy, which has no gradient: targets are looked up, points
     outside the crop are left out, so that it costs a third. The factor keeps gradients well above AdamW's epsilon.
     """
-    images, keypoints = batch
-    prediction = model(normalise(images))
     rows, columns = torch.nonzero(keypoints[..., 2] > 0, as_tuple=True)
     weight = torch.from_numpy(keypoint_weights())[columns]
     total = torch.zeros(())
@@ -64,7 +63,34 @@ def pose_loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Tenso
         centre = torch.round(keypoints[rows, columns, axis] * 2).long().clamp(0, bins - 1)
         log_q = F.log_softmax(logits[rows, columns].float() * 10, -1)
         total = total - ((_target_table(bins, sigma)[centre] * log_q).sum(-1) * weight).sum() / bins
-    return {"total": 100 * total / (keypoints.shape[0] * keypoints.shape[1])}
+    return 100 * total / (keypoints.shape[0] * keypoints.shape[1])
+
+
+def cell_loss(maps: Float[Tensor, "b k h w"], keypoints: Float[Tensor, "b k 3"]) -> Float[Tensor, ""]:
+    """Cross-entropy of each keypoint's coarse map with the cell that holds it (spread over the four nearest cells), nats.
+
+    Ours, for training only: SimCC's classifiers start slowly from scratch because nothing tells the maps before them to be maps.
+    """
+    height, width = maps.shape[2:]
+    place = ((keypoints[..., :2] - (STRIDE - 1) / 2) / STRIDE).clamp(min=0)
+    columns, rows = (
+        (1 - (place[..., axis, None].clamp(max=size - 1) - torch.arange(size)).abs()).clamp(min=0) for axis, size in enumerate((width, height))
+    )
+    target = (rows[..., :, None] * columns[..., None, :]).flatten(2)
+    entropy = -(target * F.log_softmax(maps.flatten(2).float(), -1)).sum(-1)
+    weight = keypoints[..., 2] * torch.from_numpy(keypoint_weights())
+    return (entropy * weight).sum() / weight.sum().clamp(min=1)
+
+
+def pose_loss(model: RTMPose, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+    """Label loss plus CELL_WEIGHT times the cell loss of a batch of crops."""
+    images, keypoints = batch
+    features = model.backbone(normalise(images))[-1]
+    maps = model.head.final_layer(features)
+    tokens = model.head.gau(model.head.mlp(maps.flatten(2)))
+    label = label_loss(SimCC(model.head.cls_x(tokens), model.head.cls_y(tokens)), keypoints)
+    cell = cell_loss(maps, keypoints)
+    return {"total": label + CELL_WEIGHT * cell, "label": label, "cell": cell}
 
 
 def pose_error(model: nn.Module, held_out: list[tuple[Tensor, Tensor]]) -> dict[str, float]:

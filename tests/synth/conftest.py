@@ -1,0 +1,11 @@
+"""One Anny with wardrobe for all tests of synthetic people; its first build on a machine takes about a minute."""
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def wardrobe():
+    pytest.importorskip("anny")
+    from vitruvian.synth.person import Wardrobe
+
+    return Wardrobe()

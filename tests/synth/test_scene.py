@@ -1,0 +1,64 @@
+"""Training pictures keep their labels through warps, mirrors and crowds."""
+
+import numpy as np
+import pytest
+from vitruvian.synth.backgrounds import load_photographs, make_background
+from vitruvian.synth.person import render_person, sample_bodies
+from vitruvian.synth.scene import CLASSES, Studio, detection_scene, pose_crop
+from vitruvian.synth.store import Store, write_shard
+
+
+@pytest.fixture(scope="module")
+def studio(wardrobe, tmp_path_factory):
+    rng = np.random.default_rng(0)
+    people = [render_person(rng, wardrobe, v, b) for v, b in zip(*sample_bodies(rng, wardrobe, 10), strict=True)]
+    folder = tmp_path_factory.mktemp("store")
+    write_shard(folder, 0, [people[i % 10] for i in range(250)])
+    return Studio.open(Store.open(folder), [], np.random.default_rng(0), backdrops=4)
+
+
+def test_pose_crops_have_their_size_and_weights_only_inside(studio):
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        image, keypoints = pose_crop(rng, studio)
+        assert image.shape == (256, 192, 3) and image.dtype == np.uint8 and keypoints.shape == (133, 3)
+        inside = (keypoints[:, :2] > -1).all(1) & (keypoints[:, 0] < 192) & (keypoints[:, 1] < 256)
+        assert not (keypoints[:, 2] > 0)[~inside].any()
+
+
+def test_mirroring_swaps_sides_and_nothing_else(studio):
+    """Over many draws of one person, both mirrored and not: the left ankle's row always goes with the left ankle's label."""
+    rng = np.random.default_rng(0)
+    single = Studio(studio.store, studio.backdrops, np.array([0]))
+    truth = studio.store.keypoints[0]
+    for _ in range(6):
+        _, keypoints, boxes = single.person(rng)
+        mirrored = not np.allclose(keypoints[:, 0], truth[:, 0])
+        expected = truth[[16, 15]] if mirrored else truth[[15, 16]]
+        np.testing.assert_allclose(keypoints[[15, 16], 1], expected[:, 1])
+        if mirrored:
+            np.testing.assert_allclose(keypoints[15, 0], 239 - truth[16, 0])
+
+
+def test_scene_boxes_lie_inside_and_have_known_classes(studio):
+    rng = np.random.default_rng(1)
+    counts = []
+    for _ in range(25):
+        image, boxes, labels = detection_scene(rng, studio)
+        assert image.shape == (320, 320, 3) and len(boxes) == len(labels)
+        assert (boxes >= 0).all() and (boxes <= 320).all() and (boxes[:, 2:] > boxes[:, :2]).all()
+        assert set(labels) <= set(range(len(CLASSES)))
+        counts.append((labels == 0).sum())
+    assert 0 in counts and max(counts) > 1  # empty scenes teach what is no person
+
+
+def test_same_seed_same_picture(studio):
+    a, b = (pose_crop(np.random.default_rng(5), studio) for _ in range(2))
+    assert (a[0] == b[0]).all() and (a[1] == b[1]).all()
+
+
+def test_backgrounds_need_no_photographs_and_skip_unreadable_ones(tmp_path):
+    (tmp_path / "no.jpg").write_bytes(b"no picture")
+    photographs = load_photographs([tmp_path / "no.jpg", tmp_path / "missing.png"])
+    assert photographs == []
+    assert make_background(np.random.default_rng(0), photographs, (64, 48)).shape == (48, 64, 3)

@@ -1,0 +1,77 @@
+"""The training loop learns, stops, resumes, and its recipe's losses agree with the published ones."""
+
+import itertools
+import json
+
+import pytest
+
+torch = pytest.importorskip("torch")
+from torch import nn  # noqa: E402
+from vitruvian.train.loop import Schedule, train  # noqa: E402
+
+
+def line_fit():
+    torch.manual_seed(0)
+    x = torch.randn(64, 3)
+    y = x @ torch.tensor([[1.0], [-2.0], [0.5]]) + 0.3
+    return nn.Linear(3, 1), itertools.repeat((x, y)), lambda model, batch: {"total": (model(batch[0]).float() - batch[1]).square().mean()}
+
+
+def test_it_learns_and_the_averaged_copy_is_as_good(tmp_path):
+    model, batches, loss = line_fit()
+    averaged = train(model, batches, loss, Schedule(300, learning_rate=0.05, warmup=5, ema=20, weight_decay=0.0), tmp_path)
+    assert float(loss(averaged, next(batches))["total"]) < 0.01
+    reports = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [r["step"] for r in reports] == [100, 200, 300] and reports[-1]["total"] < reports[0]["total"]
+
+
+def test_a_stopped_run_goes_on_where_it_was(tmp_path):
+    model, batches, loss = line_fit()
+    train(model, batches, loss, Schedule(50), tmp_path)
+    weight = model.weight.detach().clone()
+    fresh, batches, loss = line_fit()
+    train(fresh, batches, loss, Schedule(50), tmp_path)  # nothing left to do: loads and stops
+    assert torch.equal(fresh.weight, weight)
+    train(fresh, batches, loss, Schedule(60), tmp_path)
+    assert torch.load(tmp_path / "last.pt", weights_only=True)["step"] == 60
+
+
+def test_learning_rate_rises_then_falls_by_steps_or_by_time():
+    schedule = Schedule(1000, seconds=100, learning_rate=1.0, warmup=10, final=0.1)
+    assert schedule.rate(0, 0) == pytest.approx(0.1)
+    assert schedule.rate(10, 0) > schedule.rate(500, 0) > schedule.rate(999, 0) >= 0.1
+    assert schedule.rate(10, 100) == pytest.approx(0.1)
+
+
+def test_recipe_loss_has_the_published_gradient():
+    """The looked-up cross-entropy differs from the published KL by the targets' entropy only."""
+    from vitruvian.codecs.simcc import SimCC as Codec
+    from vitruvian.systems.pose2d.rtmw import SimCC, simcc_loss
+    from vitruvian.train import defaults
+
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 133, 384, generator=generator, requires_grad=True)
+    y = torch.randn(2, 133, 512, generator=generator, requires_grad=True)
+    keypoints = torch.rand(2, 133, 3, generator=generator) * torch.tensor([140.0, 200.0, 1.0]) + torch.tensor([25.0, 25.0, 0.5])
+    keypoints[0, 5, 2] = 0
+    labels = Codec((192, 256)).encode(keypoints[..., :2].numpy(), keypoints[..., 2].numpy() > 0)
+    target = SimCC(torch.from_numpy(labels[0]).float(), torch.from_numpy(labels[1]).float())
+    weight = torch.from_numpy(defaults.keypoint_weights()) * (keypoints[..., 2] > 0)
+    simcc_loss(SimCC(x, y), target, weight, reduction="mean").backward()
+    published = (x.grad.clone(), y.grad.clone())
+    x.grad, y.grad = None, None
+    defaults.label_loss(SimCC(x, y), keypoints).backward()
+    torch.testing.assert_close(x.grad / 100, published[0], rtol=1e-3, atol=1e-9)
+    torch.testing.assert_close(y.grad / 100, published[1], rtol=1e-3, atol=1e-9)
+
+
+def test_cell_loss_is_least_where_the_keypoint_is():
+    from vitruvian.train import defaults
+
+    keypoints = torch.tensor([[15.5, 47.5, 1.0]]).expand(133, 3)[None]  # the middle of column 0, row 1
+    losses = {}
+    for cell in ((1, 0), (0, 0), (1, 1)):
+        maps = torch.zeros(1, 133, 8, 6)
+        maps[:, :, cell[0], cell[1]] = 10
+        losses[cell] = float(defaults.cell_loss(maps, keypoints))
+    assert losses[1, 0] < 0.01 and losses[0, 0] > 5 and losses[1, 1] > 5
