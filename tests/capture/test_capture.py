@@ -1,5 +1,6 @@
 """The whole chain on rectangles that walk: what is in the take and in the files."""
 
+import gc
 from dataclasses import replace
 
 import av
@@ -159,6 +160,18 @@ def test_senseless_options_are_refused_before_anything_is_written(walking, netwo
     with pytest.raises(VitruvianError):
         capture(walking, tmp_path / "out", **networks, **options)
     assert not (tmp_path / "out").exists()
+
+
+def test_few_frames_are_in_memory_at_any_time(networks, tmp_path):
+    source = walk(tmp_path / "long.mp4", np.arange(90) / 30)
+    alive = []
+
+    def count(now):
+        if now.frames % 10 == 0:
+            alive.append(sum(isinstance(thing, Frame) for thing in gc.get_objects()))
+
+    capture(source, tmp_path / "out", on_progress=count, **networks)
+    assert len(alive) >= 9 and max(alive) < 30
 
 
 def test_chunks_are_bounded_in_frames_and_pixels():

@@ -9,7 +9,9 @@ SEEN = np.array([[0, 2, 1], [0, 3, 2]], np.int32)  # counter-clockwise as seen
 
 
 def draw(points, depth, faces, classes, attributes, size=(12, 10), **options):
-    return rasterise(points, np.asarray(depth, np.float32), faces, np.asarray(classes, np.uint8), np.asarray(attributes, np.float32), size, **options)
+    return rasterise(
+        points, np.asarray(depth, np.float32), faces, np.asarray(classes, np.uint8), np.asarray(attributes, np.float32), size, **options
+    )
 
 
 def test_square_covers_its_pixels_and_interpolates_attributes():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from vitruvian.synth.paint import paint
 from vitruvian.synth.person import HAIR, LOWER, SKIN, UPPER, dress, label_image, pose_bodies, render_person, sample_bodies
 from vitruvian.synth.person import View as Camera

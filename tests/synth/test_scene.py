@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from vitruvian.synth.backgrounds import load_photographs, make_background
 from vitruvian.synth.person import render_person, sample_bodies
 from vitruvian.synth.scene import CLASSES, Studio, detection_scene, pose_crop

@@ -7,6 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
+
 from vitruvian.train.loop import Schedule, train  # noqa: E402
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from cyclopts import App, Parameter
@@ -18,6 +18,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from vitruvian._version import __version__
 from vitruvian.errors import VitruvianError
+
+if TYPE_CHECKING:
+    from vitruvian.capture import Progress as CaptureProgress
+    from vitruvian.take import Take
 
 INTERRUPTED = 130
 
@@ -94,25 +98,20 @@ def capture(
 
     folder = out if out is not None else default_folder(source)
     wanted = [name.strip() for name in formats.split(",") if name.strip()]
-    options = {"detector": detector, "pose": pose, "threshold": threshold, "flip_test": flip_test, "smooth": smooth, "device": device}
+    networks = {"detector": detector, "pose": pose, "device": device, "flip_test": flip_test, "threshold": threshold}
+    asked = source[0] if len(source) == 1 else source
     seconds: dict[str, float] = {}
     start = time.perf_counter()
     with _progress_bar(seconds) as on_progress:
-        asked = source[0] if len(source) == 1 else source
-        take = run_capture(asked, folder, overlay=overlay, formats=wanted, on_progress=on_progress, **options)
-    spent = time.perf_counter() - start
-    frames = len(take.times)
-    people = f"{len(take.tracks)} tracks" if len(take.tracks) else f"{len(take.people)} people"
-    rate = f", {frames / spent:.1f} frames per second" if frames > 1 else ""
-    console.print(f"{frames} {'frames' if frames != 1 else 'frame'}, {people}, {spent:.1f} s{rate}")
+        take = run_capture(asked, folder, smooth=smooth, overlay=overlay, formats=wanted, on_progress=on_progress, **networks)
+    _print_summary(take, time.perf_counter() - start)
     for path in _written(folder, overlay, wanted):
         console.print(f"  {path}", markup=False)
     if profile:
-        _print_profile(seconds, frames)
+        _print_profile(seconds, len(take.times))
     if not take.complete:
         _say_error("interrupted: the files hold what was found until then")
-        return INTERRUPTED
-    return 0
+    return 0 if take.complete else INTERRUPTED
 
 
 @app.command
@@ -165,18 +164,19 @@ def default_folder(source: Sequence[str]) -> Path:
     path = Path(source[0])
     if len(source) > 1 or any(letter in path.name for letter in "*?["):
         path = path.parent
-    return Path(f"{path.resolve().stem or 'pictures'}_vitruvian")
+    path = path.resolve()
+    return Path(f"{(path.name if path.is_dir() else path.stem) or 'pictures'}_vitruvian")
 
 
 @contextmanager
-def _progress_bar(seconds: dict[str, float]) -> Iterator[Callable]:
+def _progress_bar(seconds: dict[str, float]) -> Iterator[Callable[[CaptureProgress], None]]:
     """A callback for `capture` that moves a bar with frames per second and people; it leaves the stages' times in `seconds`."""
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn())
     with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
         task = bar.add_task("capture", total=None, note="")
         start = time.perf_counter()
 
-        def on_progress(now) -> None:
+        def on_progress(now: CaptureProgress) -> None:
             seconds.update(now.seconds)
             rate = now.frames / (time.perf_counter() - start)
             total = None if now.total is None else max(now.total, now.frames)  # a video's header is only an estimate
@@ -192,6 +192,13 @@ def _written(folder: Path, overlay: bool, formats: Sequence[str]) -> list[Path]:
     names += ["keypoints.json"] if "json" in formats else []
     names += ["openpose"] if "openpose" in formats else []
     return [folder / name for name in names if (folder / name).exists()]
+
+
+def _print_summary(take: Take, spent: float) -> None:
+    frames = len(take.times)
+    people = f"{len(take.tracks)} tracks" if len(take.tracks) else f"{len(take.people)} people"
+    rate = f", {frames / spent:.1f} frames per second" if frames > 1 else ""
+    console.print(f"{frames} {'frames' if frames != 1 else 'frame'}, {people}, {spent:.1f} s{rate}")
 
 
 def _print_profile(seconds: Mapping[str, float], frames: int) -> None:

@@ -38,9 +38,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How a take compares with the truth: share of the true people found (box overlap over 0.3), and of those the mean object keypoint
-    similarity of the body (0 to 1) and the mean distance of its visible points, in pixels and as a share of the body size (square root of
-    the box area). NaN where nobody was found.
+    """How a take compares with the truth; all but `found` are NaN where nobody was found.
+
+    found: share of the true people, by a box overlap over 0.3. similarity: mean object keypoint similarity of their bodies, 0 to 1.
+    pixels, relative: mean distance of the body's labelled points, in pixels and as a share of the body size (square root of the box area).
     """
 
     found: float
@@ -89,7 +90,10 @@ def _self_test(assets: Path) -> Finding:
         if not (clip.is_file() and truth.is_file()):
             raise MediaError(f"the sample clip is not in this installation ({clip} and sample.npz): reinstall vitruvian")
         detector, pose = (card_for(network, assets) for network in EMBEDDED)
-        agreement = compare(capture(clip, detector=detector, pose=pose), Take.load(truth))
+        take = capture(clip, detector=detector, pose=pose)
+        if not take.complete:
+            raise KeyboardInterrupt
+        agreement = compare(take, Take.load(truth))
     except VitruvianError as error:
         return Finding("self-test", str(error), False)
     healthy = agreement.found >= LEAST_FOUND and agreement.similarity >= LEAST_OKS

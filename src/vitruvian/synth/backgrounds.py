@@ -53,7 +53,11 @@ def random_shape(rng: np.random.Generator, image: np.ndarray, centre: tuple[floa
     """Draw one box, disc, bar or polygon of about `extent` pixels into `image`, in place."""
     kind, colour = rng.integers(0, 4), tuple(int(c) for c in colour)
     if kind == 0:
-        box = ((float(centre[0]), float(centre[1])), (float(extent * rng.uniform(0.3, 1)), float(extent * rng.uniform(0.3, 1))), float(rng.uniform(0, 180)))
+        box = (
+            (float(centre[0]), float(centre[1])),
+            (float(extent * rng.uniform(0.3, 1)), float(extent * rng.uniform(0.3, 1))),
+            float(rng.uniform(0, 180)),
+        )
         cv2.fillPoly(image, [cv2.boxPoints(box).astype(np.int32)], colour)
     elif kind == 1:
         axes = (max(1, int(extent * rng.uniform(0.2, 0.5))), max(1, int(extent * rng.uniform(0.2, 0.5))))
@@ -61,7 +65,14 @@ def random_shape(rng: np.random.Generator, image: np.ndarray, centre: tuple[floa
     elif kind == 2:
         reach = rng.normal(0, extent, 2)
         start, end = np.array(centre) - reach / 2, np.array(centre) + reach / 2
-        cv2.line(image, tuple(int(v) for v in start), tuple(int(v) for v in end), colour, max(1, int(extent * rng.uniform(0.02, 0.12))), cv2.LINE_AA)
+        cv2.line(
+            image,
+            tuple(int(v) for v in start),
+            tuple(int(v) for v in end),
+            colour,
+            max(1, int(extent * rng.uniform(0.02, 0.12))),
+            cv2.LINE_AA,
+        )
     else:
         points = np.array(centre) + rng.normal(0, extent * 0.35, (int(rng.integers(3, 7)), 2))
         cv2.fillPoly(image, [points.astype(np.int32)], colour, cv2.LINE_AA)

@@ -1,6 +1,6 @@
 """A short synthetic film with known truth: somebody walks past and waves. The package's sample and `vitruvian doctor`'s self-test.
 
-    python -m vitruvian.synth.clip src/vitruvian/assets
+python -m vitruvian.synth.clip src/vitruvian/assets
 """
 
 from __future__ import annotations

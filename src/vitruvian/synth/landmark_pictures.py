@@ -87,9 +87,7 @@ def draw_points(
     return image
 
 
-def pose_body(
-    model: anny.Anny, actions: dict[str, float] | None = None
-) -> tuple[Float[np.ndarray, "v 3"], Float[np.ndarray, "k 3"]]:
+def pose_body(model: anny.Anny, actions: dict[str, float] | None = None) -> tuple[Float[np.ndarray, "v 3"], Float[np.ndarray, "k 3"]]:
     """Vertices and bone heads of the average body at rest, with facial actions of the given weights (name -> 0..1)."""
     import torch
 

@@ -88,9 +88,7 @@ class Landmarks:
     left_foot: Int[np.ndarray, " n_left_foot"]
     right_foot: Int[np.ndarray, " n_right_foot"]
 
-    def wholebody133(
-        self, vertices: Float[np.ndarray, "b v 3"], bone_heads: Float[np.ndarray, "b k 3"]
-    ) -> Float[np.ndarray, "b 133 3"]:
+    def wholebody133(self, vertices: Float[np.ndarray, "b v 3"], bone_heads: Float[np.ndarray, "b k 3"]) -> Float[np.ndarray, "b 133 3"]:
         """Keypoints of a batch of posed bodies, in COCO-WholeBody-133 order, in the frame and unit of the vertices.
 
         Args:

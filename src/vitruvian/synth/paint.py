@@ -15,8 +15,23 @@ from jaxtyping import Float, UInt8
 
 from .person import BROW, CLASS_NAMES, EYE, GLASSES, GLOVE, HAIR, HAT, INNER, IRIS, LIPS, LOWER, MOUTH, SHOE, SKIN, SOCK, UPPER
 
-SKIN_TONES = np.array([[255, 224, 204], [241, 200, 172], [226, 178, 145], [204, 150, 114], [172, 118, 84], [133, 87, 60], [96, 62, 43], [66, 43, 32]], float)
-HAIR_TONES = np.array([[18, 15, 14], [40, 28, 20], [72, 48, 30], [110, 78, 46], [168, 128, 78], [208, 178, 122], [140, 62, 34], [150, 148, 146], [215, 212, 208]], float)
+SKIN_TONES = np.array(
+    [[255, 224, 204], [241, 200, 172], [226, 178, 145], [204, 150, 114], [172, 118, 84], [133, 87, 60], [96, 62, 43], [66, 43, 32]], float
+)
+HAIR_TONES = np.array(
+    [
+        [18, 15, 14],
+        [40, 28, 20],
+        [72, 48, 30],
+        [110, 78, 46],
+        [168, 128, 78],
+        [208, 178, 122],
+        [140, 62, 34],
+        [150, 148, 146],
+        [215, 212, 208],
+    ],
+    float,
+)
 PLAIN, STRIPES, BARS, CHECKS, MOTTLE = range(5)
 
 
@@ -101,7 +116,9 @@ def paint(rng: np.random.Generator, labels: UInt8[np.ndarray, "5 h w"]) -> UInt8
     light = np.array([*direction / np.linalg.norm(direction), rng.uniform(0.15, 0.8), *cast])
     fill = np.array([*other / np.linalg.norm(other), rng.uniform(0, 0.3)])
     detail = int(rng.integers(5, 30))
-    folds = smooth_noise(rng, (width, height), (detail, int(detail * rng.uniform(0.6, 1.6)))) + 0.5 * smooth_noise(rng, (width, height), (width // 4, height // 4))
+    folds = smooth_noise(rng, (width, height), (detail, int(detail * rng.uniform(0.6, 1.6)))) + 0.5 * smooth_noise(
+        rng, (width, height), (width // 4, height // 4)
+    )
     strength = np.zeros(len(CLASS_NAMES))
     strength[[UPPER, LOWER, INNER]] = rng.uniform(0.05, 0.5, 3)
     strength[HAIR], strength[[SKIN, SHOE, HAT]] = rng.uniform(0.1, 0.6), rng.uniform(0, 0.12)

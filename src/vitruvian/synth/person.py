@@ -1,7 +1,8 @@
 """Synthetic people: Anny bodies of all shapes, dressed, posed and seen by a camera, as label images with exact labels.
 
 A label image holds what colour needs and nothing that colour decides: per pixel the class (skin, hair, upper garment ...), the
-surface normal in the camera's frame, and the place (left-right, height) on the reference body, so that `paint` can dress the same person anew at each use.
+surface normal in the camera's frame, and the place (left-right, height) on the reference body, so that `paint` can colour the
+same person anew at each use.
 Clothes stand off the body: MakeHuman's helper surfaces (tights, skirt, long hair; CC0) are posed with it, cut to a random
 outfit, and pushed outwards by a smooth random amount. Body triangles below a garment take its class, so nothing pokes through.
 
@@ -24,7 +25,24 @@ from .poses import DEGREE, Rig, rotation, sample_poses
 
 # Classes of a label image.
 NOTHING, SKIN, LIPS, EYE, IRIS, BROW, HAIR, UPPER, LOWER, SHOE, HAT, INNER, SOCK, MOUTH, GLOVE, GLASSES = range(16)
-CLASS_NAMES = ("nothing", "skin", "lips", "eye", "iris", "brow", "hair", "upper", "lower", "shoe", "hat", "inner", "sock", "mouth", "glove", "glasses")
+CLASS_NAMES = (
+    "nothing",
+    "skin",
+    "lips",
+    "eye",
+    "iris",
+    "brow",
+    "hair",
+    "upper",
+    "lower",
+    "shoe",
+    "hat",
+    "inner",
+    "sock",
+    "mouth",
+    "glove",
+    "glasses",
+)
 PARTS = ("person", "head", "face", "left_hand", "right_hand", "left_foot", "right_foot")
 
 
@@ -56,7 +74,11 @@ def _helper_quads(names: tuple[str, ...]) -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True)
 class Sample:
-    """One person as a label image. `keypoints` (133, 3): x, y in pixels and 2 seen, 1 hidden, 0 outside; `boxes` (7, 4) of PARTS, xyxy, NaN where outside."""
+    """One person as a label image.
+
+    `normals`: x and y of the unit normal in the camera's frame, 128 + 127 n. `places`: left-right and height on the reference body.
+    `keypoints`: x, y in pixels and 2 seen, 1 hidden, 0 outside the picture. `boxes`: of PARTS, xyxy pixels, NaN where outside.
+    """
 
     classes: UInt8[np.ndarray, "h w"]
     normals: UInt8[np.ndarray, "h w 2"]
@@ -111,7 +133,10 @@ class Wardrobe:
         self.left = self.rest[:, 0] > 0
         heads = {n: h for n, h in zip(self.rig.names, self.rig.heads, strict=True)}
         self.along = np.zeros(len(self.rest))
-        for part, chain in ((self.arm, ("upperarm01", "lowerarm01", "wrist", "finger3-1")), (self.leg, ("upperleg01", "lowerleg01", "foot"))):
+        for part, chain in (
+            (self.arm, ("upperarm01", "lowerarm01", "wrist", "finger3-1")),
+            (self.leg, ("upperleg01", "lowerleg01", "foot")),
+        ):
             points = np.array([heads[f"{b}.L"] for b in chain])
             mirrored = self.rest[part] * np.where(self.rest[part, :1] > 0, [[1, 1, 1]], [[-1, 1, 1]])
             best = np.full(part.sum(), np.inf)
@@ -139,7 +164,7 @@ class Wardrobe:
         return {LIPS: between, BROW: near(list(range(17, 22)), 0.0045) | near(list(range(22, 27)), 0.0045)}
 
     def scalp(self, shift: float) -> np.ndarray:
-        """Where hair grows: head vertices above a hair line that runs from the forehead over the ears to the nape; metres of shift upwards."""
+        """Where hair grows: head vertices above a hair line from the forehead over the ears to the nape; metres of shift upwards."""
         y, z = self.rest[:, 1], self.rest[:, 2]
         line = np.interp(y, [-0.15, -0.105, -0.06, -0.03, 0.02, 0.06], [0.735, 0.722, 0.70, 0.665, 0.60, 0.575])
         return self.head & self.body & (z > line + shift)
@@ -222,7 +247,10 @@ def _face_classes(rng, w: Wardrobe, classes: np.ndarray, skirt: bool, bare_head:
 def _offsets(rng, w: Wardrobe, classes: np.ndarray, scalp: np.ndarray) -> np.ndarray:
     """How far each vertex is pushed out along its normal, metres."""
     offset = np.zeros(len(classes))
-    loose = {UPPER: rng.choice([0.004, rng.uniform(0.008, 0.05)], p=[0.3, 0.7]), LOWER: rng.choice([0.003, rng.uniform(0.006, 0.045)], p=[0.35, 0.65])}
+    loose = {
+        UPPER: rng.choice([0.004, rng.uniform(0.008, 0.05)], p=[0.3, 0.7]),
+        LOWER: rng.choice([0.003, rng.uniform(0.006, 0.045)], p=[0.35, 0.65]),
+    }
     wave = _field(rng, w.rest, rng.uniform(4, 14))
     for name, amount in loose.items():
         garment = (classes == name) | ((classes == INNER) & (name == UPPER))
@@ -280,7 +308,7 @@ class View:
     """A camera before a person: rotation world to camera, distance, focal length and principal point in pixels."""
 
     turn: Float[np.ndarray, "3 3"]
-    centre: Float[np.ndarray, "3"]
+    centre: Float[np.ndarray, 3]
     distance: float
 
     def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -292,7 +320,9 @@ class View:
 
 def sample_view(rng: np.random.Generator, centre: np.ndarray, height: float) -> View:
     """Draw a camera: mostly at eye to hip height, in front of or beside the person, upright; now and then from above, behind or close."""
-    heading = rng.choice([rng.normal(0, 0.45), rng.choice([-1, 1]) * rng.uniform(0.8, 2.0), rng.uniform(-np.pi, np.pi)], p=[0.5, 0.32, 0.18])
+    heading = rng.choice(
+        [rng.normal(0, 0.45), rng.choice([-1, 1]) * rng.uniform(0.8, 2.0), rng.uniform(-np.pi, np.pi)], p=[0.5, 0.32, 0.18]
+    )
     pitch = np.where(rng.random() < 0.12, rng.uniform(15, 50), rng.normal(4, 8)) * DEGREE
     roll = np.where(rng.random() < 0.06, rng.uniform(-90, 90), rng.normal(0, 5)) * DEGREE
     world_to_camera = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])  # z up, seen from -y
@@ -321,7 +351,9 @@ def _frame(rng, image: np.ndarray, keypoints: np.ndarray, size: tuple[int, int])
     return scale, np.array(size) / 2 - scale * (low + high) / 2
 
 
-def render_person(rng: np.random.Generator, w: Wardrobe, vertices: np.ndarray, bones: np.ndarray, size: tuple[int, int] = (240, 320)) -> Sample:
+def render_person(
+    rng: np.random.Generator, w: Wardrobe, vertices: np.ndarray, bones: np.ndarray, size: tuple[int, int] = (240, 320)
+) -> Sample:
     """Dress one posed body, look at it from somewhere, and draw its label image of `size` (width, height) with exact labels."""
     outfit = dress(rng, w)
     body_points = vertices[w.base_index]

@@ -51,7 +51,7 @@ class Rig:
     names: tuple[str, ...]
     heads: Float[np.ndarray, "k 3"]
 
-    def direction(self, start: str, end: str) -> Float[np.ndarray, "3"]:
+    def direction(self, start: str, end: str) -> Float[np.ndarray, 3]:
         """Unit vector from one bone's head to another's in the reference pose."""
         d = self.heads[self.names.index(end)] - self.heads[self.names.index(start)]
         return d / np.linalg.norm(d)
@@ -80,7 +80,8 @@ def _legs(rng, n: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
     }  # fmt: skip
     tie = rng.random(n) < 0.7  # the two legs of a sitting or crouching person mostly agree
     other = {
-        "stand": (g(3, 7), np.abs(g(5, 4)), np.abs(g(4, 6))), "stride": (-0.7 * swing, g(2, 3), u(5, 30) + (rng.random(n) < 0.4) * u(20, 70)),
+        "stand": (g(3, 7), np.abs(g(5, 4)), np.abs(g(4, 6))),
+        "stride": (-0.7 * swing, g(2, 3), u(5, 30) + (rng.random(n) < 0.4) * u(20, 70)),
         "sit": np.where(tie, np.stack(lead["sit"]) + rng.normal(0, 7, (3, n)), np.stack([u(60, 105), u(-4, 25), u(20, 115)])),
         "crouch": np.where(tie, np.stack(lead["crouch"]) + rng.normal(0, 8, (3, n)), np.stack([u(25, 100), u(2, 28), u(35, 120)])),
         "lunge": (u(-25, 5), g(4, 5), u(20, 100)), "kick": (g(4, 8), np.abs(g(4, 4)), np.abs(g(8, 10))),
@@ -98,21 +99,65 @@ def _trunk(rng, attitude: np.ndarray) -> dict[str, np.ndarray]:
     """Forward tilt of the pelvis, and flexion, side bend and twist of spine and neck, degrees."""
     n = len(attitude)
     u, g = lambda a, b: rng.uniform(a, b, n), lambda m, s: rng.normal(m, s, n)
-    tilt = _pick(attitude, {"stand": g(0, 4), "stride": g(5, 6), "sit": g(-6, 10), "crouch": u(5, 45), "lunge": g(10, 12), "kick": g(0, 14), "bend": u(25, 70)})
-    flexion = _pick(attitude, {"stand": g(2, 6), "stride": g(5, 7), "sit": g(10, 14), "crouch": g(22, 14), "lunge": g(10, 12), "kick": g(3, 14), "bend": u(15, 60)})
+    tilt = _pick(
+        attitude,
+        {
+            "stand": g(0, 4),
+            "stride": g(5, 6),
+            "sit": g(-6, 10),
+            "crouch": u(5, 45),
+            "lunge": g(10, 12),
+            "kick": g(0, 14),
+            "bend": u(25, 70),
+        },
+    )
+    flexion = _pick(
+        attitude,
+        {
+            "stand": g(2, 6),
+            "stride": g(5, 7),
+            "sit": g(10, 14),
+            "crouch": g(22, 14),
+            "lunge": g(10, 12),
+            "kick": g(3, 14),
+            "bend": u(15, 60),
+        },
+    )
     wild = rng.random(n) < 0.15
     return {
         "tilt": tilt, "flexion": flexion, "side": np.where(wild, g(0, 16), g(0, 5)), "twist": np.where(wild, g(0, 25), g(0, 9)),
-        "nod": g(0, 13) - 0.5 * np.clip(tilt + flexion - 10, 0, 60), "turn": np.where(rng.random(n) < 0.3, g(0, 38), g(0, 14)), "lean": g(0, 8),
+        "nod": g(0, 13) - 0.5 * np.clip(tilt + flexion - 10, 0, 60),
+        "turn": np.where(rng.random(n) < 0.3, g(0, 38), g(0, 14)), "lean": g(0, 8),
     }  # fmt: skip
 
 
 def _arm(rng, rig: Rig, side: str, rotations: dict[str, np.ndarray], n: int) -> None:
     mode = _choose(rng, ARMS, n)
     u, g = lambda a, b: rng.uniform(a, b, n), lambda m, s: rng.normal(m, s, n)
-    raised = {"hang": np.abs(g(12, 8)), "bent": np.abs(g(26, 13)), "forward": u(45, 105), "aside": u(45, 110), "overhead": u(110, 172), "across": u(15, 65)}
-    around = {"hang": u(-40, 90), "bent": u(-40, 85), "forward": u(40, 105), "aside": u(-15, 40), "overhead": u(-10, 90), "across": u(65, 105)}
-    elbow = {"hang": np.abs(g(14, 14)), "bent": u(45, 145), "forward": u(0, 90), "aside": u(0, 100), "overhead": u(0, 110), "across": u(60, 135)}
+    raised = {
+        "hang": np.abs(g(12, 8)),
+        "bent": np.abs(g(26, 13)),
+        "forward": u(45, 105),
+        "aside": u(45, 110),
+        "overhead": u(110, 172),
+        "across": u(15, 65),
+    }
+    around = {
+        "hang": u(-40, 90),
+        "bent": u(-40, 85),
+        "forward": u(40, 105),
+        "aside": u(-15, 40),
+        "overhead": u(-10, 90),
+        "across": u(65, 105),
+    }
+    elbow = {
+        "hang": np.abs(g(14, 14)),
+        "bent": u(45, 145),
+        "forward": u(0, 90),
+        "aside": u(0, 100),
+        "overhead": u(0, 110),
+        "across": u(60, 135),
+    }
     twist = {"hang": g(0, 18), "bent": g(0, 30), "forward": g(0, 35), "aside": u(-80, 60), "overhead": g(0, 35), "across": u(-10, 50)}
     raised, around, elbow, twist = (_pick(mode, t) * DEGREE for t in (raised, around, elbow, twist))
     mirror = 1 if side == "L" else -1
@@ -128,7 +173,9 @@ def _arm(rng, rig: Rig, side: str, rotations: dict[str, np.ndarray], n: int) -> 
     rotations[f"upperarm01.{side}"] = shortest_arc(upper, unlifted) @ rotation(upper, mirror * twist)
     rotations[f"lowerarm01.{side}"] = rotation(hinge, elbow - bent_at_rest)
     rotations[f"lowerarm02.{side}"] = rotation(fore, mirror * rng.uniform(-60, 70, n) * DEGREE)
-    rotations[f"wrist.{side}"] = rotation(hinge, rng.normal(0, 22, n) * DEGREE) @ rotation(np.cross(fore, hinge), rng.normal(0, 10, n) * DEGREE)
+    rotations[f"wrist.{side}"] = rotation(hinge, rng.normal(0, 22, n) * DEGREE) @ rotation(
+        np.cross(fore, hinge), rng.normal(0, 10, n) * DEGREE
+    )
 
 
 def _hand(rng, rig: Rig, side: str, rotations: dict[str, np.ndarray], n: int) -> None:

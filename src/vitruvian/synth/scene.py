@@ -33,7 +33,9 @@ class Studio:
     members: np.ndarray
 
     @classmethod
-    def open(cls, store: Store, photographs: list[np.ndarray], rng: np.random.Generator, backdrops: int = 600, held_out: bool = False) -> Studio:
+    def open(
+        cls, store: Store, photographs: list[np.ndarray], rng: np.random.Generator, backdrops: int = 600, held_out: bool = False
+    ) -> Studio:
         """Prepare a pool of backgrounds. Every 20th person is held out for validation."""
         index = np.arange(len(store))
         members = index[(index % 20 == 0) == held_out]
@@ -157,7 +159,9 @@ def _occlude(rng, canvas: np.ndarray, studio: Studio, keypoints: np.ndarray) -> 
             random_shape(rng, canvas, place, rng.uniform(0.05, 0.4) * height, rng.uniform(0, 255, 3))
 
 
-def pose_crop(rng: np.random.Generator, studio: Studio, size: tuple[int, int] = (192, 256)) -> tuple[np.ndarray, Float[np.ndarray, "133 3"]]:
+def pose_crop(
+    rng: np.random.Generator, studio: Studio, size: tuple[int, int] = (192, 256)
+) -> tuple[np.ndarray, Float[np.ndarray, "133 3"]]:
     """One training crop of `size` (width, height): RGB uint8, and keypoints x, y (crop pixels), weight (0 outside the crop)."""
     person, keypoints, boxes = studio.person(rng)
     box = boxes[0]
@@ -190,7 +194,9 @@ def _beside(rng, matrix: np.ndarray, size: tuple[int, int], front: bool = False)
     return other
 
 
-def detection_scene(rng: np.random.Generator, studio: Studio, size: tuple[int, int] = (320, 320)) -> tuple[np.ndarray, Float[np.ndarray, "n 4"], Int[np.ndarray, " n"]]:
+def detection_scene(
+    rng: np.random.Generator, studio: Studio, size: tuple[int, int] = (320, 320)
+) -> tuple[np.ndarray, Float[np.ndarray, "n 4"], Int[np.ndarray, " n"]]:
     """One training scene: RGB uint8, boxes xyxy in pixels and their CLASSES; none in one scene of eight.
 
     People are laid from far to near; a person or part keeps its box while at least a third of it is still to be seen.
@@ -198,7 +204,7 @@ def detection_scene(rng: np.random.Generator, studio: Studio, size: tuple[int, i
     canvas = studio.backdrop(rng, size)
     count = int(rng.choice([0, 1, 2, 3, 4, 6, 9], p=[0.12, 0.3, 0.2, 0.14, 0.1, 0.08, 0.06]))
     heights = np.sort(np.exp(rng.uniform(np.log(0.09 if count > 2 else 0.14), np.log(1.35 if count < 4 else 0.8), count))) * size[1]
-    found: list[tuple[np.ndarray, np.ndarray]] = []
+    found: list[np.ndarray] = []
     owner = np.zeros(size[::-1], np.int32)
     areas = []
     for number, height in enumerate(heights, 1):
@@ -220,7 +226,7 @@ def detection_scene(rng: np.random.Generator, studio: Studio, size: tuple[int, i
             new[0] = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
         else:
             new[:] = np.nan
-        found.append((new, coverage))
+        found.append(new)
     if rng.random() < 0.3:
         for _ in range(rng.integers(1, 5)):
             random_shape(rng, canvas, rng.uniform(0, size), rng.uniform(0.05, 0.35) * size[1], rng.uniform(0, 255, 3))
@@ -242,7 +248,7 @@ def _to_the_edge(matrix: np.ndarray, box: np.ndarray, size: tuple[int, int]) -> 
 
 def _visible_boxes(found, owner: np.ndarray, areas: list[int], size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     boxes, labels = [], []
-    for number, (parts, coverage) in enumerate(found, 1):
+    for number, parts in enumerate(found, 1):
         if (owner == number).sum() < 0.3 * areas[number - 1]:
             continue
         for part, box in enumerate(parts):

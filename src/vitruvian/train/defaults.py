@@ -34,7 +34,7 @@ def normalise(images: UInt8[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
     return ((images.float() - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
-def keypoint_weights() -> Float[np.ndarray, "133"]:
+def keypoint_weights() -> Float[np.ndarray, 133]:
     """Weight of each keypoint's label loss, by part."""
     weights = np.zeros(len(COCO_WHOLEBODY_133), np.float32)
     for part, weight in PART_WEIGHTS.items():
@@ -74,7 +74,8 @@ def cell_loss(maps: Float[Tensor, "b k h w"], keypoints: Float[Tensor, "b k 3"])
     height, width = maps.shape[2:]
     place = ((keypoints[..., :2] - (STRIDE - 1) / 2) / STRIDE).clamp(min=0)
     columns, rows = (
-        (1 - (place[..., axis, None].clamp(max=size - 1) - torch.arange(size)).abs()).clamp(min=0) for axis, size in enumerate((width, height))
+        (1 - (place[..., axis, None].clamp(max=size - 1) - torch.arange(size)).abs()).clamp(min=0)
+        for axis, size in enumerate((width, height))
     )
     target = (rows[..., :, None] * columns[..., None, :]).flatten(2)
     entropy = -(target * F.log_softmax(maps.flatten(2).float(), -1)).sum(-1)
@@ -107,7 +108,11 @@ def pose_error(model: nn.Module, held_out: list[tuple[Tensor, Tensor]]) -> dict[
         everything.append(distance[seen])
         area = np.full(len(found), 0.53 * images.shape[2] * images.shape[3] / 1.25**2)
         similarity.append(oks(found[:, body], truth[:, body], seen[:, body], area, COCO_WHOLEBODY_133.sigmas[body]))
-    return {"body_px": float(np.concatenate(errors).mean()), "all_px": float(np.concatenate(everything).mean()), "body_oks": float(np.nanmean(np.concatenate(similarity)))}
+    return {
+        "body_px": float(np.concatenate(errors).mean()),
+        "all_px": float(np.concatenate(everything).mean()),
+        "body_oks": float(np.nanmean(np.concatenate(similarity))),
+    }
 
 
 def detector_loss(model: nn.Module, batch: tuple[Tensor, list[Tensor], list[Tensor]]) -> dict[str, Tensor]:

@@ -56,4 +56,11 @@ def collate_scenes(samples: list) -> tuple[torch.Tensor, list[torch.Tensor], lis
 
 def batches(dataset: Endless, collate: Callable, size: int, workers: int) -> DataLoader:
     """An endless loader of batches; `workers` processes draw ahead."""
-    return DataLoader(dataset, batch_size=size, collate_fn=collate, num_workers=workers, prefetch_factor=3 if workers else None, persistent_workers=workers > 0)
+    return DataLoader(
+        dataset,
+        batch_size=size,
+        collate_fn=collate,
+        num_workers=workers,
+        prefetch_factor=3 if workers else None,
+        persistent_workers=workers > 0,
+    )

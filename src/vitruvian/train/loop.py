@@ -128,7 +128,9 @@ def train(
         for name, value in parts.items():
             sums[name] = sums.get(name, 0.0) + float(value.detach())
         if step % schedule.report_every == 0:
-            report = {"step": step, "seconds": round(spent), "rate": round(schedule.rate(step, spent), 7)} | {k: round(v / (step - reported), 4) for k, v in sums.items()}
+            report = {"step": step, "seconds": round(spent), "rate": round(schedule.rate(step, spent), 7)} | {
+                k: round(v / (step - reported), 4) for k, v in sums.items()
+            }
             sums, reported = {}, step
             if evaluate is not None and step % schedule.save_every == 0:
                 report |= {k: round(v, 4) for k, v in evaluate(averaged.model).items()}
