@@ -17,13 +17,14 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from vitruvian._version import __version__
-from vitruvian.errors import VitruvianError
+from vitruvian.errors import MissingExtraError, VitruvianError
 
 if TYPE_CHECKING:
     from vitruvian.capture import Progress as CaptureProgress
     from vitruvian.take import Take
 
 INTERRUPTED = 130
+COLUMNS = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn())
 
 console = Console(highlight=False, soft_wrap=True)
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -148,6 +149,36 @@ def info(take: Path) -> None:
 
 
 @app.command
+def synth(
+    out: Path, /, *, number: Annotated[int, Parameter(name=["--number", "-n"])] = 20000, seed: int = 0, processes: int | None = None
+) -> None:
+    """Draw label images of synthetic people for training; a stopped run goes on where it was.
+
+    Parameters
+    ----------
+    out
+        Folder for the shards.
+    number
+        How many people, rounded up to whole shards of 250.
+    seed
+        The same seed gives the same people.
+    processes
+        How many at a time; by default one per core.
+    """
+    try:
+        from vitruvian.synth.generate import generate
+    except ImportError as error:
+        raise MissingExtraError(f"synthetic people need {error.name}: pip install 'vitruvian[synth]'") from error
+    if number < 1:
+        raise VitruvianError(f"can't draw {number} people: ask for at least one")
+    with Progress(*COLUMNS, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
+        task = bar.add_task("people", total=None, note="people")
+        for done, total in generate(out, number, seed, processes):
+            bar.update(task, completed=done, total=total)
+    console.print(f"{total} people in {out}")
+
+
+@app.command
 def doctor() -> int:
     """Check the installation: versions, devices, weights, and a capture of the sample clip against its known truth."""
     from vitruvian.cli.doctor import examine
@@ -171,8 +202,7 @@ def default_folder(source: Sequence[str]) -> Path:
 @contextmanager
 def _progress_bar(seconds: dict[str, float]) -> Iterator[Callable[[CaptureProgress], None]]:
     """A callback for `capture` that moves a bar with frames per second and people; it leaves the stages' times in `seconds`."""
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn())
-    with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
+    with Progress(*COLUMNS, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
         task = bar.add_task("capture", total=None, note="")
         start = time.perf_counter()
 
