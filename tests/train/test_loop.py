@@ -74,5 +74,5 @@ def test_cell_loss_is_least_where_the_keypoint_is():
     for cell in ((1, 0), (0, 0), (1, 1)):
         maps = torch.zeros(1, 133, 8, 6)
         maps[:, :, cell[0], cell[1]] = 10
-        losses[cell] = float(defaults.cell_loss(maps, keypoints))
+        losses[cell] = float(defaults.cell_loss(maps, keypoints, 32))
     assert losses[1, 0] < 0.01 and losses[0, 0] > 5 and losses[1, 1] > 5

@@ -17,7 +17,7 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from vitruvian._version import __version__
-from vitruvian.errors import MissingExtraError, VitruvianError
+from vitruvian.errors import VitruvianError
 
 if TYPE_CHECKING:
     from vitruvian.capture import Progress as CaptureProgress
@@ -165,10 +165,8 @@ def synth(
     processes
         How many at a time; by default one per core.
     """
-    try:
-        from vitruvian.synth.generate import generate
-    except ImportError as error:
-        raise MissingExtraError(f"synthetic people need {error.name}: pip install 'vitruvian[synth]'") from error
+    from vitruvian.synth.generate import generate
+
     if number < 1:
         raise VitruvianError(f"can't draw {number} people: ask for at least one")
     with Progress(*COLUMNS, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import multiprocessing
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..errors import MissingExtraError
 from .store import SHARD, make_shard
 
 _wardrobe = None  # one Wardrobe per worker process; building it takes seconds
@@ -25,8 +27,11 @@ def _work(task: tuple[Path, int, int]) -> int:
 def generate(folder: str | Path, count: int, seed: int = 0, processes: int | None = None) -> Iterator[tuple[int, int]]:
     """Draw at least `count` people into `folder`, skipping shards that are already there; yields (people done, people in all).
 
-    The same seed gives the same store whatever the number of processes (default: one per core).
+    The same seed gives the same store whatever the number of processes (default: one per core). Raises MissingExtraError without `[synth]`.
     """
+    for package in ("anny", "numba", "torch"):  # here, and not in each worker
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtraError(f"synthetic people need {package}: pip install 'vitruvian[synth]'")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     shards = -(-count // SHARD)

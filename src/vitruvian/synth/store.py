@@ -11,11 +11,14 @@ import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import FormatError
-from .person import Sample
+
+if TYPE_CHECKING:
+    from .person import Sample, Wardrobe
 
 SHARD = 250
 SIZE = (240, 320)  # width, height of a label image
@@ -42,7 +45,7 @@ def write_shard(folder: Path, index: int, samples: list[Sample]) -> None:
     os.replace(temporary, stem.with_suffix(".npz"))
 
 
-def make_shard(folder: Path, index: int, seed: int, wardrobe) -> None:
+def make_shard(folder: Path, index: int, seed: int, wardrobe: Wardrobe) -> None:
     """Draw and write the SHARD people of shard `index`."""
     from .person import render_person, sample_bodies
 

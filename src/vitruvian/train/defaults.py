@@ -66,16 +66,13 @@ def label_loss(prediction: SimCC, keypoints: Float[Tensor, "b k 3"]) -> Float[Te
     return 100 * total / (keypoints.shape[0] * keypoints.shape[1])
 
 
-def cell_loss(maps: Float[Tensor, "b k h w"], keypoints: Float[Tensor, "b k 3"]) -> Float[Tensor, ""]:
-    """Cross-entropy of each keypoint's coarse map with the cell that holds it (spread over the four nearest cells), nats.
-
-    Ours, for training only: SimCC's classifiers start slowly from scratch because nothing tells the maps before them to be maps.
-    """
+def cell_loss(maps: Float[Tensor, "b k h w"], keypoints: Float[Tensor, "b k 3"], stride: int) -> Float[Tensor, ""]:
+    """Cross-entropy of each keypoint's coarse map with the cell that holds it (spread over the four nearest cells), nats."""
     height, width = maps.shape[2:]
-    place = ((keypoints[..., :2] - (STRIDE - 1) / 2) / STRIDE).clamp(min=0)
+    place = ((keypoints[..., :2] - (stride - 1) / 2) / stride).clamp(min=0)
     columns, rows = (
-        (1 - (place[..., axis, None].clamp(max=size - 1) - torch.arange(size)).abs()).clamp(min=0)
-        for axis, size in enumerate((width, height))
+        (1 - (place[..., axis, None].clamp(max=cells - 1) - torch.arange(cells)).abs()).clamp(min=0)
+        for axis, cells in enumerate((width, height))
     )
     target = (rows[..., :, None] * columns[..., None, :]).flatten(2)
     entropy = -(target * F.log_softmax(maps.flatten(2).float(), -1)).sum(-1)
@@ -83,15 +80,38 @@ def cell_loss(maps: Float[Tensor, "b k h w"], keypoints: Float[Tensor, "b k 3"])
     return (entropy * weight).sum() / weight.sum().clamp(min=1)
 
 
-def pose_loss(model: RTMPose, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
-    """Label loss plus CELL_WEIGHT times the cell loss of a batch of crops."""
+class Coached(nn.Module):
+    """An RTMPose with two coarse heat-map heads on its inner stages, for training only.
+
+    Ours: from scratch, SimCC's classifiers find nothing to learn from for a long time (the published networks start from a backbone
+    trained with heat maps). So the maps before the classifiers, and the stages of stride 16 and 32 themselves, are told to be maps.
+    """
+
+    def __init__(self, network: RTMPose):
+        super().__init__()
+        self.network = network
+        self.inner = nn.Conv2d(network.backbone.channels[-2], network.config.keypoints, 1)
+        self.outer = nn.Conv2d(network.backbone.channels[-1], network.config.keypoints, 1)
+
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> SimCC:
+        """As the network alone."""
+        return self.network(image)
+
+
+def pose_loss(model: Coached, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+    """Label loss plus CELL_WEIGHT times the cell losses of a batch of crops."""
     images, keypoints = batch
-    features = model.backbone(normalise(images))[-1]
-    maps = model.head.final_layer(features)
-    tokens = model.head.gau(model.head.mlp(maps.flatten(2)))
-    label = label_loss(SimCC(model.head.cls_x(tokens), model.head.cls_y(tokens)), keypoints)
-    cell = cell_loss(maps, keypoints)
-    return {"total": label + CELL_WEIGHT * cell, "label": label, "cell": cell}
+    network = model.network
+    _, inner, outer = network.backbone(normalise(images))
+    maps = network.head.final_layer(outer)
+    tokens = network.head.gau(network.head.mlp(maps.flatten(2)))
+    label = label_loss(SimCC(network.head.cls_x(tokens), network.head.cls_y(tokens)), keypoints)
+    cells = {
+        "cell": cell_loss(maps, keypoints, STRIDE),
+        "cell_inner": cell_loss(model.inner(inner), keypoints, STRIDE // 2),
+        "cell_outer": cell_loss(model.outer(outer), keypoints, STRIDE),
+    }
+    return {"total": label + CELL_WEIGHT * sum(cells.values()), "label": label} | cells
 
 
 def pose_error(model: nn.Module, held_out: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
@@ -121,9 +141,9 @@ def detector_loss(model: nn.Module, batch: tuple[Tensor, list[Tensor], list[Tens
     return rtmdet.loss(model(normalise(images)), boxes, labels)
 
 
-def pose_network() -> RTMPose:
-    """An RTMPose-t for 133 points, untrained."""
-    return RTMPose(VARIANTS["t"]).to(memory_format=torch.channels_last)
+def pose_network() -> Coached:
+    """An RTMPose-t for 133 points, untrained, with its coaches."""
+    return Coached(RTMPose(VARIANTS["t"])).to(memory_format=torch.channels_last)
 
 
 def detector_network() -> rtmdet.RTMDet:

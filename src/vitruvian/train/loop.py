@@ -38,7 +38,7 @@ class Schedule:
     final: float = 0.02
     clip: float = 5.0
     ema: float = 600.0
-    report_every: int = 100
+    report_every: int = 50
     save_every: int = 400
 
     def rate(self, step: int, seconds: float) -> float:

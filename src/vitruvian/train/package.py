@@ -63,13 +63,14 @@ def package(kind: str, run: Path, folder: Path, figures: dict[str, float]) -> Ca
     pose = kind == "pose"
     name, size = ("wholebody-t", (192, 256)) if pose else ("person-parts-nano", (320, 320))
     network = load_averaged(defaults.pose_network() if pose else defaults.detector_network(), run)
-    network = network if pose else Deployed(network)
+    network = network.network if pose else Deployed(network)
     path = folder / f"{name}.onnx"
     example = torch.zeros(2, 3, size[1], size[0])
     export_onnx(network, example, path, ("input",), ("simcc_x", "simcc_y") if pose else ("boxes", "scores"))
     halve_weights(path)
     worst, relative = difference(network.to(memory_format=torch.contiguous_format), path, [(3, size[1], size[0])])
-    print(f"{path}: {path.stat().st_size / 1e6:.2f} MB; half-precision weights move outputs by at most {worst:.3g}, {relative:.1e} of the range")
+    size_mb = path.stat().st_size / 1e6
+    print(f"{path}: {size_mb:.2f} MB; half-precision weights move outputs by {worst:.3g}, {relative:.1e} of the range")
     card = Card(
         id=name, task="pose2d" if pose else "detection", file=str(path), input_size=size, mean=defaults.MEAN, std=defaults.STD,
         skeleton=COCO_WHOLEBODY_133.name if pose else "", classes=() if pose else PARTS,

@@ -1,0 +1,29 @@
+"""A store grows shard by shard, goes on after a stop, and depends on its seed alone."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("anny")
+from vitruvian.cli import main
+from vitruvian.synth.store import Store, make_shard
+
+
+def test_command_makes_a_store_and_leaves_whole_shards_alone(tmp_path, wardrobe, capsys):
+    make_shard(tmp_path, 0, 5, wardrobe)
+    before = (tmp_path / "shard-00000.npz").stat().st_mtime_ns
+    (tmp_path / "shard-00001.bin").write_bytes(b"a killed run's half shard")
+    assert main(["synth", str(tmp_path), "-n", "400", "--seed", "5", "--processes", "1"]) == 0
+    assert "500 people" in capsys.readouterr().out
+    assert (tmp_path / "shard-00000.npz").stat().st_mtime_ns == before
+    store = Store.open(tmp_path)
+    assert len(store) == 500 and (store.image(300)[0] > 0).any()
+
+    again = tmp_path / "again"
+    again.mkdir()
+    make_shard(again, 1, 5, wardrobe)
+    np.testing.assert_array_equal(Store.open(again).keypoints, store.keypoints[250:])
+
+
+def test_no_people_is_a_wrong_number(tmp_path, capsys):
+    assert main(["synth", str(tmp_path), "-n", "0"]) == 2
+    assert "at least one" in capsys.readouterr().err
