@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vitruvian.draw import draw_people
+from vitruvian.draw.overlay import draw_people
 from vitruvian.formats.coco import read_wholebody_annotations
 from vitruvian.media import read_image, write_image
 from vitruvian.metrics.keypoints import oks, oks_by_part

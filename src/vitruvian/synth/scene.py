@@ -197,13 +197,13 @@ def _beside(rng, matrix: np.ndarray, size: tuple[int, int], front: bool = False)
 def detection_scene(
     rng: np.random.Generator, studio: Studio, size: tuple[int, int] = (320, 320)
 ) -> tuple[np.ndarray, Float[np.ndarray, "n 4"], Int[np.ndarray, " n"]]:
-    """One training scene: RGB uint8, boxes xyxy in pixels and their CLASSES; none in one scene of eight.
+    """One training scene: RGB uint8, boxes xyxy in pixels and their CLASSES; none in one scene of five.
 
     People are laid from far to near; a person or part keeps its box while at least a third of it is still to be seen.
     """
     canvas = studio.backdrop(rng, size)
-    count = int(rng.choice([0, 1, 2, 3, 4, 6, 9], p=[0.12, 0.3, 0.2, 0.14, 0.1, 0.08, 0.06]))
-    heights = np.sort(np.exp(rng.uniform(np.log(0.09 if count > 2 else 0.14), np.log(1.35 if count < 4 else 0.8), count))) * size[1]
+    count = int(rng.choice([0, 1, 2, 3, 4, 6, 9], p=[0.2, 0.28, 0.18, 0.12, 0.09, 0.07, 0.06]))
+    heights = np.sort(np.exp(rng.uniform(np.log(0.09 if count > 2 else 0.14), np.log(1.2 if count < 4 else 0.8), count))) * size[1]
     found: list[np.ndarray] = []
     owner = np.zeros(size[::-1], np.int32)
     areas = []
