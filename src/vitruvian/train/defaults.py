@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from ..codecs.simcc import SimCC as SimCCCodec
 from ..metrics.keypoints import oks
 from ..skeletons import COCO_WHOLEBODY_133
 from ..systems.detection import rtmdet
@@ -114,25 +115,42 @@ def pose_loss(model: Coached, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]
     return {"total": label + CELL_WEIGHT * sum(cells.values()), "label": label} | cells
 
 
+def predict(model: nn.Module, images: UInt8[Tensor, "b 3 h w"]) -> tuple[Float[np.ndarray, "b k 2"], Float[np.ndarray, "b k"]]:
+    """Keypoints in crop pixels and raw scores (the smaller of the two axes' maxima), decoded as on the ground floor."""
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        x, y = model(normalise(images))
+    return SimCCCodec((images.shape[3], images.shape[2])).decode(x.float().numpy(), y.float().numpy())
+
+
 def pose_error(model: nn.Module, held_out: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
     """On held-out crops: mean pixel error of body and of all points, and body OKS with 0.53 of the person's box as area."""
     body = COCO_WHOLEBODY_133.parts["body"]
     errors, everything, similarity = [], [], []
     for images, keypoints in held_out:
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            x, y = model(normalise(images))
-        found = torch.stack([x.argmax(-1), y.argmax(-1)], -1).numpy() / 2
+        found, _ = predict(model, images)
         truth, seen = keypoints[..., :2].numpy(), keypoints[..., 2].numpy() > 0
         distance = np.linalg.norm(found - truth, axis=-1)
         errors.append(distance[:, body][seen[:, body]])
         everything.append(distance[seen])
         area = np.full(len(found), 0.53 * images.shape[2] * images.shape[3] / 1.25**2)
         similarity.append(oks(found[:, body], truth[:, body], seen[:, body], area, COCO_WHOLEBODY_133.sigmas[body]))
-    return {
-        "body_px": float(np.concatenate(errors).mean()),
-        "all_px": float(np.concatenate(everything).mean()),
-        "body_oks": float(np.nanmean(np.concatenate(similarity))),
-    }
+    means = (float(np.nanmean(np.concatenate(values))) for values in (errors, everything, similarity))
+    return dict(zip(("body_px", "all_px", "body_oks"), means, strict=True))
+
+
+def score_threshold(model: nn.Module, held_out: list[tuple[Tensor, Tensor]], tolerance: float = 12.0) -> float:
+    """The raw score that best tells held-out points within `tolerance` crop pixels of the truth from all others."""
+    scores, right = [], []
+    for images, keypoints in held_out:
+        found, score = predict(model, images)
+        near = np.linalg.norm(found - keypoints[..., :2].numpy(), axis=-1) < tolerance
+        scores.append(score.ravel())
+        right.append((near & (keypoints[..., 2].numpy() > 0)).ravel())
+    scores, right = np.concatenate(scores), np.concatenate(right)
+    order = np.argsort(scores)
+    # Left of a threshold every wrong point is told rightly, right of it every right one.
+    correct = np.cumsum(~right[order]) + right.sum() - np.cumsum(right[order])
+    return float(scores[order][correct.argmax()])
 
 
 def detector_loss(model: nn.Module, batch: tuple[Tensor, list[Tensor], list[Tensor]]) -> dict[str, Tensor]:

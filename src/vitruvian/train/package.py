@@ -1,6 +1,6 @@
 """From a training run to an embedded network: ONNX with half-precision weights, and its card.
 
-    python -m vitruvian.train.package pose runs/pose src/vitruvian/assets
+    python -m vitruvian.train.package pose runs/pose src/vitruvian/assets --store people
 
 Weights are stored in half precision and cast back to float32 when the file is loaded, so a file is half as large and runs as
 before; the difference this makes to the outputs is printed.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
 import os
 import sys
@@ -23,6 +24,7 @@ from ..systems.detection.rtmdet import PARTS, Deployed
 from ..systems.export import difference, export_onnx
 from ..weights import Card
 from . import defaults
+from .feed import Endless, batches, collate_pose, draw_pose
 
 SMALLEST = 512  # tensors with fewer elements stay in float32: they are biases and norms
 
@@ -58,11 +60,27 @@ def load_averaged(network: nn.Module, run: Path) -> nn.Module:
     return network.eval()
 
 
-def package(kind: str, run: Path, folder: Path, figures: dict[str, float]) -> Card:
-    """Write `<id>.onnx` and `<id>.json` of the `pose` or `detector` run into `folder`."""
+def set_threshold(network: defaults.Coached, store: Path, wanted: float = 0.3) -> float:
+    """Scale the classifiers so that `wanted` is the score that best tells right points from wrong ones on held-out people.
+
+    Raw SimCC scores grow with training and mean nothing by themselves, while users draw and export points above 0.3. Places don't
+    change. Returns the factor.
+    """
+    held_out = list(itertools.islice(batches(Endless(draw_pose, store, (), 11, held_out=True), collate_pose, 64, 0), 6))
+    factor = wanted / max(defaults.score_threshold(network, held_out), 1e-6)
+    with torch.no_grad():
+        for classifier in (network.network.head.cls_x, network.network.head.cls_y):
+            classifier.weight *= factor
+    return factor
+
+
+def package(kind: str, run: Path, folder: Path, store: Path, figures: dict[str, float]) -> Card:
+    """Write `<id>.onnx` and `<id>.json` of the `pose` or `detector` run into `folder`; `store` holds people to set the scores with."""
     pose = kind == "pose"
     name, size = ("wholebody-t", (192, 256)) if pose else ("person-parts-nano", (320, 320))
     network = load_averaged(defaults.pose_network() if pose else defaults.detector_network(), run)
+    if pose:
+        print(f"scores are scaled by {set_threshold(network, store):.3f}")
     network = network.network if pose else Deployed(network)
     path = folder / f"{name}.onnx"
     example = torch.zeros(2, 3, size[1], size[0])
@@ -88,9 +106,10 @@ def main() -> None:
     parser.add_argument("kind", choices=("pose", "detector"))
     parser.add_argument("run", type=Path)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--store", type=Path, required=True, help="folder of label images, for the scale of the scores")
     parser.add_argument("--figures", type=json.loads, default={}, help="measured figures, as JSON")
     options = parser.parse_args()
-    package(options.kind, options.run, options.folder, options.figures)
+    package(options.kind, options.run, options.folder, options.store, options.figures)
 
 
 if __name__ == "__main__":
