@@ -20,7 +20,8 @@ def line_fit():
 
 def test_it_learns_and_the_averaged_copy_is_as_good(tmp_path):
     model, batches, loss = line_fit()
-    averaged = train(model, batches, loss, Schedule(300, learning_rate=0.05, warmup=5, ema=20, weight_decay=0.0, report_every=100), tmp_path)
+    schedule = Schedule(300, learning_rate=0.05, warmup=5, ema=20, weight_decay=0.0, report_every=100)
+    averaged = train(model, batches, loss, schedule, tmp_path)
     assert float(loss(averaged, next(batches))["total"]) < 0.01
     reports = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [r["step"] for r in reports] == [100, 200, 300] and reports[-1]["total"] < reports[0]["total"]

@@ -138,8 +138,8 @@ def pose_error(model: nn.Module, held_out: list[tuple[Tensor, Tensor]]) -> dict[
     return dict(zip(("body_px", "all_px", "body_oks"), means, strict=True))
 
 
-def score_threshold(model: nn.Module, held_out: list[tuple[Tensor, Tensor]], tolerance: float = 12.0) -> float:
-    """The raw score that best tells held-out points within `tolerance` crop pixels of the truth from all others."""
+def score_threshold(model: nn.Module, held_out: list[tuple[Tensor, Tensor]], tolerance: float = 20.0) -> float:
+    """The raw score that best tells held-out points within `tolerance` crop pixels (a tenth of the box) of the truth from all others."""
     scores, right = [], []
     for images, keypoints in held_out:
         found, score = predict(model, images)
