@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from vitruvian.codecs.nms import box_iou, nms
+from vitruvian.codecs.nms import nms
 
 
 def overlap(a, b):
@@ -41,8 +41,3 @@ def test_the_limit_keeps_the_best():
 def test_no_boxes_keep_nothing():
     keep = nms(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
     assert keep.shape == (0,) and keep.dtype == np.int64
-
-
-def test_iou_of_known_boxes():
-    found = box_iou(np.float32([[0, 0, 2, 2], [5, 5, 5, 5]]), np.float32([[0, 0, 2, 2], [1, 0, 3, 2], [9, 9, 10, 10], [5, 5, 5, 5]]))
-    np.testing.assert_allclose(found, [[1, 1 / 3, 0, 0], [0, 0, 0, 0]], atol=1e-6)

@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vitruvian.codecs.nms import box_iou
 from vitruvian.errors import VitruvianError, WeightsError
+from vitruvian.geometry.boxes import iou
 from vitruvian.runtime import Detector
 from vitruvian.runtime.session import Session
 
@@ -91,5 +91,5 @@ def test_the_real_rtmdet_finds_most_big_people_of_real_pictures():
     for entry, detections in zip(truth["images"], found, strict=True):
         boxes = np.float32([a["bbox"] for a in truth["annotations"] if a["image_id"] == entry["id"] and a["area"] > 96**2])
         boxes[:, 2:] += boxes[:, :2]
-        best += box_iou(boxes, detections.boxes).max(axis=1, initial=0).tolist()
+        best += iou(boxes, detections.boxes).max(axis=1, initial=0).tolist()
     assert len(best) >= 6 and np.mean(np.array(best) > 0.5) >= 0.75, best

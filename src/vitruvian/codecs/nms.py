@@ -47,12 +47,3 @@ def _duplicates(corners: Float32[np.ndarray, "4 n"], groups: Int[np.ndarray, " n
     areas = (x1 - x0) * (y1 - y0)
     # The quotient, written as a product: a box without area shares nothing and needs no special case.
     return (shared > limit * (areas[:block, None] + areas - shared)) & (groups[:block, None] == groups)
-
-
-def box_iou(a: Float[np.ndarray, "n 4"], b: Float[np.ndarray, "m 4"]) -> Float32[np.ndarray, "n m"]:
-    """Intersection over union of every box of `a` with every box of `b` (xyxy); 0 where both are empty."""
-    a, b = np.asarray(a, np.float32).reshape(-1, 4), np.asarray(b, np.float32).reshape(-1, 4)
-    sides = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
-    shared = np.maximum(sides, 0).prod(axis=-1)
-    union = (a[:, 2:] - a[:, :2]).prod(axis=-1)[:, None] + (b[:, 2:] - b[:, :2]).prod(axis=-1)[None] - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)

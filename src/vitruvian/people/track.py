@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float
 
-from vitruvian.geometry.boxes import iou
+from vitruvian.geometry.boxes import area, iou
 from vitruvian.people.assignment import assign
 from vitruvian.people.similarity import comparison_points, pose_similarity, without_duplicates
 from vitruvian.skeletons import Skeleton
@@ -151,9 +151,9 @@ class Tracker:
         overlap = np.stack([iou(_widen(box[None], grow), _widen(people.boxes, grow))[0] for box, grow in zip(boxes, buffer, strict=True)])
         keypoints = np.stack([track.keypoints for track in tracks]) + shift[:, None]
         confidence = np.stack([track.confidence for track in tracks])
-        area = (_area(boxes)[:, None] + _area(people.boxes)[None]) / 2
+        areas = (area(boxes)[:, None] + area(people.boxes)[None]) / 2
         alike, evidence = pose_similarity(
-            keypoints, people.keypoints[:, self._points], confidence, people.confidence[:, self._points], area, self._sigmas
+            keypoints, people.keypoints[:, self._points], confidence, people.confidence[:, self._points], areas, self._sigmas
         )
         share = POSE_SHARE * evidence / (evidence + 2.0)
         return overlap + share * (alike - overlap)
@@ -161,10 +161,6 @@ class Tracker:
 
 def _centre(box: Float[np.ndarray, " 4"]) -> Float[np.ndarray, " 2"]:
     return (box[:2] + box[2:]) / 2
-
-
-def _area(boxes: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, " n"]:
-    return np.prod(np.maximum(boxes[:, 2:].astype(np.float64) - boxes[:, :2], 0.0), axis=1)
 
 
 def _widen(boxes: Float[np.ndarray, "n 4"], share: float) -> Float[np.ndarray, "n 4"]:
