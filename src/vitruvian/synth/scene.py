@@ -19,6 +19,7 @@ from .person import PARTS
 from .store import SIZE, Store
 
 CLASSES = ("person", "head", "face", "hand", "foot")
+SMALLEST = 24  # pixels; a lower person has no box: smaller ones can't be told from leaves and windows
 _CLASS_OF_PART = (0, 1, 2, 3, 3, 4, 4)
 _SWAP = np.array(COCO_WHOLEBODY_133.swap)
 assert len(PARTS) == len(_CLASS_OF_PART)
@@ -203,7 +204,7 @@ def detection_scene(
     """
     canvas = studio.backdrop(rng, size)
     count = int(rng.choice([0, 1, 2, 3, 4, 6, 9], p=[0.2, 0.28, 0.18, 0.12, 0.09, 0.07, 0.06]))
-    heights = np.sort(np.exp(rng.uniform(np.log(0.09 if count > 2 else 0.14), np.log(1.2 if count < 4 else 0.8), count))) * size[1]
+    heights = np.sort(np.exp(rng.uniform(np.log(0.13 if count > 2 else 0.16), np.log(1.2 if count < 4 else 0.8), count))) * size[1]
     found: list[np.ndarray] = []
     owner = np.zeros(size[::-1], np.int32)
     areas = []
@@ -258,8 +259,9 @@ def _visible_boxes(found, owner: np.ndarray, areas: list[int], size: tuple[int, 
             area, kept = np.prod(box[2:] - box[:2]), np.prod(clipped[2:] - clipped[:2])
             x0, y0, x1, y1 = clipped.round().astype(int)
             mine = owner[y0:y1, x0:x1] == number
-            smallest = 5 if part == 0 else 4
-            if min(clipped[2:] - clipped[:2]) < smallest or kept < 0.4 * area or mine.mean() < 0.12:
+            if part == 0 and clipped[3] - clipped[1] < SMALLEST:
+                break  # nor its parts
+            if min(clipped[2:] - clipped[:2]) < 4 or kept < 0.4 * area or mine.mean() < 0.12:
                 continue
             boxes.append(clipped)
             labels.append(_CLASS_OF_PART[part])

@@ -25,6 +25,7 @@ from ..systems.pose2d.rtmw import STRIDE, VARIANTS, RTMPose, SimCC
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 SIGMA = (4.9, 5.66)  # of the SimCC target, bins across and down (dwpose card, 4.4)
 CELL_WEIGHT = 0.3
+DETECTOR_INPUT = (512, 512)  # of the exported detector: on a real film it found people at 512 that it missed at 320
 # The 110 face and hand points would drown the body in a plain mean.
 PART_WEIGHTS = {"body": 2.0, "foot": 1.5, "face": 0.4, "left_hand": 0.6, "right_hand": 0.6}
 

@@ -77,7 +77,7 @@ def set_threshold(network: defaults.Coached, store: Path, wanted: float = 0.3) -
 def package(kind: str, run: Path, folder: Path, store: Path, figures: dict[str, float]) -> Card:
     """Write `<id>.onnx` and `<id>.json` of the `pose` or `detector` run into `folder`; `store` holds people to set the scores with."""
     pose = kind == "pose"
-    name, size = ("wholebody-t", (192, 256)) if pose else ("person-parts-nano", (320, 320))
+    name, size = ("wholebody-t", (192, 256)) if pose else ("person-parts-nano", defaults.DETECTOR_INPUT)
     network = load_averaged(defaults.pose_network() if pose else defaults.detector_network(), run)
     if pose:
         print(f"scores are scaled by {set_threshold(network, store):.3f}")
