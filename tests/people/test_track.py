@@ -2,11 +2,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from walkers import people_of, walker
 
 from vitruvian.people import Tracker, without_duplicates
 from vitruvian.skeletons import COCO_17
 from vitruvian.take import People
+from walkers import people_of, walker
 
 
 def track(times, frames, **options):
@@ -116,3 +116,18 @@ def test_near_marks_boxes_that_overlap_known_people():
     tracker.update(0.0, people_of(0, [walker(0, 300, 0)]))
     assert tracker.near(0.03, boxes).tolist() == [True, False]
     assert tracker.near(0.03, boxes[:0]).shape == (0,)
+
+
+def test_a_box_on_half_of_a_known_body_starts_no_track_but_a_child_in_front_does():
+    """The upper half's pose agrees only roughly; the child's box lies within the adult's as well."""
+    body, child = walker(0.0, 200, 0), walker(0.0, 200, 0, height=150, top=240)
+    half = body + np.random.default_rng(0).normal(0, 14, body.shape)
+    people = people_of(0, [body, half, child], scores=[0.9, 0.5, 0.6])
+    boxes = people.boxes.copy()
+    boxes[1] = [boxes[0, 0] + 2, boxes[0, 1] + 2, boxes[0, 2] - 2, boxes[0, 1] + 200]
+    people = replace(people, boxes=boxes)
+    tracker = Tracker(COCO_17)
+    tracker.update(0.0, people[:1])
+    found = tracker.update(0.04, people)
+    np.testing.assert_allclose(found.scores, [0.9, 0.6])
+    assert found.track.tolist() == [1, 2]

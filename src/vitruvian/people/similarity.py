@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float
 
+from vitruvian.geometry.boxes import area
 from vitruvian.skeletons import Skeleton
 from vitruvian.take import People
 
@@ -28,18 +29,18 @@ def pose_similarity(
     b: Float[np.ndarray, "m k 2"],
     confidence_a: Float[np.ndarray, "n k"],
     confidence_b: Float[np.ndarray, "m k"],
-    area: Float[np.ndarray, "n m"],
+    areas: Float[np.ndarray, "n m"],
     sigmas: Float[np.ndarray, " k"],
 ) -> tuple[Float[np.ndarray, "n m"], Float[np.ndarray, "n m"]]:
     """Object keypoint similarity of every pair in [0, 1], each point weighted by both confidences, and the summed weights.
 
-    The similarity is that of COCO, exp(-d^2 / (2 area (2 sigma)^2)), with `area` the persons' box area in square pixels. The summed weight
-    is the number of points that the answer rests on: near 0 it means nothing. Points that are not finite have no weight.
+    The similarity is that of COCO, exp(-d^2 / (2 area (2 sigma)^2)), with `areas` the persons' box areas in square pixels. The summed
+    weight is the number of points that the answer rests on: near 0 it means nothing. Points that are not finite have no weight.
     """
     weights = np.nan_to_num(confidence_a)[:, None] * np.nan_to_num(confidence_b)[None]
     squared = ((a[:, None].astype(np.float64) - b[None]) ** 2).sum(-1)
     weights = np.where(np.isfinite(squared), weights, 0.0)
-    exponent = np.nan_to_num(squared, posinf=0.0) / (8 * np.maximum(area, 1.0)[..., None] * sigmas**2)
+    exponent = np.nan_to_num(squared, posinf=0.0) / (8 * np.maximum(areas, 1.0)[..., None] * sigmas**2)
     total = weights.sum(-1)
     return (weights * np.exp(-exponent)).sum(-1) / np.maximum(total, 1e-9), total
 
@@ -48,19 +49,36 @@ def without_duplicates(people: People, skeleton: Skeleton, most_alike: float = 0
     """The people of one frame with each body once: of two that share a pose, the one with the lower score goes.
 
     Two detections on one body (a whole and a half box, say) lead the pose network to the same keypoints, which box overlap alone can't
-    tell from two persons side by side. Rank is score times mean confidence; poses that rest on fewer than three sure points are kept.
-    Source: OKS non-maximum suppression (Papandreou et al., CVPR 2017).
+    tell from two persons side by side. Rank is score times mean confidence; poses that rest on few sure points (summed confidence
+    products under 2) are kept. Source: OKS non-maximum suppression (Papandreou et al., CVPR 2017).
     """
     if len(people) < 2:
         return people
-    points, sigmas = comparison_points(skeleton)
-    confidence = np.nan_to_num(people.confidence[:, points])
-    rank = np.argsort(-people.scores * confidence.mean(1), kind="stable")
-    areas = np.prod(people.boxes[:, 2:] - people.boxes[:, :2], axis=1)
-    keypoints = people.keypoints[:, points]
-    alike, evidence = pose_similarity(keypoints, keypoints, confidence, confidence, np.minimum(areas[:, None], areas[None]), sigmas)
-    same = (alike > most_alike) & (evidence > 3)
+    alike, evidence = _alike(people, skeleton)
+    same = (alike > most_alike) & (evidence > 2)
+    rank = np.argsort(-people.scores * np.nan_to_num(people.confidence).mean(1), kind="stable")
     keep: Bool[np.ndarray, " n"] = np.zeros(len(people), dtype=bool)
     for row in rank:
         keep[row] = not (same[row] & keep).any()
     return people if keep.all() else people[keep]
+
+
+def parts_of(people: People, skeleton: Skeleton, least_alike: float = 0.4) -> Bool[np.ndarray, "n n"]:
+    """Whether row i may be a piece of row j: its box lies within a larger one, and its pose agrees at least roughly.
+
+    Boxes around half a body give poorer poses than `without_duplicates` can ask for, and two people who cross look the same for a
+    moment; so this is a reason not to believe in a new person, never one to drop a known one. Ours.
+    """
+    alike, evidence = _alike(people, skeleton)
+    areas = area(people.boxes)
+    low = np.maximum(people.boxes[:, None, :2], people.boxes[None, :, :2])
+    high = np.minimum(people.boxes[:, None, 2:], people.boxes[None, :, 2:])
+    shared = np.clip(high - low, 0, None).prod(-1)
+    return (shared > 0.85 * areas[:, None]) & (areas[:, None] < areas[None]) & (alike > least_alike) & (evidence > 2)
+
+
+def _alike(people: People, skeleton: Skeleton) -> tuple[Float[np.ndarray, "n n"], Float[np.ndarray, "n n"]]:
+    """`pose_similarity` of the people of one frame among themselves, on the smaller area of each pair."""
+    points, sigmas = comparison_points(skeleton)
+    areas, keypoints, confidence = area(people.boxes), people.keypoints[:, points], np.nan_to_num(people.confidence[:, points])
+    return pose_similarity(keypoints, keypoints, confidence, confidence, np.minimum(areas[:, None], areas[None]), sigmas)

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 
 from vitruvian.geometry.boxes import area, iou
 from vitruvian.people.assignment import assign
-from vitruvian.people.similarity import comparison_points, pose_similarity, without_duplicates
+from vitruvian.people.similarity import comparison_points, parts_of, pose_similarity, without_duplicates
 from vitruvian.skeletons import Skeleton
 from vitruvian.take import People
 
@@ -88,7 +88,7 @@ class Tracker:
     def update(self, time: float, people: People) -> People:
         """The people of the frame at `time` (seconds, not before the last call's), each once, with `track` filled.
 
-        Weak detections that continue no track, and second detections of one body, are left out.
+        Weak detections that continue no track, second detections of one body, and new pieces of a known one are left out.
         """
         people = without_duplicates(people, self._skeleton)
         self._tracks = [track for track in self._tracks if time - track.time <= self._patience(track)]
@@ -104,7 +104,10 @@ class Tracker:
                 ids[rows[row]] = track.id
             taken = {track_index for track_index, _ in pairs}
             unseen = [track for index, track in enumerate(unseen) if index not in taken]
-        for row in np.flatnonzero(strong & (ids < 0)):
+        new = np.flatnonzero(strong & (ids < 0))
+        if len(new):
+            new = new[~parts_of(people, self._skeleton)[np.ix_(new, np.flatnonzero(ids >= 0))].any(1)]
+        for row in new:
             ids[row] = self._start(time, people, row)
         found = ids >= 0
         return replace(people[found], track=ids[found])
