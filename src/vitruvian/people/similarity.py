@@ -50,10 +50,12 @@ def without_duplicates(people: People, skeleton: Skeleton, most_alike: float = 0
 
     Two detections on one body (a whole and a half box, say) lead the pose network to the same keypoints, which box overlap alone can't
     tell from two persons side by side. Rank is score times mean confidence; poses that rest on few sure points (summed confidence
-    products under 2) are kept. Source: OKS non-maximum suppression (Papandreou et al., CVPR 2017).
+    products under 2) are kept. Source: OKS non-maximum suppression (Papandreou et al., CVPR 2017). What may be a piece of another body
+    (`parts_of`) goes as well if its score is under 0.7 of the other's (ours).
     """
     if len(people) < 2:
         return people
+    people = people[~(parts_of(people, skeleton) & (people.scores[:, None] < 0.7 * people.scores[None])).any(1)]
     alike, evidence = _alike(people, skeleton)
     same = (alike > most_alike) & (evidence > 2)
     rank = np.argsort(-people.scores * np.nan_to_num(people.confidence).mean(1), kind="stable")
@@ -66,8 +68,8 @@ def without_duplicates(people: People, skeleton: Skeleton, most_alike: float = 0
 def parts_of(people: People, skeleton: Skeleton, least_alike: float = 0.4) -> Bool[np.ndarray, "n n"]:
     """Whether row i may be a piece of row j: its box lies within a larger one, and its pose agrees at least roughly.
 
-    Boxes around half a body give poorer poses than `without_duplicates` can ask for, and two people who cross look the same for a
-    moment; so this is a reason not to believe in a new person, never one to drop a known one. Ours.
+    Boxes around half a body give poor poses, and two people who cross look the same for a moment; so this alone is a reason not to
+    believe in a new person, but none to drop a known one. Ours.
     """
     alike, evidence = _alike(people, skeleton)
     areas = area(people.boxes)
