@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from walkers import people_of, walker
 
 from vitruvian.people import Smoother
 from vitruvian.take import People
+from walkers import people_of, walker
 
 HEIGHT = 400.0
 BOX = [0.0, 0.0, 200.0, HEIGHT]
