@@ -131,3 +131,11 @@ def test_a_box_on_half_of_a_known_body_starts_no_track_but_a_child_in_front_does
     found = tracker.update(0.04, people)
     np.testing.assert_allclose(found.scores, [0.9, 0.6])
     assert found.track.tolist() == [1, 2]
+
+
+def test_a_doubtful_detection_without_a_pose_starts_no_track():
+    people = people_of(0, [walker(0, 100, 0), walker(0, 400, 0), walker(0, 700, 0)], scores=[0.4, 0.4, 0.7])
+    unsure = people.confidence.copy()
+    unsure[0] = 0.2  # leaves and windows: the pose network sees no body
+    unsure[2] = 0.2  # a detection as clear as this needs no second opinion
+    assert len(Tracker(COCO_17).update(0.0, replace(people, confidence=unsure))) == 2

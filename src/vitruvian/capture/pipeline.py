@@ -17,7 +17,7 @@ from vitruvian.capture.sinks import FORMATS, Background, Format, Stopwatch, Take
 from vitruvian.errors import VitruvianError
 from vitruvian.geometry.boxes import iou
 from vitruvian.media import Frame, open_source, prefetch
-from vitruvian.people import Smoother, Tracker, without_duplicates
+from vitruvian.people import Smoother, Tracker, believable, without_duplicates
 from vitruvian.runtime import Detections, Detector, PoseEstimator
 from vitruvian.skeletons import Skeleton, by_name
 from vitruvian.take import People, Take
@@ -195,7 +195,10 @@ class _Finder:
     def _over_time(self, time: float, people: People) -> People:
         """Each body once; in videos with ids and smooth keypoints."""
         with self._stopwatch("track"):
-            people = self._tracker.update(time, people) if self._tracker else without_duplicates(people, self._skeleton)
+            if self._tracker:
+                people = self._tracker.update(time, people)
+            else:
+                people = without_duplicates(people[believable(people, self._skeleton)], self._skeleton)
         if self._smoother is None:
             return people
         with self._stopwatch("smooth"):

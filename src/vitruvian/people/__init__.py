@@ -5,8 +5,8 @@ Everything works on the rows of one frame at a time, in numpy, and never sees pi
 whole chain (`capture`).
 """
 
-from vitruvian.people.similarity import pose_similarity, without_duplicates
+from vitruvian.people.similarity import believable, pose_similarity, without_duplicates
 from vitruvian.people.smooth import Smoother
 from vitruvian.people.track import Tracker
 
-__all__ = ["Smoother", "Tracker", "pose_similarity", "without_duplicates"]
+__all__ = ["Smoother", "Tracker", "believable", "pose_similarity", "without_duplicates"]

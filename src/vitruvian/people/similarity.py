@@ -9,6 +9,7 @@ from vitruvian.geometry.boxes import area
 from vitruvian.skeletons import Skeleton
 from vitruvian.take import People
 
+BELIEF = 0.4  # confidence of a keypoint that speaks for a body
 DEFAULT_SIGMA = 0.079  # of a shoulder: for skeletons whose sigmas nobody has published
 
 
@@ -63,6 +64,15 @@ def without_duplicates(people: People, skeleton: Skeleton, most_alike: float = 0
     for row in rank:
         keep[row] = not (same[row] & keep).any()
     return people if keep.all() else people[keep]
+
+
+def believable(people: People, skeleton: Skeleton, sure: float = 0.6) -> Bool[np.ndarray, " n"]:
+    """Who is a person by two opinions: detected with a score of at least `sure`, or with three keypoints of at least BELIEF.
+
+    A pose network is less sure of leaves and windows than of people, and so can overrule a doubtful detection. Ours.
+    """
+    points, _ = comparison_points(skeleton)
+    return (people.scores >= sure) | ((people.confidence[:, points] >= BELIEF).sum(1) >= min(3, len(points)))
 
 
 def parts_of(people: People, skeleton: Skeleton, least_alike: float = 0.4) -> Bool[np.ndarray, "n n"]:

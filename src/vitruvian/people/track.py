@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 
 from vitruvian.geometry.boxes import area, iou
 from vitruvian.people.assignment import assign
-from vitruvian.people.similarity import comparison_points, parts_of, pose_similarity, without_duplicates
+from vitruvian.people.similarity import believable, comparison_points, parts_of, pose_similarity, without_duplicates
 from vitruvian.skeletons import Skeleton
 from vitruvian.take import People
 
@@ -72,8 +72,9 @@ class Tracker:
     max_age: seconds that a person may be unseen and still come back under the same id; a fifth of it for one seen fewer than three times.
     min_similarity: least likeness (0 to 1) of a track and a detection that may be the same person.
 
-    An id is given at once, with the first confident detection: nothing has to be revised later, and a single frame has ids as well.
-    The price is that a false detection uses up an id. Memory does not grow with time: lost tracks are forgotten.
+    An id is given at once, with the first confident detection that the pose supports (`believable`): nothing has to be revised later, and
+    a single frame has ids as well. The price is that a false detection uses up an id. Memory does not grow with time: lost tracks are
+    forgotten.
     """
 
     def __init__(self, skeleton: Skeleton, *, strong: float = 0.3, max_age: float = 1.5, min_similarity: float = 0.2) -> None:
@@ -104,7 +105,7 @@ class Tracker:
                 ids[rows[row]] = track.id
             taken = {track_index for track_index, _ in pairs}
             unseen = [track for index, track in enumerate(unseen) if index not in taken]
-        new = np.flatnonzero(strong & (ids < 0))
+        new = np.flatnonzero(strong & (ids < 0) & believable(people, self._skeleton))
         if len(new):
             new = new[~parts_of(people, self._skeleton)[np.ix_(new, np.flatnonzero(ids >= 0))].any(1)]
         for row in new:
