@@ -25,6 +25,7 @@ COASTING = 0.7  # seconds in which the velocity of an unseen person fades
 BUFFER_RATE = 0.5  # boxes widen by this share of their size per second unseen (buffered IoU, Yang et al., WACV 2023)
 BUFFER = (0.05, 0.5)  # least and most widening
 POSE_SHARE = 0.5  # most that the keypoints count against the box
+TRUST_SHARE = 0.2  # of the newest score in a track's running mean
 PROBATION = 3  # a track seen less often than this is given up soon
 
 
@@ -40,14 +41,16 @@ class _Track:
     position: Float[np.ndarray, " 2"]
     velocity: Float[np.ndarray, " 2"]
     covariance: Float[np.ndarray, "2 2"]
+    trust: float  # running mean of the detections' scores
     sightings: int = 1
 
     def shift(self, time: float) -> Float[np.ndarray, " 2"]:
         """How far the person has moved since the last sighting, in pixels, if the velocity fades while unseen."""
         return self.position - _centre(self.box) + self.velocity * COASTING * (1 - np.exp(-(time - self.time) / COASTING))
 
-    def see(self, time: float, box: np.ndarray, keypoints: np.ndarray, confidence: np.ndarray) -> None:
+    def see(self, time: float, box: np.ndarray, score: float, keypoints: np.ndarray, confidence: np.ndarray) -> None:
         """Take in a new sighting: Kalman prediction and update, both axes sharing one covariance."""
+        self.trust += TRUST_SHARE * (score - self.trust)
         step = max(time - self.time, 1e-3)
         size = float(np.sqrt(np.prod(np.maximum(box[2:] - box[:2], 1.0))))
         motion = np.array([[1.0, step], [0.0, 1.0]])
@@ -94,10 +97,14 @@ class Tracker:
         people = without_duplicates(people, self._skeleton)
         self._tracks = [track for track in self._tracks if time - track.time <= self._patience(track)]
         ids = np.full(len(people), -1, dtype=np.int32)
-        unseen = list(self._tracks)
         strong = people.scores >= self._strong
-        for eligible in (strong, ~strong):
-            rows = np.flatnonzero(eligible)
+        # Tracks that live on weak detections are often a second sight of somebody: they choose after the others.
+        trusted = [track for track in self._tracks if track.trust >= self._strong]
+        doubtful = [track for track in self._tracks if track.trust < self._strong]
+        unseen: list[_Track] = []
+        for candidates, eligible in ((trusted, strong), (doubtful, strong), ([], ~strong)):
+            unseen += candidates
+            rows = np.flatnonzero(eligible & (ids < 0))
             pairs = self._associate(time, unseen, people[rows])
             for track_index, row in pairs:
                 track = unseen[track_index]
@@ -128,13 +135,14 @@ class Tracker:
         # Unknown velocity: a standard deviation of one body size per second.
         covariance = np.diag([CENTRE_NOISE**2, 1.0])
         keypoints, confidence = people.keypoints[row, self._points], people.confidence[row, self._points]
-        track = _Track(self._next_id, time, box, keypoints, confidence, _centre(box), np.zeros(2), covariance)
+        track = _Track(self._next_id, time, box, keypoints, confidence, _centre(box), np.zeros(2), covariance, float(people.scores[row]))
         self._tracks.append(track)
         self._next_id += 1
         return track.id
 
     def _see(self, track: _Track, time: float, people: People, row: int) -> None:
-        track.see(time, people.boxes[row].astype(np.float64), people.keypoints[row, self._points], people.confidence[row, self._points])
+        keypoints, confidence = people.keypoints[row, self._points], people.confidence[row, self._points]
+        track.see(time, people.boxes[row].astype(np.float64), float(people.scores[row]), keypoints, confidence)
 
     def _associate(self, time: float, tracks: list[_Track], people: People) -> list[tuple[int, int]]:
         """Pairs (track, person) with the smallest total cost, where a pair that is too unlike costs as much as no pair."""
