@@ -52,11 +52,11 @@ def without_duplicates(people: People, skeleton: Skeleton, most_alike: float = 0
     Two detections on one body (a whole and a half box, say) lead the pose network to the same keypoints, which box overlap alone can't
     tell from two persons side by side. Rank is score times mean confidence; poses that rest on few sure points (summed confidence
     products under 2) are kept. Source: OKS non-maximum suppression (Papandreou et al., CVPR 2017). What may be a piece of another body
-    (`parts_of`) goes as well if its score is under 0.7 of the other's (ours).
+    (`parts_of`) goes as well if its score is the lower one (ours).
     """
     if len(people) < 2:
         return people
-    people = people[~(parts_of(people, skeleton) & (people.scores[:, None] < 0.7 * people.scores[None])).any(1)]
+    people = people[~(parts_of(people, skeleton) & (people.scores[:, None] < people.scores[None])).any(1)]
     alike, evidence = _alike(people, skeleton)
     same = (alike > most_alike) & (evidence > 2)
     rank = np.argsort(-people.scores * np.nan_to_num(people.confidence).mean(1), kind="stable")
