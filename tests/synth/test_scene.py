@@ -5,8 +5,9 @@ import pytest
 
 from vitruvian.synth.backgrounds import load_photographs, make_background
 from vitruvian.synth.person import render_person, sample_bodies
-from vitruvian.synth.scene import CLASSES, Studio, detection_scene, pose_crop
+from vitruvian.synth.scene import Studio, detection_scene, pose_crop
 from vitruvian.synth.store import Store, write_shard
+from vitruvian.weights.classes import PERSON_PARTS
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def test_scene_boxes_lie_inside_and_have_known_classes(studio):
         image, boxes, labels = detection_scene(rng, studio)
         assert image.shape == (320, 320, 3) and len(boxes) == len(labels)
         assert (boxes >= 0).all() and (boxes <= 320).all() and (boxes[:, 2:] > boxes[:, :2]).all()
-        assert set(labels) <= set(range(len(CLASSES)))
+        assert set(labels) <= set(range(len(PERSON_PARTS)))
         counts.append((labels == 0).sum())
     assert 0 in counts and max(counts) > 1  # empty scenes teach what is no person
 

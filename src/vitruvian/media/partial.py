@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from vitruvian._files import temporary_name
 from vitruvian.errors import MediaError
 
 
@@ -18,8 +18,7 @@ def partial_name(path: Path) -> Path:
         raise MediaError(f"the folder {folder} does not exist: create it before writing {path.name}")
     if not os.access(folder, os.W_OK):
         raise MediaError(f"the folder {folder} can't be written: check its permissions, or write {path.name} elsewhere")
-    # Own naming, as tempfile would make a file that only its owner may read.
-    return folder / f".{path.name[:100]}.{uuid.uuid4().hex[:12]}.part"
+    return temporary_name(path)
 
 
 @contextmanager

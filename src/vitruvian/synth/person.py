@@ -90,11 +90,11 @@ class Sample:
 class Wardrobe:
     """Anny with its helper surfaces, and for every vertex where it lies on the body (arm, leg, trunk), so that outfits are thresholds."""
 
-    def __init__(self, threads: int = 1):
+    def __init__(self):
         import anny
         import torch
 
-        torch.set_num_threads(threads)
+        torch.set_num_threads(1)  # one process per core draws people
         self.model = anny.Anny(rig="anny", topology="makehuman", facial_actions="all", phenotypes="default").to(torch.float32)
         reference = anny.Anny(rig="anny", topology="anny", facial_actions="all", phenotypes="default")
         self.landmarks: Landmarks = landmarks_for(reference)
@@ -130,7 +130,6 @@ class Wardrobe:
         self.arm = starts("upperarm", "lowerarm", "shoulder") | self.hand
         self.leg = starts("upperleg", "lowerleg") | self.foot
         self.head = starts("head", "neck02", "neck03")
-        self.left = self.rest[:, 0] > 0
         heads = {n: h for n, h in zip(self.rig.names, self.rig.heads, strict=True)}
         self.along = np.zeros(len(self.rest))
         for part, chain in (
@@ -151,7 +150,7 @@ class Wardrobe:
 
     @cached_property
     def face_details(self) -> dict[int, np.ndarray]:
-        """Vertices of lips, brows and mouth cavity, from the 68 face landmarks on the template."""
+        """Vertices of lips and brows, from the 68 face landmarks on the template."""
         points = self.rest[self.base_index[self.landmarks.face_vertices]]
 
         def near(indices: list[int], radius: float) -> np.ndarray:
@@ -197,7 +196,6 @@ def dress(rng: np.random.Generator, w: Wardrobe) -> Outfit:
     upper = ((trunk & (z > waist) & (z < neckline)) | (w.arm & (w.along < sleeve))) & (not bare_chest)
     upper |= (w.leg & (z > waist)) & (not bare_chest)
     lower = (trunk & (z <= waist + (0.12 if bare_chest else 0.01))) | (w.leg & (w.along < trouser) & ~upper)
-    upper &= ~lower | (z > waist)
     classes = np.full(len(z), SKIN, np.uint8)
     classes[w.foot & (w.along > 1.93)] = SHOE if rng.random() < 0.93 else SKIN
     socks = w.leg & ~w.foot & (w.along > rng.uniform(1.5, 1.95)) if rng.random() < 0.4 else np.zeros(len(z), bool)
@@ -222,7 +220,7 @@ def dress(rng: np.random.Generator, w: Wardrobe) -> Outfit:
     classes[w.eyes] = EYE
     front = w.eyes & (y < np.percentile(y[w.eyes], 12))
     classes[front] = IRIS
-    return Outfit(_face_classes(rng, w, classes, skirt, hat or bald), _offsets(rng, w, classes, scalp))
+    return Outfit(_face_classes(rng, w, classes, skirt, hat or bald), _offsets(rng, w, classes))
 
 
 def _face_classes(rng, w: Wardrobe, classes: np.ndarray, skirt: bool, bare_head: bool) -> np.ndarray:
@@ -244,7 +242,7 @@ def _face_classes(rng, w: Wardrobe, classes: np.ndarray, skirt: bool, bare_head:
     return face
 
 
-def _offsets(rng, w: Wardrobe, classes: np.ndarray, scalp: np.ndarray) -> np.ndarray:
+def _offsets(rng, w: Wardrobe, classes: np.ndarray) -> np.ndarray:
     """How far each vertex is pushed out along its normal, metres."""
     offset = np.zeros(len(classes))
     loose = {
@@ -305,10 +303,10 @@ def _expressions(rng, labels: list[str], n: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class View:
-    """A camera before a person: rotation world to camera, distance, focal length and principal point in pixels."""
+    """A camera before a person: `turn` rotates world to camera axes, `centre` (world, metres) lies on its axis, `distance` metres away."""
 
     turn: Float[np.ndarray, "3 3"]
-    centre: Float[np.ndarray, 3]
+    centre: Float[np.ndarray, " 3"]
     distance: float
 
     def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -51,7 +51,7 @@ class Rig:
     names: tuple[str, ...]
     heads: Float[np.ndarray, "k 3"]
 
-    def direction(self, start: str, end: str) -> Float[np.ndarray, 3]:
+    def direction(self, start: str, end: str) -> Float[np.ndarray, " 3"]:
         """Unit vector from one bone's head to another's in the reference pose."""
         d = self.heads[self.names.index(end)] - self.heads[self.names.index(start)]
         return d / np.linalg.norm(d)

@@ -18,7 +18,6 @@ from .paint import paint
 from .person import PARTS
 from .store import SIZE, Store
 
-CLASSES = ("person", "head", "face", "hand", "foot")
 SMALLEST = 24  # pixels; a lower person has no box: smaller ones can't be told from leaves and windows
 _CLASS_OF_PART = (0, 1, 2, 3, 3, 4, 4)
 _SWAP = np.array(COCO_WHOLEBODY_133.swap)
@@ -198,7 +197,7 @@ def _beside(rng, matrix: np.ndarray, size: tuple[int, int], front: bool = False)
 def detection_scene(
     rng: np.random.Generator, studio: Studio, size: tuple[int, int] = (320, 320)
 ) -> tuple[np.ndarray, Float[np.ndarray, "n 4"], Int[np.ndarray, " n"]]:
-    """One training scene: RGB uint8, boxes xyxy in pixels and their CLASSES; none in one scene of five.
+    """One training scene: RGB uint8, boxes xyxy in pixels and their labels (indices of PERSON_PARTS); none in one scene of five.
 
     People are laid from far to near; a person or part keeps its box while at least a third of it is still to be seen.
     """

@@ -7,7 +7,6 @@ and the same seed always gives the same store.
 
 from __future__ import annotations
 
-import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .._files import written_whole
 from ..errors import FormatError
 
 if TYPE_CHECKING:
@@ -35,14 +35,13 @@ def write_shard(folder: Path, index: int, samples: list[Sample]) -> None:
     stem = folder / f"shard-{index:05d}"
     blocks = [_pack(s) for s in samples]
     stem.with_suffix(".bin").write_bytes(b"".join(blocks))
-    temporary = stem.with_name(f".{stem.name}.{os.getpid()}.npz")
-    np.savez(
-        temporary,
-        offsets=np.cumsum([0] + [len(b) for b in blocks]),
-        keypoints=np.stack([s.keypoints for s in samples]),
-        boxes=np.stack([s.boxes for s in samples]),
-    )
-    os.replace(temporary, stem.with_suffix(".npz"))
+    labels = {
+        "offsets": np.cumsum([0] + [len(b) for b in blocks]),
+        "keypoints": np.stack([s.keypoints for s in samples]),
+        "boxes": np.stack([s.boxes for s in samples]),
+    }
+    with written_whole(stem.with_suffix(".npz")) as temporary, temporary.open("wb") as file:
+        np.savez(file, **labels)
 
 
 def make_shard(folder: Path, index: int, seed: int, wardrobe: Wardrobe) -> None:

@@ -3,7 +3,7 @@
     python -m vitruvian.train pose     --store people/ --photographs photographs.txt --out runs/pose
     python -m vitruvian.train detector --store people/ --photographs photographs.txt --out runs/detector
 
-Both go on where they were stopped. `--export NAME.onnx` writes the averaged weights for the ground floor.
+Both go on where they were stopped. `python -m vitruvian.train.package` then writes the averaged weights for the ground floor.
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from ..codecs.normalise import IMAGENET_MEAN, IMAGENET_STD
 from ..codecs.simcc import SimCC as SimCCCodec
 from ..metrics.keypoints import oks
 from ..skeletons import COCO_WHOLEBODY_133
 from ..systems.detection import rtmdet
 from ..systems.pose2d.rtmw import STRIDE, VARIANTS, RTMPose, SimCC
 
-MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-SIGMA = (4.9, 5.66)  # of the SimCC target, bins across and down (dwpose card, 4.4)
 CELL_WEIGHT = 0.3
 DETECTOR_INPUT = (512, 512)  # of the exported detector: on a real film it found people at 512 that it missed at 320
 # The 110 face and hand points would drown the body in a plain mean.
@@ -32,11 +31,11 @@ PART_WEIGHTS = {"body": 2.0, "foot": 1.5, "face": 0.4, "left_hand": 0.6, "right_
 
 def normalise(images: UInt8[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
     """ImageNet mean and standard deviation, RGB."""
-    mean, std = (torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in (MEAN, STD))
+    mean, std = (torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
     return ((images.float() - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
-def keypoint_weights() -> Float[np.ndarray, 133]:
+def keypoint_weights() -> Float[np.ndarray, " 133"]:
     """Weight of each keypoint's label loss, by part."""
     weights = np.zeros(len(COCO_WHOLEBODY_133), np.float32)
     for part, weight in PART_WEIGHTS.items():
@@ -54,13 +53,14 @@ def _target_table(bins: int, sigma: float) -> Float[Tensor, "n n"]:
 def label_loss(prediction: SimCC, keypoints: Float[Tensor, "b k 3"]) -> Float[Tensor, ""]:
     """The label loss of a batch of crops, weighted by part, times 100.
 
-    The same as systems.pose2d.rtmw.simcc_loss up to the targets' entropy, which has no gradient: targets are looked up, points
-    outside the crop are left out, so that it costs a third. The factor keeps gradients well above AdamW's epsilon.
+    The same as systems.pose2d.rtmw.simcc_loss up to the targets' entropy, which has no gradient: targets are looked up, and points
+    outside the crop are left out, to save time. The factor keeps gradients well above AdamW's epsilon.
     """
     rows, columns = torch.nonzero(keypoints[..., 2] > 0, as_tuple=True)
     weight = torch.from_numpy(keypoint_weights())[columns]
     total = torch.zeros(())
-    for axis, (logits, sigma) in enumerate(zip(prediction, SIGMA, strict=True)):
+    size = (prediction.x.shape[-1] // 2, prediction.y.shape[-1] // 2)
+    for axis, (logits, sigma) in enumerate(zip(prediction, SimCCCodec(size).widths, strict=True)):
         bins = logits.shape[-1]
         centre = torch.round(keypoints[rows, columns, axis] * 2).long().clamp(0, bins - 1)
         log_q = F.log_softmax(logits[rows, columns].float() * 10, -1)

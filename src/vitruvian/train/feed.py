@@ -38,7 +38,7 @@ def draw_pose(rng: np.random.Generator, studio: Studio) -> tuple[np.ndarray, np.
 
 
 def draw_scene(rng: np.random.Generator, studio: Studio) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A 256x256 scene, its boxes and labels: smaller than the 320 of inference, which costs a third less; object sizes in pixels agree."""
+    """A 256x256 scene, its boxes and labels: small, to save time; people of the sizes in pixels that inference meets."""
     return detection_scene(rng, studio, (256, 256))
 
 

@@ -10,7 +10,6 @@ import copy
 import json
 import logging
 import math
-import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -19,6 +18,8 @@ from pathlib import Path
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from .._files import written_whole
 
 logger = logging.getLogger(__name__)
 
@@ -74,13 +75,6 @@ class Averaged:
                 value.lerp_(source[name], 1 - keep)
             else:
                 value.copy_(source[name])
-
-
-def save_atomically(state: dict, path: Path) -> None:
-    """torch.save under a temporary name, then a rename: a killed run never leaves half a checkpoint."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    torch.save(state, temporary)
-    os.replace(temporary, path)
 
 
 def train(
@@ -153,4 +147,5 @@ def _save(folder: Path, model, averaged: Averaged, optimiser, step: int, seconds
         "model": model.state_dict(), "averaged": averaged.model.state_dict(), "optimiser": optimiser.state_dict(),
         "step": step, "seconds": seconds, "schedule": asdict(schedule),
     }  # fmt: skip
-    save_atomically(state, folder / "last.pt")
+    with written_whole(folder / "last.pt") as temporary:  # a killed run never leaves half a checkpoint
+        torch.save(state, temporary)

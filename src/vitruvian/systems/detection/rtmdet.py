@@ -37,12 +37,12 @@ from torch import Tensor, nn
 
 from vitruvian.nn.cspnext import CSPNeXt, stage_depths
 from vitruvian.nn.pafpn import PAFPN
+from vitruvian.weights.classes import PERSON_PARTS
 
 STRIDES = (8, 16, 32)
 EPS = 1e-3  # of the batch normalisations
 TOP = 13  # overlaps that decide how many cells answer for a box
 MAX_EXPONENT = 7.0  # e^7 strides are wider than any input: keeps an untrained network finite
-PARTS = ("person", "head", "face", "hand", "foot")
 
 Levels = list[tuple[Tensor, Tensor]]  # per stride: class logits (b, C, h, w), distances l t r b in pixels (b, 4, h, w)
 
@@ -53,7 +53,7 @@ class Config:
 
     width: float
     depth: float
-    classes: tuple[str, ...] = PARTS
+    classes: tuple[str, ...] = PERSON_PARTS
     input_size: tuple[int, int] = (640, 640)
     depthwise: bool = False
 
