@@ -6,6 +6,7 @@ import io
 import json
 import os
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from vitruvian.errors import FormatError, VitruvianError
+from vitruvian.formats.npz import read_npz
 from vitruvian.skeletons import COCO_17, COCO_WHOLEBODY_133, SKELETONS, Skeleton
 from vitruvian.take import People, Take
 
@@ -241,7 +243,7 @@ def header_with(path: Path, **changes: object) -> bytes:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format_version": 2}, "update vitruvian"),
+        ({"format_version": 3}, "update vitruvian"),
         ({"format": "other"}, "not a take"),
         ({"skeleton": "coco-18"}, "update vitruvian"),
         ({"skeleton": 3}, "skeleton"),
@@ -304,4 +306,41 @@ def test_archive_bombs_are_refused_before_unpacking(tmp_path: Path):
     rewrite(tmp_path / "take.npz", tmp_path / "bomb.npz", {"keypoints.npy": bomb})
     assert (tmp_path / "bomb.npz").stat().st_size < 1 << 20
     with pytest.raises(FormatError, match="max_bytes"):
-        Take.load(tmp_path / "bomb.npz", max_bytes=1 << 20)
+        read_npz(tmp_path / "bomb.npz", max_bytes=1 << 20)
+
+
+def test_optional_columns_survive_files_rows_and_concatenation(tmp_path: Path):
+    plain = small_take()
+    count, k = plain.keypoints.shape[:2]
+    columns = {"points": np.ones((count, k, 3)), "orientation": np.arange(count), "body_pose": np.zeros((count, 5, 3))}
+    full = replace(plain, people=replace(plain.people, **columns), space="camera", body="anny")
+    full.save(tmp_path / "full.npz")
+    loaded = Take.load(tmp_path / "full.npz")
+    assert (loaded.space, loaded.body) == ("camera", "anny")
+    for name, column in full.people.columns().items():
+        np.testing.assert_array_equal(getattr(loaded.people, name), column)
+    both = People.concatenate([plain.people[:1], full.people])
+    assert np.isnan(both.points[0]).all() and (both.points[1:] == 1).all() and both.part_boxes is None
+    assert both[1:].orientation.tolist() == list(range(count))
+
+
+def test_points_need_a_space():
+    plain = small_take()
+    with pytest.raises(VitruvianError, match="space"):
+        replace(plain, people=replace(plain.people, points=np.zeros((*plain.keypoints.shape[:2], 3))))
+
+
+def test_bodies_of_different_models_do_not_mix():
+    people = small_take().people
+    one, other = (replace(people, body_shape=np.zeros((len(people), size))) for size in (10, 11))
+    with pytest.raises(VitruvianError, match="body_shape"):
+        People.concatenate([one, other])
+
+
+def test_files_of_version_1_are_read(tmp_path: Path):
+    small_take().save(tmp_path / "take.npz")
+    with np.load(tmp_path / "take.npz") as archive:
+        header = json.loads(archive["header"].tobytes()) | {"format_version": 1}
+    del header["space"], header["body"]  # what version 1 did not have
+    rewrite(tmp_path / "take.npz", tmp_path / "old.npz", {"header.npy": npy(np.frombuffer(json.dumps(header).encode(), np.uint8))})
+    assert Take.load(tmp_path / "old.npz").space == ""

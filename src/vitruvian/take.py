@@ -1,35 +1,29 @@
-"""Take and People: the columnar result of a capture, and its file.
-
-A take file is one .npz (a zip of .npy arrays, no pickles): `header`, a JSON document as uint8, and one array per column.
-"""
+"""Take and People: the columnar result of a capture."""
 
 from __future__ import annotations
 
-import json
-import math
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from vitruvian._files import written_whole
 from vitruvian._version import __version__
 from vitruvian.errors import FormatError, VitruvianError
 from vitruvian.skeletons import SKELETONS, Skeleton
 
-FORMAT = "vitruvian-take"
-FORMAT_VERSION = 1
-MAX_BYTES = 4 << 30
-MAX_HEADER_BYTES = 64 << 20
+PARTS = ("head", "face", "left_hand", "right_hand", "left_foot", "right_foot")
+"""The parts of a person that may have boxes of their own, in the order of `People.part_boxes`."""
 
-# Column -> dtype and the shape after the rows; "k" stands for the number of keypoints.
-_PEOPLE_COLUMNS: Mapping[str, tuple[str, tuple[int | str, ...]]] = {
+Space = Literal["", "camera", "world"]
+"""Where points and bodies are: nowhere known; in the camera's frame (x right, y down, z forward); in the world (y up). Metres."""
+
+Spec = tuple[str, tuple[int | str, ...]]
+"""A column's dtype and its shape after the rows; "k" is the number of keypoints, another letter any number."""
+
+PEOPLE_COLUMNS: Mapping[str, Spec] = {
     "frame": ("<i4", ()),
     "track": ("<i4", ()),
     "boxes": ("<f4", (4,)),
@@ -37,13 +31,24 @@ _PEOPLE_COLUMNS: Mapping[str, tuple[str, tuple[int | str, ...]]] = {
     "keypoints": ("<f4", ("k", 2)),
     "confidence": ("<f4", ("k",)),
 }
-_FRAME_COLUMNS: Mapping[str, tuple[str, tuple[int | str, ...]]] = {"times": ("<f8", ()), "sizes": ("<i4", (2,))}
+OPTIONAL_COLUMNS: Mapping[str, Spec] = {
+    "points": ("<f4", ("k", 3)),
+    "orientation": ("<f4", ()),
+    "part_boxes": ("<f4", (len(PARTS), 4)),
+    "body_pose": ("<f4", ("j", 3)),
+    "body_shape": ("<f4", ("s",)),
+    "body_expression": ("<f4", ("e",)),
+    "body_translation": ("<f4", (3,)),
+}
+"""Columns that are None until something fills them; where a row has no value they hold NaN."""
+
+FRAME_COLUMNS: Mapping[str, Spec] = {"times": ("<f8", ()), "sizes": ("<i4", (2,))}
 
 
 def _frozen(values: object, dtype: str, tail: tuple[int | str, ...], name: str) -> np.ndarray:
     """A read-only view (a copy only if dtype or layout ask for one) of `values`, whose shape must be (rows, *tail)."""
     array = np.ascontiguousarray(values, dtype=dtype).view()
-    fits = array.ndim == 1 + len(tail) and all(t == "k" or t == s for t, s in zip(tail, array.shape[1:], strict=False))
+    fits = array.ndim == 1 + len(tail) and all(isinstance(t, str) or t == s for t, s in zip(tail, array.shape[1:], strict=False))
     if not fits:
         raise VitruvianError(f"{name} needs the shape {('rows', *tail)}, got {array.shape}; reshape it")
     array.flags.writeable = False
@@ -57,6 +62,12 @@ class People:
     frame: (N,) int32, index into the take's times. track: (N,) int32 person id that lasts over frames, -1 where not tracked.
     boxes: (N, 4) float32 xyxy pixels. scores: (N,) float32, the detection's confidence.
     keypoints: (N, K, 2) float32 pixels, NaN where missing. confidence: (N, K) float32 in [0, 1].
+
+    What only some captures find is None where nothing looked for it, and NaN where a row has none:
+    points: (N, K, 3) the keypoints in metres, in the frame that the take's `space` names. orientation: (N,) heading of the body in
+    radians as in MEBOW: 0 facing away from the camera, growing anticlockwise seen from above. part_boxes: (N, 6, 4) xyxy pixels in the order of `PARTS`.
+    body_pose (N, J, 3) rotation vectors, body_shape (N, S), body_expression (N, E), body_translation (N, 3) metres: parameters of the
+    body model that the take names.
     Values of other types are converted. Raises VitruvianError where shapes don't fit each other.
     """
 
@@ -66,29 +77,56 @@ class People:
     scores: Float[np.ndarray, " n"]
     keypoints: Float[np.ndarray, "n k 2"]
     confidence: Float[np.ndarray, "n k"]
+    points: Float[np.ndarray, "n k 3"] | None = None
+    orientation: Float[np.ndarray, " n"] | None = None
+    part_boxes: Float[np.ndarray, "n 6 4"] | None = None
+    body_pose: Float[np.ndarray, "n j 3"] | None = None
+    body_shape: Float[np.ndarray, "n s"] | None = None
+    body_expression: Float[np.ndarray, "n e"] | None = None
+    body_translation: Float[np.ndarray, "n 3"] | None = None
 
     def __post_init__(self) -> None:
-        for name, (dtype, tail) in _PEOPLE_COLUMNS.items():
-            object.__setattr__(self, name, _frozen(getattr(self, name), dtype, tail, f"People.{name}"))
-        lengths = {name: len(getattr(self, name)) for name in _PEOPLE_COLUMNS}
+        for name, (dtype, tail) in (PEOPLE_COLUMNS | OPTIONAL_COLUMNS).items():
+            if name in PEOPLE_COLUMNS or getattr(self, name) is not None:
+                object.__setattr__(self, name, _frozen(getattr(self, name), dtype, tail, f"People.{name}"))
+        lengths = {name: len(column) for name, column in self.columns().items()}
         if len(set(lengths.values())) > 1:
             raise VitruvianError(f"the columns of People differ in length: {lengths}; give one row per person and frame")
         if self.keypoints.shape[:2] != self.confidence.shape:
             raise VitruvianError(f"keypoints {self.keypoints.shape} and confidence {self.confidence.shape} differ in their points")
+        if self.points is not None and self.points.shape[:2] != self.confidence.shape:
+            raise VitruvianError(f"points {self.points.shape} and confidence {self.confidence.shape} differ in their points")
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """The arrays by name, without those that are None."""
+        found = {name: getattr(self, name) for name in (*PEOPLE_COLUMNS, *OPTIONAL_COLUMNS)}
+        return {name: column for name, column in found.items() if column is not None}
 
     @classmethod
     def empty(cls, k: int) -> People:
         """No people, with K = `k` keypoints."""
-        return cls(*(np.zeros((0, *(k if t == "k" else t for t in tail)), dtype) for dtype, tail in _PEOPLE_COLUMNS.values()))
+        return cls(*(np.zeros((0, *(k if t == "k" else t for t in tail)), dtype) for dtype, tail in PEOPLE_COLUMNS.values()))
 
     @classmethod
     def concatenate(cls, several: Sequence[People]) -> People:
-        """The rows of all, in order. Raises VitruvianError for an empty list (K is unknown, see `empty`) or differing K."""
+        """The rows of all, in order; an optional column that only some have is NaN for the others.
+
+        Raises VitruvianError for an empty list (K is unknown, see `empty`) or differing K.
+        """
         if not several:
             raise VitruvianError("nothing to concatenate; use People.empty(k) for no people")
         if len({people.keypoints.shape[1] for people in several}) > 1:
             raise VitruvianError("these people have different keypoint sets; convert them to one first")
-        return cls(*(np.concatenate([getattr(people, name) for people in several]) for name in _PEOPLE_COLUMNS))
+        columns = {name: np.concatenate([getattr(people, name) for people in several]) for name in PEOPLE_COLUMNS}
+        for name in OPTIONAL_COLUMNS:
+            shapes = {getattr(people, name).shape[1:] for people in several if getattr(people, name) is not None}
+            if len(shapes) > 1:
+                raise VitruvianError(f"these people have {name} of different shapes {sorted(shapes)}: they come from different body models")
+            for shape in shapes:
+                columns[name] = np.concatenate(
+                    [np.full((len(p), *shape), np.nan, np.float32) if getattr(p, name) is None else getattr(p, name) for p in several]
+                )
+        return cls(**columns)
 
     def __len__(self) -> int:
         """The number of rows N."""
@@ -101,7 +139,7 @@ class People:
         if not isinstance(rows, slice):
             rows = np.asarray(rows)
             rows = rows.astype(np.intp) if rows.size == 0 and rows.dtype != bool else rows
-        return People(*(getattr(self, name)[rows] for name in _PEOPLE_COLUMNS))
+        return People(**{name: column[rows] for name, column in self.columns().items()})
 
     def at(self, frame: int) -> People:
         """The people in one frame."""
@@ -119,6 +157,7 @@ class Take:
     people: the rows. skeleton: their keypoint set. times: (F,) float64 seconds, one per frame.
     sizes: (F, 2) int32 (width, height) pixels, zero where unknown. names: one file name per frame (pictures), or a single one (video).
     source: what was asked for. cards: ids of the networks. version: of the package that made it.
+    space: the frame of points and bodies. body: the body model that the body columns belong to, "" for none.
     complete: False where the capture was stopped early.
     Raises VitruvianError where these don't fit each other.
     """
@@ -132,9 +171,11 @@ class Take:
     cards: tuple[str, ...] = ()
     version: str = __version__
     complete: bool = True
+    space: Space = ""
+    body: str = ""
 
     def __post_init__(self) -> None:
-        for name, (dtype, tail) in _FRAME_COLUMNS.items():
+        for name, (dtype, tail) in FRAME_COLUMNS.items():
             object.__setattr__(self, name, _frozen(getattr(self, name), dtype, tail, f"Take.{name}"))
         object.__setattr__(self, "names", tuple(self.names))
         object.__setattr__(self, "cards", tuple(self.cards))
@@ -181,44 +222,17 @@ class Take:
         return replace(self, people=self.people[rows])
 
     def save(self, path: str | Path) -> None:
-        """Write the take to `path` as one .npz, whole or not at all.
+        """Write the take to `path` as one .npz, whole or not at all (`vitruvian.formats.npz.write_npz`)."""
+        from vitruvian.formats.npz import write_npz
 
-        Raises FormatError if the path can't be written or the keypoint set is not one of `vitruvian.skeletons`.
-        """
-        known = SKELETONS.get(self.skeleton.name)
-        if known is None or known.names != self.skeleton.names:
-            raise FormatError(f"a take file can't hold the keypoint set {self.skeleton.name!r}; convert to one of vitruvian.skeletons")
-        header = np.frombuffer(json.dumps(_header(self)).encode(), np.uint8)
-        columns = {name: getattr(self, name) for name in _FRAME_COLUMNS} | {name: getattr(self.people, name) for name in _PEOPLE_COLUMNS}
-        with written_whole(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, header=header, **columns)
+        write_npz(self, path)
 
     @classmethod
-    def load(cls, path: str | Path, max_bytes: int = MAX_BYTES) -> Take:
-        """Read a take file. No more than `max_bytes` of memory are taken for its arrays.
+    def load(cls, path: str | Path) -> Take:
+        """Read a take file (`vitruvian.formats.npz.read_npz`). Raises FormatError where it is missing, damaged, or no take."""
+        from vitruvian.formats.npz import read_npz
 
-        Raises FormatError if the file is missing, truncated, too large, of a newer format, or not a take.
-        """
-        path = Path(path)
-        try:
-            with zipfile.ZipFile(path) as archive:
-                _check_members(archive, path, max_bytes)
-                header = _parse_header(_read_column(archive, "header", "|u1", (), 0).tobytes(), path)
-                size = len(SKELETONS[header["skeleton"]])
-                columns = {name: _read_column(archive, name, *spec, size) for name, spec in (_FRAME_COLUMNS | _PEOPLE_COLUMNS).items()}
-            people = People(*(columns[name] for name in _PEOPLE_COLUMNS))
-            keys = ("names", "source", "cards", "complete")
-            frames = {name: columns[name] for name in _FRAME_COLUMNS}
-            skeleton = SKELETONS[header["skeleton"]]
-            return cls(people, skeleton, **frames, **{key: header[key] for key in keys}, version=header["package_version"])
-        except OSError as error:
-            raise FormatError(f"can't read {path}: {error.strerror or error}; check the path") from error
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-            raise FormatError(f"{path} is not a whole take file ({error}); capture again or restore it") from error
-        except FormatError:
-            raise
-        except VitruvianError as error:
-            raise FormatError(f"{path}: {error}") from error
+        return read_npz(path)
 
     def export(self, path: str | Path) -> None:
         """Write the take in the format that the suffix names: .npz (the take itself) or .json (COCO style).
@@ -251,86 +265,8 @@ def _problem(take: Take) -> str | None:
         return "a time is not a finite number of seconds"
     if (take.sizes < 0).any():
         return "a frame has a negative size"
+    if take.space not in get_args(Space):
+        return f"space {take.space!r} is none of {', '.join(map(repr, get_args(Space)))}"
+    if take.people.points is not None and not take.space:
+        return "it has points in metres, but does not say in which space: camera or world"
     return None
-
-
-def _header(take: Take) -> dict[str, object]:
-    return {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "package_version": take.version,
-        "skeleton": take.skeleton.name,
-        "keypoint_names": take.skeleton.names,
-        "names": take.names,
-        "source": take.source,
-        "cards": take.cards,
-        "complete": take.complete,
-    }
-
-
-def _check_members(archive: zipfile.ZipFile, path: Path, max_bytes: int) -> None:
-    """Refuse an archive with other members than a take's, or one that would unpack to too much."""
-    expected = {f"{name}.npy" for name in ("header", *_FRAME_COLUMNS, *_PEOPLE_COLUMNS)}
-    found = archive.infolist()
-    if len(found) != len(expected) or {member.filename for member in found} != expected:
-        raise FormatError(f"{path} does not have the columns of a take; only files that Take.save wrote can be loaded")
-    if any(member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for member in found):
-        raise FormatError(f"{path} is packed in a way that takes are not; only files that Take.save wrote can be loaded")
-    if sum(member.file_size for member in found) > max_bytes:
-        raise FormatError(f"{path} unpacks to more than {max_bytes} bytes; pass a larger max_bytes if you trust it")
-    if archive.getinfo("header.npy").file_size > MAX_HEADER_BYTES:
-        raise FormatError(f"{path} has a header of more than {MAX_HEADER_BYTES} bytes; it is no take file")
-
-
-def _read_column(archive: zipfile.ZipFile, name: str, dtype: str, tail: tuple[int | str, ...], k: int) -> np.ndarray:
-    """One .npy member, whose dtype and shape (rows, *tail) are checked before its data are read.
-
-    numpy's own reader would allocate whatever shape the file claims.
-    """
-    shape_tail = tuple(k if t == "k" else t for t in tail)
-    member = archive.getinfo(f"{name}.npy")
-    with archive.open(member) as file:
-        shape, fortran, found = _npy_header(file)
-        if found != np.dtype(dtype) or len(shape) != 1 + len(tail) or shape[1:] != shape_tail or shape[0] < 0:
-            raise FormatError(f"column {name!r} is {found} {shape} where a take has {dtype} {('rows', *shape_tail)}; the file is damaged")
-        count = math.prod(shape) * found.itemsize
-        if count > member.file_size:
-            raise FormatError(f"column {name!r} claims {count} bytes but the file has fewer; it is damaged")
-        data = file.read()  # to the end: zipfile compares the checksum only there
-    if len(data) != count:
-        raise FormatError(f"column {name!r} has {len(data)} bytes instead of {count}; the file is damaged")
-    return np.frombuffer(data, found).reshape(shape, order="F" if fortran else "C")
-
-
-def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, Fortran order and dtype. Raises ValueError for anything but a .npy of version 1 or 2."""
-    version = np.lib.format.read_magic(file)
-    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    if version not in readers:
-        raise ValueError(f".npy version {version}")
-    try:
-        return readers[version](file)
-    except (SyntaxError, tokenize.TokenError, TypeError, MemoryError, RecursionError) as error:  # numpy parses the text as Python
-        raise ValueError("unreadable .npy header") from error
-
-
-def _parse_header(text: bytes, path: Path) -> dict:
-    """The header's fields, checked. Raises FormatError (or ValueError for text that is no JSON)."""
-    try:
-        header = json.loads(text)
-    except RecursionError as error:
-        raise ValueError("header nested too deep") from error
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise FormatError(f"{path} is not a take file; only files that Take.save wrote can be loaded")
-    version = header.get("format_version")
-    if version != FORMAT_VERSION:
-        raise FormatError(f"{path} has take format {version!r}, this package reads {FORMAT_VERSION}; update vitruvian")
-    kinds = {"package_version": str, "skeleton": str, "keypoint_names": list, "names": list, "source": str, "cards": list, "complete": bool}
-    wrong = [key for key, kind in kinds.items() if not isinstance(header.get(key), kind)]
-    wrong += [key for key in ("names", "cards") if key not in wrong and not all(isinstance(text, str) for text in header[key])]
-    if wrong:
-        raise FormatError(f"{path}: the header's {', '.join(wrong)} are missing or of the wrong kind; the file is damaged")
-    skeleton = SKELETONS.get(header["skeleton"])
-    if skeleton is None or list(skeleton.names) != header["keypoint_names"]:
-        raise FormatError(f"{path} uses the keypoint set {header['skeleton']!r}, which this package lacks; update vitruvian")
-    return header
