@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 
 from vitruvian._version import __version__
 from vitruvian.errors import FormatError, VitruvianError
-from vitruvian.skeletons import SKELETONS, Skeleton
+from vitruvian.skeletons import Skeleton
 
 PARTS = ("head", "face", "left_hand", "right_hand", "left_foot", "right_foot")
 """The parts of a person that may have boxes of their own, in the order of `People.part_boxes`."""
@@ -65,8 +65,8 @@ class People:
 
     What only some captures find is None where nothing looked for it, and NaN where a row has none:
     points: (N, K, 3) the keypoints in metres, in the frame that the take's `space` names. orientation: (N,) heading of the body in
-    radians as in MEBOW: 0 facing away from the camera, growing anticlockwise seen from above. part_boxes: (N, 6, 4) xyxy pixels in the order of `PARTS`.
-    body_pose (N, J, 3) rotation vectors, body_shape (N, S), body_expression (N, E), body_translation (N, 3) metres: parameters of the
+    radians as in MEBOW: 0 facing away from the camera, growing anticlockwise seen from above.
+    part_boxes: (N, 6, 4) xyxy pixels in the order of `PARTS`. body_pose (N, J, 3) rotation vectors, body_shape (N, S), body_expression (N, E), body_translation (N, 3) metres: parameters of the
     body model that the take names.
     Values of other types are converted. Raises VitruvianError where shapes don't fit each other.
     """
