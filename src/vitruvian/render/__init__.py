@@ -1,4 +1,4 @@
-"""Our own z-buffer rasteriser, for labels and shading. It knows meshes, not people: bodies and clothes live in `synth` and `body`.
+"""Our own z-buffer rasterisers and shading. They know meshes, not people: bodies live in `body`, clothes in `synth`, overlays in `draw`.
 
-Needs numba (extra `[synth]`).
+`surface` and `shade` need numpy alone. `raster`, which label images are drawn with by the million, needs numba (extra `[synth]`).
 """

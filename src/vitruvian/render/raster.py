@@ -11,6 +11,8 @@ import numba
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from vitruvian.render.shade import vertex_normals  # noqa: F401  (synth takes both from here)
+
 
 @numba.njit(cache=True, fastmath=True)
 def _draw(points, depth, faces, face_class, double_sided, attributes, z_buffer, classes, out):
@@ -75,28 +77,3 @@ def rasterise(
         np.ascontiguousarray(attributes, np.float32), z_buffer, classes, out,
     )  # fmt: skip
     return classes, out, z_buffer
-
-
-@numba.njit(cache=True, fastmath=True)
-def _normals(vertices, faces, out):
-    for f in range(faces.shape[0]):
-        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-        ux, uy, uz = vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1], vertices[b, 2] - vertices[a, 2]
-        vx, vy, vz = vertices[c, 0] - vertices[a, 0], vertices[c, 1] - vertices[a, 1], vertices[c, 2] - vertices[a, 2]
-        nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
-        for v in (a, b, c):
-            out[v, 0] += nx
-            out[v, 1] += ny
-            out[v, 2] += nz
-    for v in range(out.shape[0]):
-        length = np.sqrt(out[v, 0] ** 2 + out[v, 1] ** 2 + out[v, 2] ** 2) + 1e-12
-        out[v, 0] /= length
-        out[v, 1] /= length
-        out[v, 2] /= length
-
-
-def vertex_normals(vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]) -> Float[np.ndarray, "v 3"]:
-    """Unit vertex normals: the area-weighted mean of the normals of the faces around each vertex, pointing outwards."""
-    out = np.zeros((len(vertices), 3), np.float32)
-    _normals(np.ascontiguousarray(vertices, np.float32), faces, out)
-    return out
