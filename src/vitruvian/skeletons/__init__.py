@@ -12,6 +12,7 @@ from types import MappingProxyType
 from vitruvian.errors import VitruvianError
 from vitruvian.skeletons.bodies import (
     AIC_14,
+    AP10K_17,
     CROWDPOSE_14,
     H36M_17,
     HALPE_26,
@@ -36,7 +37,7 @@ from vitruvian.skeletons.types import Skeleton
 _ALL = (
     *(COCO_WHOLEBODY_133, COCO_17, OPENPOSE_134, OPENPOSE_BODY_25, OPENPOSE_BODY_18),
     *(HALPE_26, HALPE_136, MPII_16, H36M_17, CROWDPOSE_14, POSETRACK_17, POSETRACK_15, NTU_25),
-    *(PANOPTIC_15, PANOPTIC_19, SMPL_24, JHMDB_15, AIC_14, HUMANART_21),
+    *(PANOPTIC_15, PANOPTIC_19, SMPL_24, JHMDB_15, AIC_14, HUMANART_21, AP10K_17),
     *(HAND_21, INTERHAND_21, INTERHAND_42, FACE_68, WFLW_98, COFW_29, LAPA_106),
 )
 SKELETONS: Mapping[str, Skeleton] = MappingProxyType({skeleton.name: skeleton for skeleton in _ALL})
@@ -53,6 +54,7 @@ def by_name(name: str) -> Skeleton:
 
 __all__ = [
     "AIC_14",
+    "AP10K_17",
     "COCO_17",
     "COCO_WHOLEBODY_133",
     "COFW_29",

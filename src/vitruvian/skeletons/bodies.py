@@ -1,4 +1,4 @@
-"""Body sets of other data sets: Halpe, MPII, Human3.6M, CrowdPose, PoseTrack, NTU, Panoptic, SMPL, JHMDB, AIC, Human-Art.
+"""Body sets of other data sets: Halpe, MPII, Human3.6M, CrowdPose, PoseTrack, NTU, Panoptic, SMPL, JHMDB, AIC, Human-Art, AP-10K.
 
 Sigmas beyond COCO's own joints are toolkit values, not published by the data sets; sets without any have None.
 Links of JHMDB, AI Challenger, Human-Art and PoseTrack-15 are proposed: no data set publishes them.
@@ -209,3 +209,17 @@ HUMANART_21 = _body(
     foot=slice(19, 21),
 )
 """Human-Art: COCO's 17, one finger tip per hand, one toe per foot."""
+
+_AP10K_NAMES = (
+    *("left_eye", "right_eye", "nose", "neck", "root_of_tail", "left_shoulder", "left_elbow", "left_front_paw"),
+    *("right_shoulder", "right_elbow", "right_front_paw", "left_hip", "left_knee", "left_back_paw"),
+    *("right_hip", "right_knee", "right_back_paw"),
+)
+_AP10K_LINKS = (
+    *((0, 1), (0, 2), (1, 2), (2, 3), (3, 4), (3, 5), (5, 6), (6, 7), (3, 8), (8, 9), (9, 10)),
+    *((4, 11), (11, 12), (12, 13), (4, 14), (14, 15), (15, 16)),
+)
+_AP10K_SIGMAS = [25, 25, 26, 35, 35, 79, 72, 62, 79, 72, 62, 107, 87, 89, 107, 87, 89]
+
+AP10K_17 = _body("ap10k-17", _AP10K_NAMES, _AP10K_LINKS, sigmas=np.array(_AP10K_SIGMAS) / 1000)
+"""Mammals of AP-10K (Yu et al. 2021). Order, links and sigmas are from memory, not from a card."""

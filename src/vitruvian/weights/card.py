@@ -11,13 +11,22 @@ import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from vitruvian._files import read_json, written_whole
 from vitruvian.errors import FormatError, WeightsError
 
 MAX_CARD_BYTES = 1 << 20
 """A larger JSON file is no card."""
+
+Task = Literal["detection", "pose2d", "pose3d", "one-stage", "augmenter"]
+"""What a network does: boxes; keypoints of a box; the same with depth; boxes and keypoints of a whole picture; markers from keypoints."""
+
+Codec = Literal["simcc", "simcc3d", "heatmap", "heatmap-dark", "heatmap-udp", "rtmo", "yolox", "rtmdet", ""]
+"""How its outputs are read (`vitruvian.codecs`); "" where the names of the outputs say it."""
+
+Subject = Literal["whole-body", "body", "hand", "face", "animal", ""]
+"""What it looks at."""
 
 
 @dataclass(frozen=True)
@@ -26,25 +35,29 @@ class Card:
 
     | field | meaning |
     |---|---|
-    | id, task | its name; "detection" or "pose2d" |
+    | id, task | its name; what it does |
     | file | path of the ONNX file; inside the JSON the bare name of a file in the same folder |
-    | input_size | (width, height) in pixels |
-    | channel_order, mean, std | what the network was trained on; mean and std in grey levels, in that order of channels |
+    | input_size | (width, height) in pixels; (0, 0) for an augmenter, which sees no picture |
+    | channel_order, mean, std | what the network was trained on; mean and std in grey levels, in that order of channels. \
+An augmenter's: of each input feature, empty where unknown |
+    | family, subject | the published system, such as "RTMPose"; what it looks at |
+    | codec | how the outputs are read |
     | skeleton | name of the keypoint set (`vitruvian.skeletons`), for pose |
     | classes | name of each label, for detection |
     | padding, split_ratio | pose: crop size over box size; SimCC bins per pixel |
-    | sha256 | of the file, "" when unknown |
+    | sha256, size_bytes | of the file, "" and 0 when unknown |
+    | member | where the URLs are zip archives: the ONNX file inside, without a slash in any folder; "" for the only one |
     | licence_code, licence_weights, licence_data | licences of the published code, the weights, and the data they were trained on |
     | figures | published or measured numbers, name -> value |
     | urls, source | where the weights are; the paper or repository |
     """
 
     id: str
-    task: Literal["detection", "pose2d"]
+    task: Task
     file: str
-    input_size: tuple[int, int]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    input_size: tuple[int, int] = (0, 0)
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
     channel_order: Literal["rgb", "bgr"] = "rgb"
     skeleton: str = ""
     classes: tuple[str, ...] = ()
@@ -57,15 +70,19 @@ class Card:
     figures: dict[str, float] = field(default_factory=dict)
     urls: tuple[str, ...] = ()
     source: str = ""
+    family: str = ""
+    subject: Subject = ""
+    codec: Codec = ""
+    member: str = ""
+    size_bytes: int = 0
 
     def __post_init__(self) -> None:
         for name, (valid, expected) in _SCHEMA.items():
             if not valid(getattr(self, name)):
                 raise FormatError(f"Card {self.id!r}: {name} must be {expected}, not {getattr(self, name)!r}: correct the card.")
-        if self.task == "detection" and not self.classes:
-            raise FormatError(f"Card {self.id!r}: a detector needs the names of its classes: add them to the card.")
-        if self.task == "pose2d" and not self.skeleton:
-            raise FormatError(f"Card {self.id!r}: a pose network needs the name of its skeleton: add it to the card.")
+        problem = _contradiction(self)
+        if problem:
+            raise FormatError(f"Card {self.id!r}: {problem}.")
 
     @classmethod
     def load(cls, path: str | Path) -> Card:
@@ -81,7 +98,9 @@ class Card:
     def _from_json(cls, values: Any, path: Path) -> Card:
         """Values of a JSON document -> card; FormatError on missing or unknown fields."""
         known = {f.name for f in fields(cls)}
-        required = {"id", "task", "file", "input_size", "mean", "std"}
+        required = {"id", "task", "file"}
+        if not (isinstance(values, dict) and values.get("task") == "augmenter"):
+            required |= {"input_size", "mean", "std"}
         if not isinstance(values, dict) or not required <= values.keys() or not values.keys() <= known:
             found = sorted(values) if isinstance(values, dict) else type(values).__name__
             raise FormatError(f"{path} is no card: needs {sorted(required)}, may have {sorted(known - required)}, has {found}.")
@@ -93,28 +112,46 @@ class Card:
             temporary.write_text(json.dumps(asdict(self) | {"file": Path(self.file).name}, indent=1) + "\n", encoding="utf-8")
 
 
-def verify(card: Card) -> None:
-    """Compare the file with the card's sha256, if the card has one. Raises WeightsError when the file is missing or another one."""
-    path = Path(card.file)
+def file_sha256(path: str | Path) -> str:
+    """The SHA-256 of a file, 64 hexadecimal digits. Raises WeightsError when it can't be read."""
     try:
-        with path.open("rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
+        with Path(path).open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise WeightsError(f"Can't read the weights {path}: {error.strerror}. Reinstall, or fetch the file again.") from error
+
+
+def verify(card: Card) -> None:
+    """Compare the file with the card's sha256, if the card has one. Raises WeightsError when the file is missing or another one."""
+    found = file_sha256(card.file)
     if card.sha256 and found != card.sha256.lower():
-        raise WeightsError(f"{path} is not the file that its card {card.id!r} describes (sha256 {found[:12]}...): fetch it again.")
+        raise WeightsError(f"{card.file} is not the file that its card {card.id!r} describes (sha256 {found[:12]}...): fetch it again.")
+
+
+def _contradiction(card: Card) -> str:
+    """What two fields of a card say against each other, "" if nothing."""
+    sees = card.task != "augmenter"
+    if sees and not (min(card.input_size) >= 1 and len(card.mean) == len(card.std) == 3):
+        return "a network for pictures needs its input_size and three numbers each for mean and std: correct the card"
+    if not sees and (card.input_size != (0, 0) or len(card.mean) != len(card.std)):
+        return "an augmenter sees no picture: its input_size is (0, 0), and its mean and std are of one length"
+    if card.task == "detection" and not card.classes:
+        return "a detector needs the names of its classes: add them to the card"
+    if card.task in ("pose2d", "pose3d", "one-stage") and not card.skeleton:
+        return "a pose network needs the name of its skeleton: add it to the card"
+    return ""
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and -1e12 < value < 1e12
 
 
-def _is_three(value: Any) -> bool:
-    return isinstance(value, tuple) and len(value) == 3 and all(map(_is_number, value))
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, tuple) and len(value) <= 4096 and all(map(_is_number, value))
 
 
 def _is_size(value: Any) -> bool:
-    return isinstance(value, tuple) and len(value) == 2 and all(isinstance(side, int) and 1 <= side <= 8192 for side in value)
+    return isinstance(value, tuple) and len(value) == 2 and all(isinstance(side, int) and 0 <= side <= 8192 for side in value)
 
 
 def _is_text(value: Any) -> bool:
@@ -131,11 +168,11 @@ def _are_figures(value: Any) -> bool:
 
 _SCHEMA: dict[str, tuple[Callable[[Any], bool], str]] = {
     "id": (lambda v: _is_text(v) and v != "", "a name"),
-    "task": (lambda v: v in ("detection", "pose2d"), '"detection" or "pose2d"'),
+    "task": (lambda v: v in get_args(Task), f"one of {', '.join(get_args(Task))}"),
     "file": (lambda v: _is_text(v) and v != "", "a file name"),
     "input_size": (_is_size, "(width, height), 1 to 8192 pixels"),
-    "mean": (_is_three, "three numbers"),
-    "std": (lambda v: _is_three(v) and min(v) > 0, "three positive numbers"),
+    "mean": (_are_numbers, "numbers"),
+    "std": (lambda v: _are_numbers(v) and all(number > 0 for number in v), "positive numbers"),
     "channel_order": (lambda v: v in ("rgb", "bgr"), '"rgb" or "bgr"'),
     "skeleton": (_is_text, "a text"),
     "classes": (_are_texts, "texts"),
@@ -148,4 +185,9 @@ _SCHEMA: dict[str, tuple[Callable[[Any], bool], str]] = {
     "figures": (_are_figures, "names with numbers"),
     "urls": (_are_texts, "texts"),
     "source": (_is_text, "a text"),
+    "family": (_is_text, "a text"),
+    "subject": (lambda v: v in get_args(Subject), f"one of {', '.join(get_args(Subject))}"),
+    "codec": (lambda v: v in get_args(Codec), f"one of {', '.join(get_args(Codec))}"),
+    "member": (_is_text, "a text"),
+    "size_bytes": (lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= 0, "a number of bytes"),
 }
