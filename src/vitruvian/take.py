@@ -235,19 +235,13 @@ class Take:
         return read_npz(path)
 
     def export(self, path: str | Path) -> None:
-        """Write the take in the format that the suffix names: .npz (the take itself) or .json (COCO style).
+        """Write the take in the format that the suffix names: .npz, .json (COCO style), .csv, .trc, .bvh, ... (`vitruvian.formats.convert`).
 
-        Raises FormatError for another suffix or if the path can't be written.
+        Raises FormatError for another suffix, where the format can't hold this take, or if the path can't be written.
         """
-        suffix = Path(path).suffix.lower()
-        if suffix == ".npz":
-            self.save(path)
-        elif suffix == ".json":
-            from vitruvian.formats.coco import write_coco
+        from vitruvian.formats.convert import write
 
-            write_coco(self, path)
-        else:
-            raise FormatError(f"no export to {suffix or 'a file without suffix'!r}; use .npz or .json")
+        write(self, path)
 
 
 def _problem(take: Take) -> str | None:

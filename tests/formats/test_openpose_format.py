@@ -14,9 +14,7 @@ from vitruvian.formats.openpose import read_openpose, write_openpose
 from vitruvian.skeletons import COCO_17, COCO_WHOLEBODY_133, OPENPOSE_134, Skeleton
 from vitruvian.take import People, Take
 
-EIGHT = [
-    f"{part}_keypoints_{d}d" for d in (2, 3) for part in ("pose", "face", "hand_left", "hand_right")
-]
+EIGHT = [f"{part}_keypoints_{d}d" for d in (2, 3) for part in ("pose", "face", "hand_left", "hand_right")]
 
 
 def take_of(skeleton: Skeleton = COCO_WHOLEBODY_133, names: tuple[str, ...] = ("walk.mp4",), frames: int = 3) -> Take:

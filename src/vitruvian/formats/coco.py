@@ -2,7 +2,8 @@
 
 The layout is COCO's (images, annotations, categories), with what a capture adds: `time` on images, `score` and `track_id` on
 annotations, a top-level `info`. Keypoints are flat x, y, confidence; a missing one is 0, 0, 0. Pixel coordinates keep three
-decimals, confidences four. Source: https://cocodataset.org/#format-data, https://github.com/jin-s13/COCO-WholeBody.
+decimals, confidences four. The optional columns of People (points, orientation, ...) are flat lists under their names, null for NaN,
+with six decimals; an annotation without any value of a column lacks its key. Source: https://cocodataset.org/#format-data, https://github.com/jin-s13/COCO-WholeBody.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -25,10 +26,11 @@ from jaxtyping import Bool, Float, Int
 from vitruvian._files import read_json, temporary_name
 from vitruvian._version import __version__
 from vitruvian.errors import FormatError
+from vitruvian.formats.coco_document import CocoDocument, with_nulls
 from vitruvian.formats.triples import triples
 from vitruvian.geometry.boxes import area, xywh_to_xyxy, xyxy_to_xywh
 from vitruvian.skeletons import COCO_WHOLEBODY_133, SKELETONS, Skeleton
-from vitruvian.take import People, Take
+from vitruvian.take import OPTIONAL_COLUMNS, People, Space, Take
 
 MAX_BYTES = 2 << 30
 _CATEGORY = 1
@@ -37,16 +39,24 @@ _CATEGORY = 1
 class CocoWriter:
     """Writes frames one after another; memory does not grow with their number.
 
-    `skeleton`: the set of the people that will be appended. `source`, `cards`, `version`: as in Take, kept in `info`.
+    `skeleton`: the set of the people that will be appended. `source`, `cards`, `version`, `space`, `body`: as in Take, kept in `info`.
     The file appears under its name on `close`, whole; until then, and for good after `discard`, there is none. As a context manager
     it closes, or discards after an exception. Raises FormatError if the file can't be written.
     """
 
     def __init__(
-        self, path: str | Path, skeleton: Skeleton, source: str = "", cards: Sequence[str] = (), version: str = __version__
+        self,
+        path: str | Path,
+        skeleton: Skeleton,
+        source: str = "",
+        cards: Sequence[str] = (),
+        version: str = __version__,
+        space: Space = "",
+        body: str = "",
     ) -> None:
         self._path, self._skeleton = Path(path), skeleton
         self._info = {"description": "vitruvian keypoints", "version": version, "source": source, "cards": list(cards)}
+        self._info |= {key: value for key, value in (("space", space), ("body", body)) if value}
         self._people, self._frames = temporary_name(self._path), temporary_name(self._path)
         self._frame_ids, self._person_ids = count(), count(1)  # the official evaluation takes annotation 0 for "none"
         self._separators = ["\n", "\n"]
@@ -127,7 +137,7 @@ class CocoWriter:
 
 def write_coco(take: Take, path: str | Path) -> None:
     """Write a take as one COCO-style file. Raises FormatError if the path can't be written."""
-    with CocoWriter(path, take.skeleton, take.source, take.cards, take.version) as writer:
+    with CocoWriter(path, take.skeleton, take.source, take.cards, take.version, take.space, take.body) as writer:
         for i, people in enumerate(take.by_frame()):
             size = (int(take.sizes[i, 0]), int(take.sizes[i, 1]))
             writer.append(people, time=float(take.times[i]), size=size, name=take.name_of(i))
@@ -142,7 +152,7 @@ def read_coco(path: str | Path, max_bytes: int = MAX_BYTES) -> Take:
     Raises FormatError if the file is missing, larger than `max_bytes`, or not of this layout.
     """
     path = Path(path)
-    document = _Reader(path, read_json(path, max_bytes))
+    document = CocoDocument(path, read_json(path, max_bytes))
     images, annotations = document.rows("images"), document.rows("annotations")
     skeleton = _skeleton_of(document)
     rows = {document.number(image, "id"): row for row, image in enumerate(images)}
@@ -158,10 +168,14 @@ def read_coco(path: str | Path, max_bytes: int = MAX_BYTES) -> Take:
         scores=document.array(annotations, "score", default=1),
         keypoints=np.where(confidence[..., None] > 0, keypoints[..., :2], np.nan),
         confidence=confidence,
+        **{name: document.optional(annotations, name, spec[1], len(skeleton)) for name, spec in OPTIONAL_COLUMNS.items()},
     )
     times = [document.number(image, "time", default=row) for row, image in enumerate(images)]
     names = [document.text(image, "file_name") for image in images]
     info = document.info()
+    space = space if (space := info.get("space")) in get_args(Space) else ""
+    if people.points is not None and not space:
+        raise FormatError(f'{path} has points in metres, but its info does not say in which space; add "space": "camera" or "world"')
     return Take(
         people=people,
         skeleton=skeleton,
@@ -172,6 +186,8 @@ def read_coco(path: str | Path, max_bytes: int = MAX_BYTES) -> Take:
         cards=tuple(str(card) for card in cards) if isinstance(cards := info.get("cards"), list) else (),
         version=document.text(info, "version"),
         complete=info.get("complete") is not False,
+        space=space,
+        body=document.text(info, "body"),
     )
 
 
@@ -205,7 +221,7 @@ def read_wholebody_annotations(path: str | Path, max_bytes: int = MAX_BYTES) -> 
     Raises FormatError if the file is missing, larger than `max_bytes`, or not of this layout.
     """
     path = Path(path)
-    document = _Reader(path, read_json(path, max_bytes))
+    document = CocoDocument(path, read_json(path, max_bytes))
     images, annotations = document.rows("images"), document.rows("annotations")
     row = document.frames(annotations, {document.number(image, "id"): i for i, image in enumerate(images)})
     names = [document.text(image, "file_name") for image in images]
@@ -242,6 +258,7 @@ def _annotations(people: People, image: int) -> list[dict[str, object]]:
     boxes = xyxy_to_xywh(np.nan_to_num(people.boxes.astype(np.float64))).round(3)
     areas = area(np.nan_to_num(people.boxes.astype(np.float64))).round(3)
     scores = np.nan_to_num(people.scores.astype(np.float64)).round(4)
+    optional = {name: column for name, column in people.columns().items() if name in OPTIONAL_COLUMNS}
     return [
         {
             "image_id": image,
@@ -253,12 +270,13 @@ def _annotations(people: People, image: int) -> list[dict[str, object]]:
             "track_id": int(people.track[i]),
             "num_keypoints": int((points[i, :, 2] > 0).sum()),
             "keypoints": points[i].ravel().tolist(),
+            **{name: with_nulls(column[i]) for name, column in optional.items() if np.isfinite(column[i]).any()},
         }
         for i in range(len(people))
     ]
 
 
-def _skeleton_of(document: _Reader) -> Skeleton:
+def _skeleton_of(document: CocoDocument) -> Skeleton:
     """The known set whose names the file's first keypoint category lists."""
     for category in document.rows("categories"):
         names = category.get("keypoints")
@@ -268,68 +286,3 @@ def _skeleton_of(document: _Reader) -> Skeleton:
                 return match[0]
             raise FormatError(f"{document.path}: its keypoint names are of no set in vitruvian.skeletons; rename them")
     raise FormatError(f"{document.path} has no category with keypoints; it is no keypoint file")
-
-
-class _Reader:
-    """A COCO document with checked access: every method raises FormatError where the file is not as it should be."""
-
-    def __init__(self, path: Path, document: object) -> None:
-        self.path = path
-        if not isinstance(document, dict):
-            raise FormatError(f"{path} is not a COCO file: it holds a {type(document).__name__}, not an object")
-        self._document = document
-
-    def rows(self, key: str) -> list[dict]:
-        """A top-level list of objects."""
-        rows = self._document.get(key)
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise FormatError(f"{self.path} has no list of objects {key!r}; it is no COCO keypoint file")
-        return rows
-
-    def info(self) -> dict:
-        """The top-level `info`, empty if there is none."""
-        info = self._document.get("info", {})
-        return info if isinstance(info, dict) else {}
-
-    def number(self, row: dict, key: str, default: float | None = None) -> float:
-        """A finite number."""
-        value = row.get(key, default)
-        if isinstance(value, (int, float)) and abs(value) < 1e300:
-            return value
-        raise FormatError(f"{self.path}: {key!r} is missing or not a number; the file is damaged")
-
-    def text(self, row: dict, key: str) -> str:
-        """A string, empty if missing."""
-        value = row.get(key, "")
-        return value if isinstance(value, str) else str(value)
-
-    def integers(self, rows: list[dict], key: str, limit: int = 1 << 31, default: int | None = None) -> Int[np.ndarray, " n"]:
-        """The rows' numbers as int64, below `limit` in size."""
-        values = self.array(rows, key, default=default)
-        if (np.abs(values) >= limit).any():
-            raise FormatError(f"{self.path}: {key!r} is too large somewhere; the file is damaged")
-        return values.astype(np.int64)
-
-    def sizes(self, images: list[dict]) -> Int[np.ndarray, "n 2"]:
-        """The images' (width, height)."""
-        sizes = np.stack([self.integers(images, side) for side in ("width", "height")], axis=-1)
-        if (sizes < 0).any():
-            raise FormatError(f"{self.path}: an image has a negative size; the file is damaged")
-        return sizes.astype(np.int32)
-
-    def array(self, rows: list[dict], key: str, length: int | None = None, default: float | None = None) -> Float[np.ndarray, "n ..."]:
-        """The rows' numbers (n,), or their lists of `length` numbers (n, length), as float64."""
-        values = [row.get(key, default) for row in rows]
-        if length is not None and not all(isinstance(value, list) and len(value) == length for value in values):
-            raise FormatError(f"{self.path}: {key!r} is not a list of {length} numbers everywhere; the file is damaged or of another set")
-        flat = values if length is None else [number for value in values for number in value]
-        if not all(isinstance(number, (int, float)) and abs(number) < 1e30 for number in flat):
-            raise FormatError(f"{self.path}: {key!r} is missing or not a number somewhere; the file is damaged")
-        return np.array(flat, np.float64).reshape((len(rows),) if length is None else (len(rows), length))
-
-    def frames(self, annotations: list[dict], rows: dict[float, int]) -> Int[np.ndarray, " n"]:
-        """Each annotation's image as its row among the images."""
-        numbers = [self.number(annotation, "image_id") for annotation in annotations]
-        if not all(number in rows for number in numbers):
-            raise FormatError(f"{self.path}: an annotation belongs to an image that is not listed; the file is damaged")
-        return np.array([rows[number] for number in numbers], np.int32)

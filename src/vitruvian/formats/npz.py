@@ -58,10 +58,11 @@ def read_npz(path: str | Path, max_bytes: int = MAX_BYTES) -> Take:
         frames = {name: columns[name] for name in FRAME_COLUMNS}
         fields = {key: header[key] for key in ("names", "source", "cards", "complete", "space", "body")}
         return Take(people, skeleton, **frames, **fields, version=header["package_version"])
-    except OSError as error:
+    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
         raise FormatError(f"can't read {path}: {error.strerror or error}; check the path") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        raise FormatError(f"{path} is not a whole take file ({error}); capture again or restore it") from error
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        # A damaged archive sends the reader to places before the file's start, which is an OSError; and zipfile quotes whole headers.
+        raise FormatError(f"{path} is not a whole take file ({' '.join(str(error).split())[:120]}); capture again or restore it") from error
     except FormatError:
         raise
     except VitruvianError as error:
