@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from vitruvian._version import __version__
-from vitruvian.errors import FormatError, VitruvianError
+from vitruvian.errors import VitruvianError
 from vitruvian.skeletons import Skeleton
 
 PARTS = ("head", "face", "left_hand", "right_hand", "left_foot", "right_foot")
@@ -66,8 +66,8 @@ class People:
     What only some captures find is None where nothing looked for it, and NaN where a row has none:
     points: (N, K, 3) the keypoints in metres, in the frame that the take's `space` names. orientation: (N,) heading of the body in
     radians as in MEBOW: 0 facing away from the camera, growing anticlockwise seen from above.
-    part_boxes: (N, 6, 4) xyxy pixels in the order of `PARTS`. body_pose (N, J, 3) rotation vectors, body_shape (N, S), body_expression (N, E), body_translation (N, 3) metres: parameters of the
-    body model that the take names.
+    part_boxes: (N, 6, 4) xyxy pixels in the order of `PARTS`. body_pose (N, J, 3) rotation vectors, body_shape (N, S),
+    body_expression (N, E) and body_translation (N, 3) metres are parameters of the body model that the take names.
     Values of other types are converted. Raises VitruvianError where shapes don't fit each other.
     """
 
@@ -235,7 +235,7 @@ class Take:
         return read_npz(path)
 
     def export(self, path: str | Path) -> None:
-        """Write the take in the format that the suffix names: .npz, .json (COCO style), .csv, .trc, .bvh, ... (`vitruvian.formats.convert`).
+        """Write the take in the format that the suffix names, as .npz, .json, .csv, .trc, .bvh: see `vitruvian.formats.convert`.
 
         Raises FormatError for another suffix, where the format can't hold this take, or if the path can't be written.
         """
