@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,54 @@ def pose(folder: Path, skeleton: str = "coco-wholebody-133", size: tuple[int, in
     path = _save(folder / f"fixed-{skeleton}.onnx", nodes, constants, size, outputs)
     Card(path.stem, "pose2d", str(path), size, MEAN, STD, skeleton=skeleton).save(path.with_suffix(".json"))
     return path
+
+
+def fixed(
+    path: Path, outputs: Mapping[str, np.ndarray], size: tuple[int, int], batch: int | str = "n", free: bool = False, echo: bool = False
+) -> Path:
+    """An ONNX file that answers every picture with `outputs` (each without its batch axis); `size` is the input's (width, height).
+
+    `batch`: a number or the name of a free axis. `free`: the axes after the batch stay unnamed, as some exporters leave them. `echo`: the
+    picture's mean is added to the answer, so that what the network was fed shows in it.
+    """
+    constants: dict[str, np.ndarray] = {"factor": np.float32(1 if echo else 0), "axes": np.array([1, 2, 3], np.int64)}
+    nodes = [
+        helper.make_node("ReduceMean", ["image", "axes"], ["mean"], keepdims=0),
+        helper.make_node("Mul", ["mean", "factor"], ["shift"]),
+    ]
+    shapes = []
+    for name, value in outputs.items():
+        constants |= {f"{name}_value": value[None].astype(np.float32), f"{name}_axes": np.array([-1, *[1] * value.ndim], np.int64)}
+        kind = TensorProto.FLOAT if value.dtype.kind == "f" else TensorProto.INT64
+        nodes += [
+            helper.make_node("Reshape", ["shift", f"{name}_axes"], [f"{name}_shift"]),
+            helper.make_node("Add", [f"{name}_value", f"{name}_shift"], [f"{name}_sum"]),
+            helper.make_node("Cast", [f"{name}_sum"], [name], to=kind),
+        ]
+        shapes.append(
+            helper.make_tensor_value_info(name, kind, [batch, *([f"{name}{axis}" for axis in range(value.ndim)] if free else value.shape)])
+        )
+    graph = helper.make_graph(
+        nodes,
+        path.stem,
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [batch, 3, size[1], size[0]])],
+        shapes,
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
+    return path
+
+
+def lines(places: np.ndarray, bins: int, height: float = 1.0, sigma: float = 5.0) -> np.ndarray:
+    """(k, bins) Gaussians around `places` (k,), in bins: one axis of a SimCC network's answer."""
+    return (height * np.exp(-((np.arange(bins) - places[:, None]) ** 2) / (2 * sigma**2))).astype(np.float32)
+
+
+def bumps(cells: np.ndarray, size: tuple[int, int], height: float = 1.0, sigma: float = 2.0) -> np.ndarray:
+    """(k, h, w) Gaussians around `cells` (k, 2) in a map of `size` (width, height): a heat-map network's answer."""
+    x, y = np.arange(size[0]), np.arange(size[1])[:, None]
+    squares = (x - cells[:, 0, None, None]) ** 2 + (y - cells[:, 1, None, None]) ** 2
+    return (height * np.exp(-squares / (2 * sigma**2))).astype(np.float32)
 
 
 def pose_places(count: int) -> np.ndarray:

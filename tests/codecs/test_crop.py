@@ -67,3 +67,31 @@ def test_a_box_without_area_still_gives_a_finite_crop():
 def test_what_is_no_box_is_refused(boxes):
     with pytest.raises(VitruvianError, match="finite"):
         BoxTransform.from_boxes(boxes, (24, 32))
+
+
+@pytest.mark.parametrize("unbiased", [False, True])
+def test_both_crop_rules_agree_with_their_matrices(unbiased):
+    boxes = np.float32([[10, 20, 110, 140], [-30, 0, 10, 300]])
+    place = BoxTransform.from_boxes(boxes, (96, 128), unbiased=unbiased)
+    points = np.random.default_rng(0).uniform(0, 200, (2, 7, 2)).astype(np.float32)
+    by_matrix = np.einsum("nij,nkj->nki", place.matrices[:, :, :2], points) + place.matrices[:, None, :, 2]
+    np.testing.assert_allclose(by_matrix, place.to_crop(points), atol=2e-3, rtol=1e-5)
+    np.testing.assert_allclose(place.to_image(by_matrix), points, atol=1e-2)
+    assert place[:1].unbiased is unbiased
+
+
+def test_the_unbiased_crop_puts_the_corners_of_the_region_on_pixel_centres():
+    place = BoxTransform.from_boxes(np.float32([[0, 0, 76.8, 102.4]]), (96, 128), unbiased=True)
+    corners = np.stack([place.centers - place.scales / 2, place.centers + place.scales / 2], axis=1)
+    np.testing.assert_allclose(place.to_crop(corners)[0], [[0, 0], [95, 127]], atol=1e-4)
+
+
+def test_the_unbiased_crop_of_a_mirrored_picture_is_the_mirrored_crop():
+    image = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
+    box = np.float32([[20, 10, 50, 50]])
+    mirrored = np.float32([[79 - 50, 10, 79 - 20, 50]])
+    crops = [
+        warp_crops(picture, BoxTransform.from_boxes(places, (48, 64), unbiased=True).matrices, (48, 64))[0]
+        for picture, places in ((image, box), (image[:, ::-1].copy(), mirrored))
+    ]
+    assert np.abs(crops[0].astype(int) - crops[1][:, ::-1]).max() <= 8  # OpenCV rounds places to 1/32 of a pixel

@@ -1,6 +1,7 @@
 import numpy as np
+import pytest
 
-from vitruvian.codecs.rtmdet import CANDIDATES, decode_raw, decode_suppressed
+from vitruvian.codecs.detections import CANDIDATES, decode_raw, decode_suppressed
 
 
 def test_a_graph_with_suppression_gives_wanted_classes_above_the_threshold():
@@ -27,6 +28,12 @@ def test_very_many_candidates_are_cut_to_the_best():
     scores = np.linspace(0.5, 0.9, n, dtype=np.float32)[None, :, None]
     (found,) = decode_raw(boxes, scores, [0], 0.0, 0.5, max_boxes=n)
     assert len(found) == CANDIDATES and found.scores.min() >= scores[0, 500]
+
+
+def test_a_graph_without_labels_knows_one_class():
+    dets = np.float32([[[0, 0, 1, 1, 0.4], [0, 0, 2, 2, 0.9]]])
+    (found,) = decode_suppressed(dets, None, [0], 0.3)
+    assert found.labels.tolist() == [0, 0] and found.scores == pytest.approx([0.9, 0.4])
 
 
 def test_nothing_found_gives_typed_empty_rows():

@@ -41,3 +41,11 @@ def test_the_limit_keeps_the_best():
 def test_no_boxes_keep_nothing():
     keep = nms(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
     assert keep.shape == (0,) and keep.dtype == np.int64
+
+
+def test_plus_one_measures_from_the_first_to_the_last_pixel_inclusive():
+    boxes = np.float32([[0, 0, 9, 9], [0, 5, 9, 14]])  # 10 x 10 pixels, 10 x 5 shared: 50 / 150, without the +1 36 / 126
+    arguments = boxes, np.float32([0.9, 0.8]), np.zeros(2, int)
+    assert len(nms(*arguments, iou_threshold=0.3)) == 2
+    assert len(nms(*arguments, iou_threshold=0.3, plus_one=True)) == 1
+    assert len(nms(*arguments, iou_threshold=0.34, plus_one=True)) == 2

@@ -15,6 +15,11 @@ def test_it_is_the_textbook_formula(order, channels):
     np.testing.assert_allclose(out, expected, atol=1e-4)
 
 
+def test_grey_levels_can_stay_as_they_are():
+    images = np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3), dtype=np.uint8)
+    assert np.array_equal(normalise(images, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)), images.transpose(0, 3, 1, 2))
+
+
 def test_no_pictures_give_an_empty_batch():
     assert normalise(np.zeros((0, 8, 6, 3), np.uint8)).shape == (0, 3, 8, 6)
 

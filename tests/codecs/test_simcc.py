@@ -3,6 +3,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from vitruvian.codecs.crop import BoxTransform, crop_people
 from vitruvian.codecs.normalise import normalise
@@ -91,6 +93,19 @@ def test_decode_finds_what_encode_drew(dark, tolerance):
     assert np.abs(found - keypoints).max() <= tolerance
     np.testing.assert_allclose(scores, 1, atol=1e-6)
     assert (weights == 1).all()
+
+
+@settings(max_examples=40)
+@given(st.tuples(st.floats(-5, 100), st.floats(-5, 130)))
+def test_what_is_drawn_is_found_within_a_quarter_of_a_pixel_of_the_crop(place):
+    codec = SimCC((96, 128))
+    x, y, weights = codec.encode(np.float64([[place]]), np.ones((1, 1)))
+    found, scores = codec.decode(x, y)
+    inside = np.clip(place, 0, (95.5, 127.5))  # the outermost bins
+    if weights.item():
+        assert np.abs(found[0, 0] - inside).max() <= 0.2501 and scores.item() > 0
+    else:
+        assert found.tolist() == [[[-0.5, -0.5]]] and scores.item() == 0
 
 
 def test_keypoints_far_outside_or_unlabelled_are_not_drawn():

@@ -37,9 +37,9 @@ def test_a_bare_pose_file_is_known_by_its_outputs(tmp_path, keypoints, skeleton)
 
 def test_inferred_skeletons_exist():
     from vitruvian.skeletons import by_name
-    from vitruvian.weights.find import _SKELETON_OF
+    from vitruvian.weights.find import SKELETON_OF
 
-    assert {len(by_name(name)): name for name in _SKELETON_OF.values()} == _SKELETON_OF
+    assert {len(by_name(name)): name for name in SKELETON_OF.values()} == SKELETON_OF
 
 
 def test_a_bare_pose_file_with_free_size_is_sized_by_its_bins(tmp_path):
@@ -60,10 +60,10 @@ def test_our_own_bare_detector_is_known_by_its_outputs(tmp_path):
 
 @pytest.mark.parametrize(
     "outputs",
-    [{"heatmaps": (1, 17, 64, 48)}, {"simcc_x": (1, 40, 384), "simcc_y": (1, 40, 512)}, {"boxes": (1, 9, 4), "scores": (1, 9, 91)}],
+    [{"logits": (1, 1000)}, {"simcc_x": (1, 40, 384), "simcc_y": (1, 40, 512)}, {"boxes": (1, 9, 4), "scores": (1, 9, 91)}],
 )
 def test_an_unknown_graph_says_what_it_has_and_what_is_known(tmp_path, outputs):
-    with pytest.raises(WeightsError, match=r"(?s)(heatmaps|40|91).*card"):
+    with pytest.raises(WeightsError, match=r"(?s)(logits|40|91).*card"):
         card_for(write(tmp_path / "x.onnx", outputs))
 
 

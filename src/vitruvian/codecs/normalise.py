@@ -27,14 +27,16 @@ def normalise(
     `images` are RGB, (n, h, w, 3), grey levels 0..255. `channel_order` is what the network was trained on: "bgr" swaps the channels first.
     `mean` and `std` (grey levels) are in the network's order. No pictures give an array (0, 3, h, w).
     """
-    if channel_order == "bgr":
-        images = images[..., ::-1]
-    # One strided copy that converts, then two passes over contiguous memory: 8 times faster than the textbook expression.
+    import cv2
+
+    # Only 256 answers per channel: looked up, they are rounded once, and it is faster than arithmetic on every pixel.
+    levels = ((np.arange(256.0)[:, None] - np.asarray(mean, np.float64)) / np.asarray(std, np.float64)).astype(np.float32)
+    tables = [np.ascontiguousarray(levels[:, channel]) for channel in range(3)]
     out = np.empty((images.shape[0], 3, *images.shape[1:3]), np.float32)
-    np.copyto(out, images.transpose(0, 3, 1, 2))
-    gain = (1.0 / np.asarray(std, np.float64)).reshape(3, 1, 1)
-    out *= gain.astype(np.float32)
-    out -= (np.asarray(mean, np.float64).reshape(3, 1, 1) * gain).astype(np.float32)
+    for image, channels in zip(images, out, strict=True):
+        planes = cv2.split(np.ascontiguousarray(image))
+        for plane, table, channel in zip(planes[::-1] if channel_order == "bgr" else planes, tables, channels, strict=True):
+            cv2.LUT(plane, table, dst=channel)
     return out
 
 

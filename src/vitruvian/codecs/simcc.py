@@ -62,7 +62,7 @@ class SimCC:
         labelled = visible >= 0.5
         weights = np.where(labelled & outside, 0.0, visible).astype(np.float32)
         drawn = (labelled & ~outside)[..., None]
-        x, y = (_gaussians(centers[..., axis], self.bins[axis], self.widths[axis]) * drawn for axis in (0, 1))
+        x, y = (gaussians(centers[..., axis], self.bins[axis], self.widths[axis]) * drawn for axis in (0, 1))
         return x, y, weights
 
     def decode(
@@ -112,8 +112,7 @@ def refine_dark(bins: Float[np.ndarray, "n k"], logits: Float[np.ndarray, "n k b
     if logits.size == 0:
         return np.asarray(bins, np.float32)
     n, k, length = logits.shape
-    kernel = int((20 * sigma - 7) // 3)
-    kernel -= kernel % 2 == 0
+    kernel = dark_kernel(sigma)
     rows = np.ascontiguousarray(logits, np.float32).reshape(n * k, length)
     blurred = cv2.GaussianBlur(rows, (kernel, 1), 0, borderType=cv2.BORDER_CONSTANT)
     peak = blurred.max(axis=1, keepdims=True)
@@ -126,8 +125,14 @@ def refine_dark(bins: Float[np.ndarray, "n k"], logits: Float[np.ndarray, "n k b
     return (at - slope / curvature).reshape(n, k).astype(np.float32)
 
 
-def _gaussians(centers: Float[np.ndarray, "n k"], bins: int, sigma: float) -> Float32[np.ndarray, "n k b"]:
-    """Un-normalised Gaussians over all bins."""
+def dark_kernel(sigma: float) -> int:
+    """Side of the blur before the logarithm: the largest odd number <= (20 sigma - 7) / 3, such as 11 for sigma 2."""
+    kernel = int((20 * sigma - 7) // 3)
+    return max(1, kernel - (kernel % 2 == 0))
+
+
+def gaussians(centers: Float[np.ndarray, "n k"], bins: int, sigma: float) -> Float32[np.ndarray, "n k b"]:
+    """Un-normalised Gaussians of standard deviation `sigma` over all `bins`, around each centre (in bins)."""
     offset = np.arange(bins, dtype=np.float32) - centers[..., None].astype(np.float32)
     return np.exp(offset * offset * np.float32(-0.5 / sigma**2))
 

@@ -1,11 +1,13 @@
-"""Running exported networks with ONNX Runtime: a session, a detector, a pose estimator. Batched, no state between calls.
+"""Running exported networks with ONNX Runtime: a session, a detector, a pose estimator, both in one. Batched, no state between calls.
 
 What the numbers mean is written in `vitruvian.codecs`, which file belongs to which network in `vitruvian.weights`.
 """
 
-from vitruvian.codecs.rtmdet import Detections
+from vitruvian.codecs.detections import Detections
+from vitruvian.codecs.poses import Poses
 from vitruvian.runtime.detector import Detector
+from vitruvian.runtime.onestage import OneStage
 from vitruvian.runtime.pose import PoseEstimator
 from vitruvian.runtime.session import Session
 
-__all__ = ["Detections", "Detector", "PoseEstimator", "Session"]
+__all__ = ["Detections", "Detector", "OneStage", "PoseEstimator", "Poses", "Session"]

@@ -9,20 +9,25 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from vitruvian.codecs import rtmlib
+from vitruvian.codecs.detections import Detections, decode_raw, decode_suppressed
 from vitruvian.codecs.letterbox import letterbox, unletterbox
 from vitruvian.codecs.normalise import normalise, require_rgb
-from vitruvian.codecs.rtmdet import Detections, decode_raw, decode_suppressed
+from vitruvian.codecs.yolox import decode_yolox
 from vitruvian.errors import WeightsError
+from vitruvian.runtime.layout import Compat, layout_for
 from vitruvian.runtime.session import Device, Session
 from vitruvian.weights import Card, card_for
 
 
 class Detector:
-    """A detection network: pictures -> boxes.
+    """A detection network (RTMDet, YOLOX and our own): pictures -> boxes.
 
-    `network` is a card, the id of an embedded network, or the path of an ONNX file (see `vitruvian.weights.infer_card`).
+    `network` is a card, the id of a network, or the path of an ONNX file (see `vitruvian.weights.card_for`).
     `classes` names what to look for; labels of the result index `card.classes`. `score_threshold` is in [0, 1]; `iou_threshold` is the
     overlap above which two boxes of a class are one object (not used where the graph has its own suppression).
+    `compat` "rtmlib" gives that program's boxes, its quirks included (see `vitruvian.codecs.rtmlib`): pictures are in the order of channels
+    that the network wants, and `classes` and `max_boxes` count for nothing.
     Raises WeightsError when the network is missing, no detector, or doesn't know a class.
     """
 
@@ -34,20 +39,22 @@ class Detector:
         score_threshold: float = 0.3,
         iou_threshold: float = 0.6,
         max_boxes: int = 300,
+        compat: Compat = "",
         device: Device = "auto",
         threads: int | None = None,
         max_batch: int = 8,
     ) -> None:
         self.card = network if isinstance(network, Card) else card_for(network)
         unknown = [name for name in classes if name not in self.card.classes]
-        if self.card.task != "detection" or unknown:
+        if self.card.task != "detection" or (unknown and not compat):
             raise WeightsError(f"{self.card.id!r} is no detector for {unknown or list(classes)}: it knows {list(self.card.classes[:8])}.")
-        self.score_threshold, self.iou_threshold, self.max_boxes = score_threshold, iou_threshold, max_boxes
-        self._labels = [self.card.classes.index(name) for name in classes]
+        self.score_threshold, self.iou_threshold, self.max_boxes, self.compat = score_threshold, iou_threshold, max_boxes, compat
+        self._labels = [] if compat else [self.card.classes.index(name) for name in classes]
         self.session = Session(self.card.file, device=device, threads=threads, max_batch=max_batch)
-        names = set(self.session.output_names)
-        if not (names >= {"dets", "labels"} or names >= {"boxes", "scores"}):
-            raise WeightsError(f"{self.card.file} returns {sorted(names)}; a detector returns dets and labels, or boxes and scores.")
+        self.layout = layout_for(self.card, self.session, ("suppressed", "boxes", "cells"))
+        self._rule = "yolox" if self.card.codec == "yolox" or self.layout.kind == "cells" or compat else "mmdet"
+        # A graph that returns boxes without a batch axis has no place for those of a second picture.
+        self._step = self.session.batch_size if len(self.session.output_shapes[self.layout.outputs[0]]) != 2 else 1
 
     def __call__(self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> list[Detections]:
         """Detections per picture (RGB, any sizes), best first; boxes in its pixels and clipped to it.
@@ -57,20 +64,46 @@ class Detector:
         for image in images:
             require_rgb(image)
         out: list[Detections] = []
-        step = self.session.batch_size
-        for start in range(0, len(images), step):
-            chunk = images[start : start + step]
-            inputs, zooms = letterbox(chunk, self.card.input_size)
-            batch = normalise(inputs, self.card.mean, self.card.std, self.card.channel_order)
-            for found, zoom, image in zip(self._decode(batch), zooms, chunk, strict=True):
+        for start in range(0, len(images), self._step):
+            chunk = images[start : start + self._step]
+            inputs, zooms = letterbox(chunk, self.card.input_size, self._rule)
+            batch = normalise(inputs, self.card.mean, self.card.std, "rgb" if self.compat else self.card.channel_order)
+            arrays = self.session.run(batch)
+            outputs = [arrays[place] for place in self.layout.outputs]
+            if self.compat:
+                out += self._decode_as_rtmlib(outputs, zooms)
+                continue
+            for found, zoom, image in zip(self._decode(outputs), zooms, chunk, strict=True):
                 boxes = unletterbox(found.boxes, zoom, (image.shape[1], image.shape[0]))
                 solid = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)  # what lay in the padding is empty after clipping
                 out.append(replace(found, boxes=boxes)[solid][: self.max_boxes])
         return out
 
-    def _decode(self, batch: Float[np.ndarray, "b 3 h w"]) -> list[Detections]:
-        """Run one batch; boxes in input pixels."""
-        outputs = dict(zip(self.session.output_names, self.session.run(batch), strict=True))
-        if "dets" in outputs:
-            return decode_suppressed(outputs["dets"], outputs["labels"].astype(np.int32), self._labels, self.score_threshold)
-        return decode_raw(outputs["boxes"], outputs["scores"], self._labels, self.score_threshold, self.iou_threshold, self.max_boxes)
+    def _decode(self, outputs: Sequence[np.ndarray]) -> list[Detections]:
+        """Detections of one batch; boxes in input pixels."""
+        if self.layout.kind == "suppressed":
+            return decode_suppressed(*_suppressed(outputs), self._labels, self.score_threshold)
+        return decode_raw(*self._raw(outputs), self._labels, self.score_threshold, self.iou_threshold, self.max_boxes)
+
+    def _decode_as_rtmlib(self, outputs: Sequence[np.ndarray], zooms: Float[np.ndarray, "b 2"]) -> list[Detections]:
+        """Detections of one batch; boxes in picture pixels."""
+        if self.layout.kind == "suppressed":
+            return rtmlib.suppressed_detections(*_suppressed(outputs), zooms, self.score_threshold)
+        return rtmlib.raw_detections(*self._raw(outputs), zooms, self.score_threshold, self.iou_threshold)
+
+    def _raw(self, outputs: Sequence[np.ndarray]) -> tuple[Float[np.ndarray, "b n 4"], Float[np.ndarray, "b n c"]]:
+        """Boxes and scores of a graph without suppression. Raises WeightsError when there are fewer scores than the card has classes."""
+        boxes, scores = decode_yolox(outputs[0], self.card.input_size) if self.layout.kind == "cells" else outputs
+        if scores.shape[-1] <= max(self._labels, default=0):
+            raise WeightsError(
+                f"{self.card.file} tells {scores.shape[-1]} classes apart, its card {len(self.card.classes)}: correct the card."
+            )
+        return boxes, scores
+
+
+def _suppressed(outputs: Sequence[np.ndarray]) -> tuple[Float[np.ndarray, "b n 5"], np.ndarray | None]:
+    """Boxes with scores, and labels if the graph has any, with a batch axis."""
+    dets, labels = outputs[0], outputs[1] if len(outputs) > 1 else None
+    if dets.ndim == 2:
+        dets, labels = dets[None], None if labels is None else labels.reshape(1, -1)
+    return dets, labels if labels is None else labels.astype(np.int32)

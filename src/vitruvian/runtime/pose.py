@@ -10,23 +10,32 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
 from vitruvian.codecs.crop import BoxTransform, warp_crops
+from vitruvian.codecs.heatmap import Heatmap, flip_average_maps
 from vitruvian.codecs.normalise import normalise, require_rgb
+from vitruvian.codecs.poses import Poses
 from vitruvian.codecs.simcc import SimCC, flip_average
+from vitruvian.codecs.simcc3d import SimCC3D, flip_average_3d, weak_perspective
 from vitruvian.errors import VitruvianError, WeightsError
+from vitruvian.runtime.layout import Compat, layout_for
 from vitruvian.runtime.session import Device, Session
 from vitruvian.weights import Card, card_for
+from vitruvian.weights.layout import Layout
 
 if TYPE_CHECKING:
     from vitruvian.skeletons import Skeleton
 
+Codec = SimCC | SimCC3D | Heatmap
+
 
 class PoseEstimator:
-    """A top-down SimCC network (RTMPose, DWPose, RTMW and our own): pictures and boxes -> keypoints.
+    """A top-down network (RTMPose, DWPose, RTMW, RTMW3D, ViTPose and our own): pictures and boxes -> keypoints.
 
-    `network` is a card, the id of an embedded network, or the path of an ONNX file (see `vitruvian.weights.infer_card`).
-    `flip_test` also runs the mirrored crops and averages: better by a little, twice the time. `codec` None decodes by mmpose's rule.
-    Crops of several people and pictures run together, `max_batch` at a time.
-    Raises WeightsError when the network is missing or no SimCC network.
+    `network` is a card, the id of a network, or the path of an ONNX file (see `vitruvian.weights.card_for`).
+    `flip_test` also runs the mirrored crops and averages: better by a little, twice the time. `codec` None decodes as the card says, by the
+    published rule. Crops of several people and pictures run together, `max_batch` at a time.
+    `compat` "rtmlib" gives that program's numbers: channels are taken as they are, the score is the mean of both SimCC maxima, a picture
+    without boxes is one box, and heat maps and depths come with its slips (see `Heatmap` and `SimCC3D`).
+    Raises WeightsError when the network is missing or no pose network.
     """
 
     def __init__(
@@ -34,45 +43,56 @@ class PoseEstimator:
         network: Card | str | Path,
         *,
         flip_test: bool = False,
-        codec: SimCC | None = None,
+        codec: Codec | None = None,
+        compat: Compat = "",
         device: Device = "auto",
         threads: int | None = None,
         max_batch: int = 8,
     ) -> None:
         self.card = network if isinstance(network, Card) else card_for(network)
-        if self.card.task != "pose2d":
+        if self.card.task not in ("pose2d", "pose3d"):
             raise WeightsError(f"{self.card.id!r} is a network for {self.card.task}, not for poses: choose another.")
         self.session = Session(self.card.file, device=device, threads=threads, max_batch=max_batch)
-        names, shapes = self.session.output_names, dict(zip(self.session.output_names, self.session.output_shapes, strict=True))
-        if not all(len(shapes.get(name, ())) == 3 for name in ("simcc_x", "simcc_y")):
-            raise WeightsError(f"{self.card.file} returns {shapes}; a pose network returns simcc_x and simcc_y (people, keypoints, bins).")
-        self.codec = codec or SimCC(self.card.input_size, self.card.split_ratio)
-        self._x, self._y = names.index("simcc_x"), names.index("simcc_y")
+        self.layout = layout_for(self.card, self.session, ("simcc", "simcc3d", "maps"))
+        shapes = [self.session.output_shapes[place] for place in self.layout.outputs]
+        self.codec = codec or _codec(self.card, self.layout, shapes, compat)
+        self.compat = compat
         self.swap = _swap(self.card) if flip_test else None
-        self.keypoints: int = shapes["simcc_x"][1] or len(_skeleton(self.card))
+        self.keypoints: int = shapes[0][1] or len(_skeleton(self.card))
+        self._unbiased = self.card.codec == "heatmap-udp" and not compat
 
-    def __call__(
-        self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]], boxes: Sequence[Float[np.ndarray, "_ 4"]]
-    ) -> list[tuple[Float32[np.ndarray, "_ k 2"], Float32[np.ndarray, "_ k"]]]:
+    def __call__(self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]], boxes: Sequence[Float[np.ndarray, "_ 4"]]) -> list[Poses]:
         """Per picture (RGB, any sizes) with its boxes (xyxy, pixels): keypoints (n, K, 2) in its pixels and raw scores (n, K).
 
-        Raw scores are SimCC maxima and may exceed 1; a keypoint with a score <= 0 was not found and its place means nothing.
+        Raw scores may exceed 1; a keypoint with a score <= 0 was not found and its place means nothing. 3D networks also give `points` in
+        metres around the hips, in camera axes, scaled as `weak_perspective` does: the camera is not known here.
         No boxes give empty arrays, and nothing runs. Raises VitruvianError on other things than pictures and boxes.
+        """
+        return [self._poses(*found) for found in self.in_crops(images, boxes)]
+
+    def in_crops(
+        self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]], boxes: Sequence[Float[np.ndarray, "_ 4"]]
+    ) -> list[tuple[BoxTransform, Float32[np.ndarray, "_ k _"], Float32[np.ndarray, "_ k"]]]:
+        """As a call, in the network's own units: per picture where the crops lie, keypoints in them (n, K, 2), and raw scores.
+
+        3D networks give (n, K, 3), depth in units of the crop: see `SimCC3D`.
         """
         if len(images) != len(boxes):
             raise VitruvianError(f"{len(images)} pictures but boxes for {len(boxes)}: give one array of boxes (n, 4) per picture.")
         transforms = []
         for image, places in zip(images, boxes, strict=True):
             require_rgb(image)
-            transforms.append(BoxTransform.from_boxes(places, self.card.input_size, self.card.padding))
+            if self.compat and len(places) == 0:
+                places = np.float32([[0, 0, image.shape[1], image.shape[0]]])
+            transforms.append(BoxTransform.from_boxes(places, self.card.input_size, self.card.padding, self._unbiased))
         owner = np.repeat(np.arange(len(images)), [len(t) for t in transforms])
-        keypoints = np.zeros((len(owner), self.keypoints, 2), np.float32)
+        keypoints = np.zeros((len(owner), self.keypoints, 3 if isinstance(self.codec, SimCC3D) else 2), np.float32)
         scores = np.zeros((len(owner), self.keypoints), np.float32)
         for rows, crops in self._crops(images, transforms):
             keypoints[rows], scores[rows] = self._infer(crops)
         ends = np.searchsorted(owner, np.arange(len(images) + 1))
         slices = [slice(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)]
-        return [(t.to_image(keypoints[s]), scores[s]) for t, s in zip(transforms, slices, strict=True)]
+        return [(t, keypoints[s], scores[s]) for t, s in zip(transforms, slices, strict=True)]
 
     def _crops(
         self, images: Sequence[np.ndarray], transforms: Sequence[BoxTransform]
@@ -93,15 +113,52 @@ class PoseEstimator:
         if filled:
             yield slice(done, done + filled), buffer[:filled]
 
-    def _infer(self, crops: UInt8[np.ndarray, "b h w 3"]) -> tuple[Float32[np.ndarray, "b k 2"], Float32[np.ndarray, "b k"]]:
-        """One batch: keypoints in crop pixels and scores."""
-        batch = normalise(crops, self.card.mean, self.card.std, self.card.channel_order)
-        outputs = self.session.run(batch)
-        x, y = outputs[self._x], outputs[self._y]
+    def _infer(self, crops: UInt8[np.ndarray, "b h w 3"]) -> tuple[Float32[np.ndarray, "b k _"], Float32[np.ndarray, "b k"]]:
+        """One batch: keypoints in crop pixels, with depth in crop units from 3D networks, and scores."""
+        batch = normalise(crops, self.card.mean, self.card.std, "rgb" if self.compat else self.card.channel_order)
+        outputs = self._outputs(batch)
         if self.swap is not None:
-            mirrored = self.session.run(batch[..., ::-1])
-            x, y = flip_average(x, y, mirrored[self._x], mirrored[self._y], self.swap)
-        return self.codec.decode(x, y)
+            outputs = _average(self.codec, outputs, self._outputs(batch[..., ::-1]), self.swap)
+        return self.codec.decode(*outputs)
+
+    def _outputs(self, batch: Float32[np.ndarray, "b 3 h w"]) -> list[np.ndarray]:
+        """What the codec wants, out of what the network returns."""
+        arrays = self.session.run(batch)
+        return [arrays[place] for place in self.layout.outputs]
+
+    def _poses(self, transform: BoxTransform, keypoints: Float32[np.ndarray, "n k _"], scores: Float32[np.ndarray, "n k"]) -> Poses:
+        """The people of one picture, from crops to the picture."""
+        places = transform.to_image(keypoints[..., :2])
+        if not isinstance(self.codec, SimCC3D):
+            return Poses(places, scores)
+        return Poses(places, scores, weak_perspective(places, self.codec.metres(keypoints[..., 2]), scores, root=self.codec.root))
+
+
+def _codec(card: Card, layout: Layout, shapes: Sequence[tuple[int | None, ...]], compat: Compat) -> Codec:
+    """The codec that a card asks for, for outputs of these shapes."""
+    rule = compat or "mmpose"
+    if layout.kind == "simcc":
+        return SimCC(card.input_size, card.split_ratio, rule=rule)
+    if layout.kind == "simcc3d":
+        depth = round(shapes[2][2] / card.split_ratio) if shapes[2][2] else card.input_size[0]
+        return SimCC3D((*card.input_size, depth), card.split_ratio, rule=rule)
+    if card.codec not in _HEATMAP_RULES:
+        raise WeightsError(f"{card.file} returns heat maps, and its card {card.id!r} doesn't say how to read them: set its codec.")
+    rows, columns = shapes[0][2:]
+    cells = (columns or card.input_size[0] // 4, rows or card.input_size[1] // 4)
+    return Heatmap(card.input_size, cells, _HEATMAP_RULES[card.codec], peer=compat)
+
+
+_HEATMAP_RULES = {"heatmap": "quarter", "heatmap-dark": "dark", "heatmap-udp": "udp"}
+
+
+def _average(codec: Codec, outputs: Sequence[np.ndarray], mirrored: Sequence[np.ndarray], swap: Sequence[int]) -> Sequence[np.ndarray]:
+    """Flip test: the mean of the outputs for crops and for their mirror images."""
+    if isinstance(codec, Heatmap):
+        return [flip_average_maps(*outputs, *mirrored, swap, shift=codec.rule != "udp")]
+    if isinstance(codec, SimCC3D):
+        return flip_average_3d(outputs, mirrored, swap)
+    return flip_average(*outputs, *mirrored, swap)
 
 
 def _skeleton(card: Card) -> Skeleton:

@@ -28,6 +28,9 @@ Codec = Literal["simcc", "simcc3d", "heatmap", "heatmap-dark", "heatmap-udp", "r
 Subject = Literal["whole-body", "body", "hand", "face", "animal", ""]
 """What it looks at."""
 
+Precision = Literal["fp32", "fp16", "int8", ""]
+"""How its numbers are kept: as float32; weights as float16; most of weights and arithmetic as 8-bit integers; "" where nobody said."""
+
 
 @dataclass(frozen=True)
 class Card:
@@ -45,10 +48,14 @@ An augmenter's: of each input feature, empty where unknown |
     | skeleton | name of the keypoint set (`vitruvian.skeletons`), for pose |
     | classes | name of each label, for detection |
     | padding, split_ratio | pose: crop size over box size; SimCC bins per pixel |
+    | size_step | detectors: sides of the input may be any multiple of this up to input_size, so that padding may be left out; \
+0 where the sides are fixed |
     | sha256, size_bytes | of the file, "" and 0 when unknown |
     | member | where the URLs are zip archives: the ONNX file inside, without a slash in any folder; "" for the only one |
     | licence_code, licence_weights, licence_data | licences of the published code, the weights, and the data they were trained on |
-    | figures | published or measured numbers, name -> value |
+    | precision, parent, parent_sha256, calibration | made by `vitruvian.weights.reduce`: how numbers are kept, id and sum of the network \
+it was made of, and the pictures that the ranges were taken from |
+    | figures | published or measured numbers, name -> value; of a reduced network, what changed |
     | urls, source | where the weights are; the paper or repository |
     """
 
@@ -75,6 +82,11 @@ An augmenter's: of each input feature, empty where unknown |
     codec: Codec = ""
     member: str = ""
     size_bytes: int = 0
+    size_step: int = 0
+    precision: Precision = ""
+    parent: str = ""
+    parent_sha256: str = ""
+    calibration: str = ""
 
     def __post_init__(self) -> None:
         for name, (valid, expected) in _SCHEMA.items():
@@ -135,6 +147,8 @@ def _contradiction(card: Card) -> str:
         return "a network for pictures needs its input_size and three numbers each for mean and std: correct the card"
     if not sees and (card.input_size != (0, 0) or len(card.mean) != len(card.std)):
         return "an augmenter sees no picture: its input_size is (0, 0), and its mean and std are of one length"
+    if card.size_step and (card.task != "detection" or any(side % card.size_step for side in card.input_size)):
+        return "a size_step is for detectors, and the input_size is a multiple of it: correct the card"
     if card.task == "detection" and not card.classes:
         return "a detector needs the names of its classes: add them to the card"
     if card.task in ("pose2d", "pose3d", "one-stage") and not card.skeleton:
@@ -158,6 +172,14 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
+def _is_sum(value: Any) -> bool:
+    return _is_text(value) and re.fullmatch(r"([0-9a-fA-F]{64})?", value) is not None
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
 def _are_texts(value: Any) -> bool:
     return isinstance(value, tuple) and all(map(_is_text, value))
 
@@ -178,7 +200,7 @@ _SCHEMA: dict[str, tuple[Callable[[Any], bool], str]] = {
     "classes": (_are_texts, "texts"),
     "padding": (lambda v: _is_number(v) and 0.1 <= v <= 10, "a number from 0.1 to 10"),
     "split_ratio": (lambda v: _is_number(v) and 0.1 <= v <= 16, "a number from 0.1 to 16"),
-    "sha256": (lambda v: _is_text(v) and re.fullmatch(r"([0-9a-fA-F]{64})?", v) is not None, "64 hexadecimal digits"),
+    "sha256": (_is_sum, "64 hexadecimal digits"),
     "licence_code": (_is_text, "a text"),
     "licence_weights": (_is_text, "a text"),
     "licence_data": (_is_text, "a text"),
@@ -189,5 +211,10 @@ _SCHEMA: dict[str, tuple[Callable[[Any], bool], str]] = {
     "subject": (lambda v: v in get_args(Subject), f"one of {', '.join(get_args(Subject))}"),
     "codec": (lambda v: v in get_args(Codec), f"one of {', '.join(get_args(Codec))}"),
     "member": (_is_text, "a text"),
-    "size_bytes": (lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= 0, "a number of bytes"),
+    "size_bytes": (_is_count, "a number of bytes"),
+    "size_step": (_is_count, "a number of pixels"),
+    "precision": (lambda v: v in get_args(Precision), f"one of {', '.join(get_args(Precision))}"),
+    "parent": (_is_text, "a text"),
+    "parent_sha256": (_is_sum, "64 hexadecimal digits"),
+    "calibration": (_is_text, "a text"),
 }

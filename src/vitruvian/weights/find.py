@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from vitruvian.codecs.normalise import IMAGENET_MEAN, IMAGENET_STD
@@ -9,6 +10,7 @@ from vitruvian.errors import WeightsError
 from vitruvian.weights.card import Card
 from vitruvian.weights.classes import COCO_80, PERSON_PARTS
 from vitruvian.weights.graph import Port, Ports, read_ports
+from vitruvian.weights.layout import Kind, layout_of
 
 ASSETS = Path(__file__).parents[1] / "assets"
 """Where the networks lie that are installed with the package."""
@@ -16,12 +18,14 @@ ASSETS = Path(__file__).parents[1] / "assets"
 EMBEDDED = ("person-parts-nano", "wholebody-t")
 """Ids of the networks that are installed with the package: the default detector and the default pose network."""
 
-_SKELETON_OF = {133: "coco-wholebody-133", 26: "halpe-26", 21: "hand-21", 17: "coco-17"}
-_SUPPORTED = "simcc_x and simcc_y (pose), dets and labels (detector with suppression inside), boxes and scores (detector without)"
+SKELETON_OF = {133: "coco-wholebody-133", 136: "halpe-136", 106: "lapa-106", 68: "face-68", 26: "halpe-26", 21: "hand-21", 17: "coco-17"}
+"""The keypoint set that a network with so many keypoints is taken to have."""
+_SUPPORTED = "SimCC, heat maps, RTMO, RTMDet and YOLOX, with and without suppression inside (vitruvian.weights.layout)"
+_GREY_LEVELS = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 
 
 def card_for(network: str | Path, assets: Path = ASSETS) -> Card:
-    """The card of an embedded network (its id) or of an ONNX file (its path).
+    """The card of an embedded network (its id), of one in the store (its id; fetched when it isn't here), or of an ONNX file (its path).
 
     A file's card is the JSON beside it with the same stem; without one it is inferred from the graph (`infer_card`).
     Raises WeightsError when nothing is there or the graph is of no known kind, FormatError when the JSON is no card.
@@ -36,7 +40,9 @@ def card_for(network: str | Path, assets: Path = ASSETS) -> Card:
         return Card.load(path)
     path = Path(network)
     if path.suffix.lower() != ".onnx":
-        raise WeightsError(f"No network {str(network)!r}: give one of {', '.join(EMBEDDED)}, or the path of an .onnx file.")
+        from vitruvian.weights.store import locate
+
+        return locate(str(network))
     if not path.is_file():
         raise WeightsError(f"No network file at {path}: check the path.")
     beside = path.with_suffix(".json")
@@ -44,54 +50,99 @@ def card_for(network: str | Path, assets: Path = ASSETS) -> Card:
 
 
 def infer_card(path: str | Path) -> Card:
-    """What a bare ONNX file can be, by the names and shapes of its outputs.
+    """What a bare ONNX file can be, by the names and shapes of its outputs (`vitruvian.weights.layout`).
 
-    | outputs | taken as |
+    | layout | taken as |
     |---|---|
-    | simcc_x, simcc_y | RTMPose family (DWPose, RTMW): 133, 26, 21 or 17 keypoints, RGB, ImageNet mean and std, padding 1.25 |
-    | dets, labels | RTMDet with suppression inside: BGR, COCO's 80 classes (a person detector has only the first) |
-    | boxes, scores | our detector without suppression: RGB, person, head, face, hand, foot |
+    | simcc, simcc3d | RTMPose family (DWPose, RTMW), RTMW3D: RGB, ImageNet mean and std, padding 1.25 |
+    | maps | ViTPose: same, UDP |
+    | people | RTMO: BGR grey levels |
+    | cells | YOLOX: BGR grey levels, COCO's 80 classes, or one, person |
+    | suppressed | YOLOX where "yolox" is in the file's name, else RTMDet: BGR; COCO's 80 classes (a person detector has only the first) |
+    | boxes | five classes: our own detector, RGB; else RTMDet: BGR, COCO's 80 classes, or one, person |
 
-    Raises WeightsError with what was found and what is supported.
+    Keypoint sets are told by the number of keypoints (`SKELETON_OF`): 17 may also be an animal's. What is wrong here is set right by a card
+    beside the file. Raises WeightsError with what was found and what is supported.
     """
     path = Path(path)
     found = read_ports(path)
-    outputs = {port.name: port for port in found.outputs}
-    if len(found.inputs) == 1 and len(found.inputs[0].shape) == 4:
-        if {"simcc_x", "simcc_y"} <= outputs.keys():
-            return _pose_card(path, found.inputs[0], outputs["simcc_x"], outputs["simcc_y"])
-        if {"dets", "labels"} <= outputs.keys():
-            mean, std = IMAGENET_MEAN[::-1], IMAGENET_STD[::-1]
-            return Card(path.stem, "detection", str(path), _size(found.inputs[0]), mean, std, "bgr", classes=COCO_80, source="RTMDet")
-        if {"boxes", "scores"} <= outputs.keys() and outputs["scores"].shape[-1] in (len(PERSON_PARTS), None):
-            return Card(path.stem, "detection", str(path), _size(found.inputs[0]), IMAGENET_MEAN, IMAGENET_STD, classes=PERSON_PARTS)
-    raise WeightsError(f"{path} is of no known kind: {_describe(found)}. Supported outputs: {_SUPPORTED}; or put a card beside it.")
+    image = found.inputs[0] if len(found.inputs) == 1 else None
+    layout = image and layout_of(image.shape, [(port.name, port.shape) for port in found.outputs])
+    if not image or not layout:
+        raise WeightsError(f"{path} is of no known kind: {_describe(found)}. Supported: {_SUPPORTED}; or put a card beside it.")
+    outputs = [found.outputs[place] for place in layout.outputs]
+    if layout.kind in ("simcc", "simcc3d"):
+        return _simcc_card(path, image, outputs)
+    if layout.kind in ("maps", "people"):
+        return _points_card(path, image, outputs, layout.kind)
+    return _detector_card(path, image, outputs, layout.kind)
 
 
-def _pose_card(path: Path, image: Port, x: Port, y: Port) -> Card:
+def _simcc_card(path: Path, image: Port, outputs: Sequence[Port]) -> Card:
     """Card of a SimCC network; its size comes from the input, or from the bins where the input is free."""
-    keypoints = x.shape[1] if len(x.shape) == 3 else None
-    bins = (x.shape[-1], y.shape[-1])
-    if keypoints not in _SKELETON_OF or None in bins:
-        raise WeightsError(
-            f"{path} returns SimCC of shape {x.shape} and {y.shape}; known are {', '.join(map(str, _SKELETON_OF))} keypoints "
-            "with a fixed number of bins: put a card (.json) beside it."
-        )
+    bins = (outputs[0].shape[-1], outputs[1].shape[-1])
+    if None in bins:
+        raise WeightsError(f"{path} returns SimCC with a free number of bins, {_shapes(outputs)}: put a card (.json) beside it.")
     size, ratio = (bins[0] // 2, bins[1] // 2), 2.0
     if image.shape[2] and image.shape[3]:
         size = (image.shape[3], image.shape[2])
         ratio = bins[0] / size[0]
-    skeleton = _SKELETON_OF[keypoints]
-    return Card(path.stem, "pose2d", str(path), size, IMAGENET_MEAN, IMAGENET_STD, skeleton=skeleton, split_ratio=ratio, source="RTMPose")
+    codec, task, source = ("simcc", "pose2d", "RTMPose") if len(outputs) == 2 else ("simcc3d", "pose3d", "RTMW3D")
+    skeleton = _skeleton(path, outputs, outputs[0].shape[1])
+    options = {"skeleton": skeleton, "split_ratio": ratio, "codec": codec, "source": source}
+    return Card(path.stem, task, str(path), size, IMAGENET_MEAN, IMAGENET_STD, **options)
 
 
-def _size(image: Port) -> tuple[int, int]:
-    """Input size of a detector, 320 x 320 (RTMDet-nano) where the graph takes any."""
+def _points_card(path: Path, image: Port, outputs: Sequence[Port], kind: Kind) -> Card:
+    """Card of a network that returns heat maps, or of RTMO."""
+    if kind == "maps":
+        maps = outputs[0].shape
+        size = _size(image, (4 * maps[3], 4 * maps[2]) if maps[2] and maps[3] else (192, 256))
+        skeleton = _skeleton(path, outputs, maps[1])
+        return Card(
+            path.stem, "pose2d", str(path), size, IMAGENET_MEAN, IMAGENET_STD, skeleton=skeleton, codec="heatmap-udp", source="ViTPose"
+        )
+    points = outputs[1].shape
+    skeleton = _skeleton(path, outputs, points[2] if len(points) == 4 and points[2] else 17)
+    options = {"skeleton": skeleton, "classes": ("person",), "codec": "rtmo", "source": "RTMO"}
+    return Card(path.stem, "one-stage", str(path), _size(image, (640, 640)), *_GREY_LEVELS, "bgr", **options)
+
+
+def _detector_card(path: Path, image: Port, outputs: Sequence[Port], kind: Kind) -> Card:
+    """Card of a detector."""
+    count = {"cells": lambda: (outputs[0].shape[2] or 85) - 5, "boxes": lambda: outputs[1].shape[2] or len(PERSON_PARTS)}
+    classes = {1: ("person",), 80: COCO_80}.get(count[kind]() if kind in count else 80)
+    if kind == "boxes" and count[kind]() == len(PERSON_PARTS):
+        size = _size(image, (320, 320))
+        return Card(path.stem, "detection", str(path), size, IMAGENET_MEAN, IMAGENET_STD, classes=PERSON_PARTS, codec="rtmdet")
+    if classes is None:
+        raise WeightsError(f"{path} tells {count[kind]()} classes apart, {_shapes(outputs)}: name them in a card (.json) beside it.")
+    options = {"channel_order": "bgr", "classes": classes}
+    if kind == "cells" or "yolox" in path.name.lower():
+        return Card(path.stem, "detection", str(path), _size(image, (640, 640)), *_GREY_LEVELS, codec="yolox", source="YOLOX", **options)
+    mean, std = IMAGENET_MEAN[::-1], IMAGENET_STD[::-1]
+    return Card(path.stem, "detection", str(path), _size(image, (320, 320)), mean, std, codec="rtmdet", source="RTMDet", **options)
+
+
+def _skeleton(path: Path, outputs: Sequence[Port], keypoints: int | None) -> str:
+    """The keypoint set of so many keypoints; WeightsError when there is none."""
+    if keypoints not in SKELETON_OF:
+        known = ", ".join(map(str, SKELETON_OF))
+        raise WeightsError(f"{path} returns {_shapes(outputs)}; known are {known} keypoints: put a card (.json) beside it.")
+    return SKELETON_OF[keypoints]
+
+
+def _size(image: Port, otherwise: tuple[int, int]) -> tuple[int, int]:
+    """Input size (width, height), `otherwise` where the graph takes any: the usual one of such networks."""
     height, width = image.shape[2:]
-    return (width, height) if width and height else (320, 320)
+    return (width, height) if width and height else otherwise
+
+
+def _shapes(outputs: Sequence[Port]) -> str:
+    """Names and shapes on one line."""
+    return " ".join(f"{port.name}{list(port.shape)}" for port in outputs)
 
 
 def _describe(found: Ports) -> str:
     """One line on a graph's inputs and outputs."""
-    sides = ("inputs", found.inputs), ("outputs", found.outputs)
-    return ", ".join(f"{side} " + " ".join(f"{p.name}{list(p.shape)}" for p in side_ports[:6]) for side, side_ports in sides)
+    return f"inputs {_shapes(found.inputs[:6])}, outputs {_shapes(found.outputs[:6])}"

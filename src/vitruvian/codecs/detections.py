@@ -1,7 +1,8 @@
-"""What RTMDet-like detectors return -> boxes, scores and labels per picture, in input pixels.
+"""What detectors return -> boxes, scores and labels per picture, in input pixels.
 
 Two layouts of exported graphs: with suppression inside (mmdeploy's `dets` (b, n, 5), `labels` (b, n), rows of score 0 as filling) and
-without (ours: `boxes` (b, n, 4) xyxy, `scores` (b, n, C) probabilities). Rules: RTMDet (arXiv 2212.07784), mmdet (Apache-2.0).
+without (`boxes` (b, n, 4) xyxy, `scores` (b, n, C) probabilities: ours, and YOLOX once `codecs.yolox` has turned its cells into boxes).
+Rules: RTMDet (arXiv 2212.07784), mmdet (Apache-2.0).
 """
 
 from __future__ import annotations
@@ -35,11 +36,14 @@ class Detections:
 
 
 def decode_suppressed(
-    dets: Float[np.ndarray, "b n 5"], labels: Int[np.ndarray, "b n"], classes: Sequence[int], score_threshold: float
+    dets: Float[np.ndarray, "b n 5"], labels: Int[np.ndarray, "b n"] | None, classes: Sequence[int], score_threshold: float
 ) -> list[Detections]:
-    """Outputs of a graph with suppression inside -> per picture the rows of the wanted `classes` with a score above the threshold."""
+    """Outputs of a graph with suppression inside -> per picture the rows of the wanted `classes` with a score above the threshold.
+
+    `labels` None: the network knows one class, 0.
+    """
     out = []
-    for rows, names in zip(dets, labels, strict=True):
+    for rows, names in zip(dets, np.zeros(dets.shape[:2], np.int32) if labels is None else labels, strict=True):
         wanted = np.flatnonzero((rows[:, 4] > score_threshold) & np.isin(names, classes))
         wanted = wanted[np.argsort(-rows[wanted, 4], kind="stable")]
         rows = rows[wanted].astype(np.float32)

@@ -1,0 +1,206 @@
+"""Which parts of an ONNX graph run as 8-bit integers, and the graph in which they do.
+
+| | runs in |
+|---|---|
+| convolutions with fixed weights, also of one channel | int8, weights per output channel, inputs and outputs uint8 per tensor |
+| what is done to their results value by value: SiLU (Sigmoid and Mul), Add, Concat, pooling, Resize | uint8 |
+| matrix products with fixed weights that widen their input (the first of a GAU or of a transformer's MLP, queries and keys) | int8 in, float out |
+| the other matrix products, whose inputs have long tails | float32 |
+| output layers: those with no other convolution or product between them and an output | float32 |
+| detectors: whatever sees the picture finer than in every eighth pixel | float32 |
+
+All of this was measured; the numbers are in `vitruvian.weights.reduce`. The method is static post-training quantisation (Jacob et al., CVPR
+2018, arXiv 1712.05877) as ONNX Runtime's tool does it: ranges of the activations are the least and largest values on sample pictures.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float32
+
+from vitruvian.errors import MissingExtraError, WeightsError
+from vitruvian.weights.graph import import_onnxruntime, open_onnx
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, NodeProto
+
+LEAST_OPSET = 13
+"""The first operator set in which weights may have a scale per channel."""
+
+COARSE = 8
+"""Detectors are float32 until a value stands for so many pixels along a side: their first layers are narrow, gain nothing, and cost most."""
+
+LAYERS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
+"""Operators with weights."""
+
+VALUE_BY_VALUE = ("Sigmoid", "Mul", "Add", "Concat", "Relu", "LeakyRelu", "MaxPool", "AveragePool", "GlobalAveragePool", "Resize")
+"""Operators that follow a convolution into integers."""
+
+
+def import_onnx() -> ModuleType:
+    """The onnx package; MissingExtraError says how to get it."""
+    try:
+        import onnx
+    except ImportError as error:
+        raise MissingExtraError("rewriting networks needs the package onnx: pip install onnx (vitruvian[torch] has it)") from error
+    return onnx
+
+
+def prepare(path: str | Path, folder: Path) -> ModelProto:
+    """A graph that says the same with fewer nodes: constants computed, batch norms inside their convolutions; every node has a name.
+
+    Uses `folder` for files on the way. Raises WeightsError when the file is no ONNX file or its operator set can't be raised.
+    """
+    onnx, onnxruntime = import_onnx(), import_onnxruntime()
+    path, raised, folded = Path(path), folder / "raised.onnx", folder / "folded.onnx"
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(folded)
+    open_onnx(path, onnxruntime.SessionOptions())  # complains about what is no network
+    model = onnx.load(path)
+    opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=LEAST_OPSET)
+    if opset < LEAST_OPSET:
+        try:
+            model = onnx.version_converter.convert_version(model, LEAST_OPSET)
+        except Exception as error:  # a C++ exception without a public class
+            raise WeightsError(
+                f"{path} has operator set {opset}, which can't be raised to {LEAST_OPSET}: export it anew ({error})"
+            ) from error
+    onnx.save(model, raised)
+    open_onnx(raised, options)
+    model = onnx.load(folded)
+    for number, node in enumerate(model.graph.node):
+        node.name = f"{node.op_type}_{number}"
+    return model
+
+
+def quantise(model: ModelProto, batches: Sequence[Float32[np.ndarray, "b ..."]], path: Path, *, coarse_only: bool = False) -> None:
+    """Write `model` (from `prepare`) to `path` with the parts named above in 8-bit integers.
+
+    `batches` are what the network sees on sample pictures. `coarse_only` is for detectors (see `COARSE`). Raises WeightsError when nothing
+    in the graph can be an integer, or it has integers already.
+    """
+    from onnxruntime.quantization import QuantFormat, QuantType, quant_utils, quantize_static
+
+    chosen = choose(model, coarse_only=coarse_only)
+    if not chosen or any(node.op_type in ("QuantizeLinear", "QLinearConv", "ConvInteger") for node in model.graph.node):
+        raise WeightsError("nothing in this network can become an 8-bit integer, or it is one already: take another, or another precision")
+    quant_utils.add_pre_process_metadata(model)  # it is, and the tool warns where the mark is missing
+    kinds = {node.name: node.op_type for node in model.graph.node}
+    try:
+        quantize_static(
+            model,
+            path,
+            _reader(model.graph.input[0].name, batches),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=sorted({kinds[name] for name in chosen}),
+            nodes_to_quantize=chosen,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul"]},
+        )
+    except Exception as error:  # the tool raises whatever comes: ValueError, RuntimeError, ONNX Runtime's own
+        raise WeightsError(f"ONNX Runtime's quantisation failed on this graph ({str(error)[:200]}): export the network anew") from error
+
+
+def choose(model: ModelProto, *, coarse_only: bool = False) -> list[str]:
+    """Names of the nodes that become integers, in the order of the graph; see the table of this module."""
+    graph = model.graph
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    last = _output_layers(graph)
+    strides = _strides(graph) if coarse_only else {}
+    integers: set[str] = set()
+    chosen = []
+    for node in graph.node:
+        weights = shapes.get(node.input[1]) if len(node.input) > 1 else None
+        if node.op_type == "Conv":
+            wanted = weights is not None and node.name not in last and (not coarse_only or strides[node.input[0]] >= COARSE)
+        elif node.op_type == "MatMul":
+            wanted = weights is not None and len(weights) == 2 and weights[1] > weights[0] and node.name not in last
+        else:
+            wanted = node.op_type in VALUE_BY_VALUE and any(name in integers for name in node.input)
+        if wanted:
+            chosen.append(node.name)
+            if node.op_type != "MatMul":
+                integers.update(node.output)
+    return chosen
+
+
+def _output_layers(graph: GraphProto) -> set[str]:
+    """Names of the layers whose result reaches an output without passing another layer."""
+    makers = _makers(graph)
+    last: set[str] = set()
+    waiting, seen = [output.name for output in graph.output], set()
+    while waiting:
+        name = waiting.pop()
+        if name in seen or name not in makers:
+            continue
+        seen.add(name)
+        node = makers[name]
+        if node.op_type in LAYERS:
+            last.add(node.name)
+        else:
+            waiting.extend(node.input)
+    return last
+
+
+def _makers(graph: GraphProto) -> dict[str, NodeProto]:
+    """The node that makes each value."""
+    return {name: node for node in graph.node for name in node.output}
+
+
+def _strides(graph: GraphProto) -> dict[str, int]:
+    """How many pixels of the picture lie between neighbours of each value, along a side, at the coarsest place on its way."""
+    strides = {value.name: 1 for value in [*graph.input, *graph.initializer]}
+    for node in graph.node:
+        own = next((attribute.ints[0] for attribute in node.attribute if attribute.name == "strides"), 1)
+        coarsest = max((strides.get(name, 1) for name in node.input), default=1)
+        strides.update(dict.fromkeys(node.output, coarsest * own))
+    return strides
+
+
+def _reader(name: str, batches: Sequence[Float32[np.ndarray, "b ..."]]):
+    """The samples in the form that ONNX Runtime's tool asks for."""
+    from onnxruntime.quantization import CalibrationDataReader
+
+    class Samples(CalibrationDataReader):
+        def __init__(self) -> None:
+            self._feeds: Iterator[dict[str, np.ndarray]] = ({name: batch} for batch in batches)
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            return next(self._feeds, None)
+
+    return Samples()
+
+
+def halve(model: ModelProto, least: int = 512) -> int:
+    """Store float32 weights of `least` or more numbers as float16 with a cast back; returns how many tensors. The arithmetic stays float32.
+
+    Scales of quantised weights stay what they are, and so do weights that float16 can't hold.
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    graph = model.graph
+    exempt = {name for node in graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear") for name in node.input[1:]}
+    exempt |= {output.name for output in graph.output} | {value.name for value in graph.input}
+    casts, tensors = [], []
+    for tensor in graph.initializer:
+        large = tensor.data_type == TensorProto.FLOAT and math.prod(tensor.dims) >= least and tensor.name not in exempt
+        values = numpy_helper.to_array(tensor) if large else None
+        if values is None or not np.abs(values).max() <= np.finfo(np.float16).max:
+            tensors.append(tensor)
+            continue
+        tensors.append(numpy_helper.from_array(values.astype(np.float16), f"{tensor.name}_half"))
+        casts.append(helper.make_node("Cast", [f"{tensor.name}_half"], [tensor.name], f"{tensor.name}_whole", to=TensorProto.FLOAT))
+    nodes = casts + list(graph.node)
+    del graph.initializer[:], graph.node[:]
+    graph.initializer.extend(tensors)
+    graph.node.extend(nodes)
+    return len(casts)
