@@ -12,7 +12,7 @@ from scenes import boxes_at, film, picture, walk
 nets = pytest.importorskip("nets", reason="needs onnx")
 
 from vitruvian.capture import capture  # noqa: E402
-from vitruvian.capture.pipeline import chunks  # noqa: E402
+from vitruvian.capture.finder import chunks  # noqa: E402
 from vitruvian.errors import VitruvianError  # noqa: E402
 from vitruvian.formats.coco import read_coco  # noqa: E402
 from vitruvian.formats.openpose import read_openpose  # noqa: E402
@@ -37,7 +37,7 @@ def true_keypoints(box, count=133):
 
 
 def test_two_walkers_are_found_with_ids_boxes_keypoints_and_times(walking, networks):
-    take = capture(walking, smooth=False, **networks)
+    take = capture(walking, smooth="none", **networks)
     np.testing.assert_allclose(take.times, TIMES, atol=1e-4)
     assert take.tracks.tolist() == [1, 2]
     assert take.complete and take.names == ("walk.mp4",) and take.cards == ("colours", "fixed-coco-wholebody-133")
@@ -53,7 +53,7 @@ def test_two_walkers_are_found_with_ids_boxes_keypoints_and_times(walking, netwo
 
 
 def test_smoothing_delays_a_walker_a_little_and_can_be_turned_off(walking, networks):
-    raw, smooth = (capture(walking, smooth=on, **networks).people.of(1) for on in (False, True))
+    raw, smooth = (capture(walking, smooth="one-euro" if on else "none", **networks).people.of(1) for on in (False, True))
     direction = np.sign(raw.boxes[-1, 0] - raw.boxes[0, 0])
     lag = direction * (raw.keypoints[5:, :, 0] - smooth.keypoints[5:, :, 0])
     assert 0 < lag.mean() < 60 * 0.1  # pixels: less than 100 ms at 60 pixels per second
@@ -140,7 +140,7 @@ def test_the_threshold_decides_who_counts(networks, tmp_path):
 
 
 def test_flip_test_gives_mirrored_crops_a_say(walking, networks):
-    plain, flipped = (capture(walking, flip_test=on, smooth=False, **networks) for on in (False, True))
+    plain, flipped = (capture(walking, flip_test=on, smooth="none", **networks) for on in (False, True))
     # The network of the test does not look at the picture, so that its answer for the mirrored crop contradicts the first one.
     assert len(flipped.people) == len(plain.people)
     assert (flipped.confidence < plain.confidence - 0.1).any()
@@ -176,8 +176,15 @@ def test_few_frames_are_in_memory_at_any_time(networks, tmp_path):
 
 def test_chunks_are_bounded_in_frames_and_pixels():
     frame = Frame(np.zeros((10, 10, 3), np.uint8), 0, 0.0, "")
-    frames = [replace(frame, index=i) for i in range(20)]
-    assert [len(chunk) for chunk in chunks(iter(frames), most=8, pixels=10**6)] == [8, 8, 4]
-    assert [len(chunk) for chunk in chunks(iter(frames), most=8, pixels=250)] == [3] * 6 + [2]
-    assert [one.index for chunk in chunks(iter(frames), most=8) for one in chunk] == list(range(20))
+    found = [(replace(frame, index=i), None) for i in range(20)]
+    assert [len(chunk) for chunk in chunks(iter(found), most=8, pixels=10**6)] == [8, 8, 4]
+    assert [len(chunk) for chunk in chunks(iter(found), most=8, pixels=250)] == [3] * 6 + [2]
+    assert [frame.index for chunk in chunks(iter(found), most=8) for frame, _ in chunk] == list(range(20))
     assert list(chunks(iter([]))) == []
+
+
+def test_between_two_looks_of_the_detector_boxes_move_on(walking, networks):
+    every, seldom = (capture(walking, smooth="none", detect_every=n, **networks).people for n in (1, 7))
+    for track in (1, 2):
+        assert seldom.of(track).frame.tolist() == every.of(track).frame.tolist()
+        np.testing.assert_allclose(seldom.of(track).boxes, every.of(track).boxes, atol=3)

@@ -1,47 +1,88 @@
-"""From a source to a Take, streaming: two threads read and write while this one runs the networks, and only the results stay in memory."""
+"""From a source to a Take, streaming: other threads read and write while this one runs the networks, and memory stays flat."""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
-import numpy as np
-from jaxtyping import Bool, Float
-
-from vitruvian.capture.sinks import FORMATS, Background, Format, Stopwatch, TakeSink, open_sinks
+from vitruvian._version import __version__
+from vitruvian.capture.finder import Finder
+from vitruvian.capture.journal import Journal
+from vitruvian.capture.sinks import Background, Format, Sink, Stopwatch, check_formats, open_sinks, write_later
 from vitruvian.errors import VitruvianError
-from vitruvian.geometry.boxes import iou
-from vitruvian.media import Frame, open_source, prefetch
-from vitruvian.people import Smoother, Tracker, believable, without_duplicates
-from vitruvian.runtime import Detections, Detector, PoseEstimator
-from vitruvian.skeletons import Skeleton, by_name
+from vitruvian.formats.text import make_folder
+from vitruvian.media import Frame, Pictures, Video, open_source, prefetch
+from vitruvian.media.live import Live, is_live, open_live, paced
+from vitruvian.people import Smoother, Tracker
+from vitruvian.people.offline import presets, smooth_take
+from vitruvian.people.swap import repair_swaps
+from vitruvian.runtime import Detector, OneStage, PoseEstimator
+from vitruvian.skeletons import by_name
 from vitruvian.take import People, Take
-from vitruvian.weights import Card
+from vitruvian.weights import Card, card_for
 
 log = logging.getLogger(__name__)
 
-CHUNK = 8  # frames that go through the networks together
-CHUNK_PIXELS = 1 << 25  # or fewer, when they are large: 100 MB of pixels
-AHEAD = 6  # frames decoded ahead of the networks
+Source = Video | Pictures | Live
+Smooth = Literal["one-euro", "kalman", "butterworth", "none"]
+Device = Literal["auto", "cpu", "cuda"]
 
 
 @dataclass(frozen=True)
 class Progress:
     """How far a capture is: frames done, of how many (None: unknown; an estimate for videos), people in the newest frame.
 
-    seconds: working time of each stage so far (decode, detect, pose, track, smooth, write, draw, encode). The stages run in three
-    threads, so that their sum may exceed the time that has passed.
+    seconds: working time of each stage so far (decode, detect, pose, track, smooth, write, draw, encode). The stages run in several
+    threads, so that their sum may exceed the time that has passed. resumed: frames that an earlier, killed run had done.
+    latency: in real time, seconds from the newest frame's arrival until its people were known. dropped: frames that nobody looked at.
     """
 
     frames: int
     total: int | None
     people: int
     seconds: Mapping[str, float]
+    resumed: int = 0
+    latency: float | None = None
+    dropped: int = 0
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What decides about the result, besides source and networks. Raises VitruvianError on what makes no sense."""
+
+    threshold: float
+    detect_every: int
+    flip_test: bool
+    smooth: Smooth
+    repair_swaps: bool
+    device: Device
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.threshold) and 0 < self.threshold <= 1):
+            raise VitruvianError(f"the threshold must be over 0 and at most 1, not {self.threshold}: 0.3 is a good start")
+        if self.detect_every < 1:
+            raise VitruvianError(f"the detector can't look at every {self.detect_every}th frame: give 1 (every frame) or more")
+        if self.smooth not in get_args(Smooth):
+            raise VitruvianError(f"no way to smooth called {self.smooth!r}: choose one of {', '.join(get_args(Smooth))}")
+
+    @property
+    def looks_back(self) -> bool:
+        """Whether the whole video must be known before a frame is final."""
+        return self.repair_swaps or self.smooth in ("kalman", "butterworth")
+
+    def finished(self, take: Take) -> Take:
+        """The take with what only the whole video tells."""
+        if self.repair_swaps:
+            take, report = repair_swaps(take)
+            log.info("%d stretches with left and right exchanged were repaired", len(report.swaps))
+        return take if self.smooth == "none" else smooth_take(take, presets(self.smooth))
 
 
 def capture(
@@ -51,185 +92,184 @@ def capture(
     detector: Card | str | Path = "person-parts-nano",
     pose: Card | str | Path = "wholebody-t",
     threshold: float = 0.3,
+    detect_every: int = 1,
     flip_test: bool = False,
-    smooth: bool = True,
+    smooth: Smooth = "one-euro",
+    repair_swaps: bool = False,
     overlay: bool = True,
     formats: Sequence[Format] = ("json",),
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    realtime: bool = False,
+    device: Device = "auto",
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Take:
     """Find the people in a video, a picture, a folder or a list of pictures, with ids and keypoints over time.
 
-    source: path of a video or picture, a folder, a glob, or a list of pictures. Pictures are not tracked (track -1) and not smoothed.
-    out: folder for the files, made if missing: take.npz, overlay.mp4 (overlay.png for one picture, overlay/ for several), keypoints.json,
-    openpose/. None writes nothing.
-    detector, pose: id of an embedded network, path of an ONNX file, or card. The result has the keypoint set of the pose network.
+    source: path of a video or picture, a folder, a glob, or a list of pictures; "camera:0" or the address of a stream (rtsp://...), which
+    ends with Ctrl-C. Pictures are not tracked (track -1) and not smoothed.
+    out: folder for the files, made if missing: take.npz, overlay.mp4 (overlay.png for one picture, overlay/ for several), and what
+    `formats` names. None writes nothing.
+    detector, pose: id of a network, path of an ONNX file, or card. The result has the keypoint set of the pose network. A one-stage pose
+    network (RTMO) needs no detector; one in 3D (RTMW3D) also fills `points`.
     threshold: least score of a detection that counts as a person; in videos, half of it still continues a person seen before.
-    flip_test: a second look at mirrored crops, a little better, takes twice as long. smooth: One-Euro filter on videos.
-    formats: what is written besides the take. device: where the networks run. on_progress: called after each frame and at the end, in
-    this thread.
+    detect_every: in videos, the detector sees only every n-th frame, and boxes move in straight lines between: faster.
+    flip_test: a second look at mirrored crops, a little better, takes twice as long.
+    smooth: "one-euro" knows only the past; "kalman" and "butterworth" also look ahead, don't lag, and fill short gaps; "none".
+    repair_swaps: undo exchanges of left and right over time. Where the whole video must be known, it is read once more for the overlay.
+    realtime: play a video at its own pace and leave out frames that come too early, as cameras and streams always do.
+    device: where the networks run. on_progress: called after each frame and at the end, in this thread.
 
-    Nobody in the picture, or no frame in the video, is a take with zero rows. Ctrl-C ends the capture early: what was found so far is
-    written and returned, with `complete` False. Raises MediaError on a source that can't be read, WeightsError on networks, FormatError
-    on files that can't be written, VitruvianError on senseless options; then no half-written file stays.
+    Nobody in the picture, or no frame in the video, is a take with zero rows. A capture into a folder that was killed goes on where it was
+    when it is started again with the same source, networks and options, and ends with the same take. Ctrl-C ends it early: what was found
+    so far is written and returned, with `complete` False. Raises MediaError on a source that can't be read, WeightsError on networks,
+    FormatError on files that can't be written, VitruvianError on senseless options; then no half-written file stays.
     """
-    _check_options(threshold, formats)
-    stopwatch = Stopwatch()
-    with open_source(source) as opened:
-        is_video = opened.kind == "video"
-        find = Detector(detector, score_threshold=threshold / 2 if is_video else threshold, device=device)
-        estimate = PoseEstimator(pose, flip_test=flip_test, device=device)
-        skeleton, cards = by_name(estimate.card.skeleton), (find.card.id, estimate.card.id)
+    options = _Options(threshold, detect_every, flip_test, smooth, repair_swaps, device)
+    check_formats(formats)
+    folder, stopwatch = None if out is None else Path(out), Stopwatch()
+    is_new = folder is not None and not folder.exists()
+    with _open(source, realtime) as opened:
+        if options.looks_back and isinstance(opened, Live):
+            raise VitruvianError(f"{opened.name} can't be seen twice: smooth it with one-euro, and repair no swaps")
+        finder, cards = _finder(opened, detector, pose, options, stopwatch)
+        journal = Journal(folder, _job(opened, cards, options), finder.skeleton, opened.kind == "video")
+        finder.restore(journal.state)
         asked = str(source) if isinstance(source, str | Path) else opened.name
-        is_new = out is not None and not Path(out).exists()
-        files = [] if out is None else open_sinks(Path(out), opened, asked, skeleton, cards, overlay, formats, stopwatch)
-        rows = TakeSink(None if out is None else Path(out) / "take.npz", opened, asked, skeleton, cards)
-        tracker = Tracker(skeleton, strong=threshold) if is_video else None
-        finder = _Finder(find, estimate, tracker, Smoother() if is_video and smooth else None, skeleton, threshold, stopwatch)
-        background = Background([rows, *files])
+        about = {"source": asked, "cards": tuple(card.id for card in cards)}
+
+        def sinks() -> list[Sink]:
+            return [] if folder is None else open_sinks(folder, opened, finder.skeleton, about, overlay, formats, stopwatch)
+
+        run = _Run(opened, finder, journal, stopwatch, on_progress)
+        if folder is not None:
+            make_folder(folder)
         try:
-            complete = _hand_over(finder.people(opened), background, opened.frame_count, stopwatch, on_progress)
-            background.finish(complete)
+            complete = run([] if options.looks_back else sinks())
+            take = replace(journal.take(), **about, complete=complete)
+            if options.looks_back:
+                take = options.finished(take)
+                _show(take, opened, sinks())
+            if folder is not None:
+                take.save(folder / "take.npz")
+                write_later(take, folder, formats)
         except BaseException:
-            background.abort()
             if is_new:
                 with suppress(OSError):  # it is not empty: what is whole may stay
-                    Path(out).rmdir()
+                    folder.rmdir()
             raise
-    take, seconds = rows.take, dict(stopwatch.seconds)
+        if complete:
+            journal.clear()
+    seconds = dict(stopwatch.seconds)
     if on_progress:  # once more, as the threads have only now done all their work
-        on_progress(Progress(len(take.times), len(take.times), int((take.people.frame == len(take.times) - 1).sum()), seconds))
+        last = int((take.people.frame == len(take.times) - 1).sum())
+        on_progress(Progress(len(take.times), len(take.times), last, seconds, run.resumed))
     log.info("seconds by stage: %s", ", ".join(f"{stage} {spent:.2f}" for stage, spent in seconds.items()))
     return take
 
 
-def _check_options(threshold: float, formats: Sequence[str]) -> None:
-    if not (math.isfinite(threshold) and 0 < threshold <= 1):
-        raise VitruvianError(f"the threshold must be over 0 and at most 1, not {threshold}: 0.3 is a good start")
-    wrong = [formats] if isinstance(formats, str) else [name for name in formats if name not in FORMATS]
-    if wrong:
-        raise VitruvianError(f"no list of formats: {wrong[0]!r}; give some of {', '.join(FORMATS)}, in a list")
-
-
-def _hand_over(
-    found: Iterator[tuple[Frame, People]],
-    background: Background,
-    total: int | None,
-    stopwatch: Stopwatch,
-    on_progress: Callable[[Progress], None] | None,
-) -> bool:
-    """Pass every frame and its people on. False when Ctrl-C ended it early; the frames passed on until then are whole."""
-    frames = 0
-    with closing(found):
-        try:
-            for frame, people in found:
-                background.put(frame, people)
-                frames += 1
-                if on_progress:
-                    on_progress(Progress(frames, total, len(people), dict(stopwatch.seconds)))
-        except KeyboardInterrupt:
-            log.warning("interrupted after %d frames: what was found so far is kept", frames)
-            return False
-    return True
-
-
-class _Finder:
-    """Frames in, the people of each frame out: detect, estimate poses, and in videos track and smooth."""
-
-    def __init__(
-        self,
-        find: Detector,
-        estimate: PoseEstimator,
-        tracker: Tracker | None,
-        smoother: Smoother | None,
-        skeleton: Skeleton,
-        threshold: float,
-        stopwatch: Stopwatch,
-    ) -> None:
-        self._find, self._estimate, self._tracker, self._smoother = find, estimate, tracker, smoother
-        self._skeleton, self._threshold, self._stopwatch = skeleton, threshold, stopwatch
-
-    def people(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, People]]:
-        """Every frame with its people, in order. A thread decodes ahead; the networks see several frames at once."""
-        with closing(prefetch(self._decoded(frames), AHEAD)) as decoded:
-            for chunk in chunks(decoded):
-                for frame, people in zip(chunk, self._untracked(chunk), strict=True):
-                    yield frame, self._over_time(frame.time, people)
-
-    def _decoded(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        """The frames, with their time on the stopwatch."""
-        iterator = iter(frames)
-        while True:
-            with self._stopwatch("decode"):
-                frame = next(iterator, None)
-            if frame is None:
-                return
-            yield frame
-
-    def _untracked(self, chunk: Sequence[Frame]) -> list[People]:
-        """The people of each frame, with poses but without ids."""
-        images = [frame.image for frame in chunk]
-        with self._stopwatch("detect"):
-            found = self._find(images)
-        with self._stopwatch("track"):
-            found = self._worth_a_pose(chunk, found)
-        with self._stopwatch("pose"):
-            poses = self._estimate(images, [detections.boxes for detections in found])
-        return [_rows(frame.index, detections, *pose) for frame, detections, pose in zip(chunk, found, poses, strict=True)]
-
-    def _worth_a_pose(self, chunk: Sequence[Frame], found: Sequence[Detections]) -> list[Detections]:
-        """All strong detections, and those weak ones that may continue a person: near one known, or near a strong one in these frames.
-
-        A weak box within a strong one of its own frame is a part of the same body. Poses are the costly step, so that this pays.
-        """
-        if self._tracker is None:
-            return list(found)
-        strong = [detections[detections.scores >= self._threshold].boxes for detections in found]
-        nearby = np.concatenate(strong)
-        kept = []
-        for frame, detections, own in zip(chunk, found, strong, strict=True):
-            hopeful = self._tracker.near(frame.time, detections.boxes) | _overlaps(detections.boxes, nearby, 0.2)
-            kept.append(detections[(detections.scores >= self._threshold) | (hopeful & ~_overlaps(detections.boxes, own, 0.5))])
-        return kept
-
-    def _over_time(self, time: float, people: People) -> People:
-        """Each body once; in videos with ids and smooth keypoints."""
-        with self._stopwatch("track"):
-            if self._tracker:
-                people = self._tracker.update(time, people)
-            else:
-                people = without_duplicates(people[believable(people, self._skeleton)], self._skeleton)
-        if self._smoother is None:
-            return people
-        with self._stopwatch("smooth"):
-            return self._smoother.update(time, people)
-
-
-def chunks(frames: Iterable[Frame], most: int = CHUNK, pixels: int = CHUNK_PIXELS) -> Iterator[list[Frame]]:
-    """The frames in lists of at most `most` frames, or fewer once they have `pixels` pixels together."""
-    chunk: list[Frame] = []
-    for frame in frames:
-        chunk.append(frame)
-        if len(chunk) == most or sum(one.image.size // 3 for one in chunk) >= pixels:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
-
-
-def _overlaps(boxes: Float[np.ndarray, "n 4"], others: Float[np.ndarray, "m 4"], least: float) -> Bool[np.ndarray, " n"]:
-    """Which boxes overlap one of the others by more than `least` (intersection over union)."""
-    return (iou(boxes, others) > least).any(axis=1)
-
-
-def _rows(index: int, detections: Detections, keypoints: Float[np.ndarray, "n k 2"], scores: Float[np.ndarray, "n k"]) -> People:
-    """One frame's rows. Raw scores may exceed 1; a keypoint without a score was not found, and its place means nothing."""
-    found = scores > 0
-    return People(
-        frame=np.full(len(detections), index),
-        track=np.full(len(detections), -1),
-        boxes=detections.boxes,
-        scores=detections.scores,
-        keypoints=np.where(found[..., None], keypoints, np.nan),
-        confidence=np.where(found, np.minimum(scores, 1.0), 0.0),
+def _finder(
+    source: Source, detector: Card | str | Path, pose: Card | str | Path, options: _Options, stopwatch: Stopwatch
+) -> tuple[Finder, tuple[Card, ...]]:
+    """The finder for a source, and the cards of its networks."""
+    is_video = source.kind == "video"
+    least = options.threshold / 2 if is_video else options.threshold
+    card = pose if isinstance(pose, Card) else card_for(pose)
+    if card.task == "one-stage":
+        find, estimate = None, OneStage(card, score_threshold=least, device=options.device)
+    else:
+        find = Detector(detector, score_threshold=least, device=options.device)
+        estimate = PoseEstimator(card, flip_test=options.flip_test, device=options.device)
+    skeleton = by_name(estimate.card.skeleton)
+    finder = Finder(
+        find,
+        estimate,
+        skeleton,
+        stopwatch,
+        tracker=Tracker(skeleton, strong=options.threshold) if is_video else None,
+        smoother=Smoother() if is_video and options.smooth == "one-euro" and not options.looks_back else None,
+        threshold=options.threshold,
+        detect_every=options.detect_every if is_video and find else 1,
     )
+    return finder, (*((find.card,) if find else ()), estimate.card)
+
+
+def _show(take: Take, source: Source, sinks: Sequence[Sink]) -> None:
+    """Read the source once more, and hand its frames with their final people to the sinks."""
+    background = Background(sinks)
+    try:
+        with closing(prefetch(source)) as frames:
+            for frame, people in zip(frames, take.by_frame(), strict=False):
+                background.put(frame, people)
+        background.finish(take.complete)
+    except BaseException:
+        background.abort()
+        raise
+
+
+def _open(source: str | Path | Sequence[str | Path], realtime: bool) -> Source:
+    """The source; live if it is a camera or a stream, or is to be played as one."""
+    if is_live(source):
+        return open_live(source)
+    opened = open_source(source)
+    if realtime and opened.kind != "video":
+        raise VitruvianError(f"{opened.name} can't be played in real time: give a video, a camera or a stream")
+    return paced(opened) if realtime else opened
+
+
+@dataclass
+class _Run:
+    """One pass over the source: frames whose people an earlier run found, then the others."""
+
+    source: Source
+    finder: Finder
+    journal: Journal
+    stopwatch: Stopwatch
+    on_progress: Callable[[Progress], None] | None
+    resumed: int = 0
+    frames: int = 0
+
+    def __call__(self, sinks: Sequence[Sink]) -> bool:
+        """Pass every frame and its people on. False when Ctrl-C ended it early; the frames passed on until then are whole."""
+        background = Background(sinks)
+        try:
+            complete = self._until_the_end(background)
+            background.finish(complete)
+        except BaseException:
+            background.abort()
+            raise
+        return complete
+
+    def _until_the_end(self, background: Background) -> bool:
+        is_endless = isinstance(self.source, Live)
+        self.resumed = self.journal.frames_on_disk
+        frames = iter(self.source)
+        try:
+            with closing(prefetch(islice(frames, self.resumed))) as known:
+                for frame, people in zip(known, self.journal.people(), strict=False):
+                    self._hand_over(background, frame, people)
+            with closing(self.finder.people_now(frames) if is_endless else self.finder.people(frames)) as found:
+                for chunk in found:
+                    for frame, people in chunk:
+                        self.journal.add(frame, people)
+                        self._hand_over(background, frame, people)
+                    if self.journal.is_due and self.finder.is_between(self.frames):
+                        self.journal.cut(self.finder.state())
+        except KeyboardInterrupt:
+            log.warning("interrupted after %d frames: what was found so far is kept", self.frames)
+            return is_endless
+        return True
+
+    def _hand_over(self, background: Background, frame: Frame, people: People) -> None:
+        live = {"latency": self.source.age(frame), "dropped": self.source.dropped} if isinstance(self.source, Live) else {}
+        background.put(frame, people)
+        self.frames += 1
+        if self.on_progress:
+            spent = dict(self.stopwatch.seconds)
+            self.on_progress(Progress(self.frames, self.source.frame_count, len(people), spent, self.resumed, **live))
+
+
+def _job(source: Source, cards: Sequence[Card], options: _Options) -> dict[str, object]:
+    """What must be the same for an earlier run's rows to count: the source, the networks, the options and this package."""
+    files = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in source.paths]
+    networks = [(card.id, Path(card.file).stat().st_size, Path(card.file).stat().st_mtime_ns) for card in cards]
+    once = [] if files else [time.time_ns()]  # what a camera saw does not come again
+    return {"version": __version__, "files": files or once, "networks": networks, **asdict(options)}

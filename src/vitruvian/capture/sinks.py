@@ -8,29 +8,29 @@ import queue
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, get_args
 
-import numpy as np
-
 from vitruvian.draw.overlay import draw_people
-from vitruvian.errors import FormatError, MediaError
+from vitruvian.errors import MediaError, VitruvianError
 from vitruvian.formats.coco import CocoWriter
 from vitruvian.formats.openpose import write_openpose_frame
 from vitruvian.media import Frame, Pictures, Video, VideoWriter, write_image
+from vitruvian.media.live import Live
 from vitruvian.skeletons import Skeleton
 from vitruvian.take import People, Take
 
 log = logging.getLogger(__name__)
 
-Format = Literal["json", "openpose"]
-FORMATS: tuple[str, ...] = get_args(Format)
+Format = Literal["json", "openpose", "csv", "parquet", "controlnet", "rerun"]
 """What a capture can write besides the take and the overlay."""
 
-BEHIND = 6  # frames that wait to be written at most
+_LATER = {"csv": "keypoints.csv", "parquet": "keypoints.parquet", "controlnet": "controlnet.mp4", "rerun": "take.rrd"}
+
+BEHIND = 4  # frames that wait to be written at most
 
 
 @dataclass(frozen=True)
@@ -62,27 +62,48 @@ class Sink(Protocol):
         """Leave no half-written file."""
 
 
+def check_formats(formats: Sequence[str]) -> None:
+    """Raises VitruvianError where `formats` is no list of known ones."""
+    known = get_args(Format)
+    wrong = [formats] if isinstance(formats, str) else [name for name in formats if name not in known]
+    if wrong:
+        raise VitruvianError(f"no list of formats: {wrong[0]!r}; give some of {', '.join(known)}, in a list (others: vitruvian convert)")
+
+
+def written(formats: Sequence[str]) -> tuple[str, ...]:
+    """Names of the files and folders that `formats` lead to."""
+    names = {"json": "keypoints.json", "openpose": "openpose"} | _LATER
+    return tuple(name for format in formats for name in {names[format], names[format].removesuffix(".mp4")})
+
+
+def write_later(take: Take, folder: Path, formats: Sequence[str]) -> None:
+    """Write those formats that are made from the whole take. Raises FormatError or MissingExtraError as they do."""
+    from vitruvian.formats.convert import write
+
+    for format in formats:
+        if format in _LATER:
+            is_folder = format == "controlnet" and len(take.names) != 1  # pictures
+            name = _LATER[format]
+            write(take, folder / (name.removesuffix(".mp4") if is_folder else name), format)
+
+
 def open_sinks(
     folder: Path,
-    source: Video | Pictures,
-    asked: str,
+    source: Video | Pictures | Live,
     skeleton: Skeleton,
-    cards: Sequence[str],
+    about: Mapping[str, object],
     overlay: bool,
     formats: Sequence[Format],
     stopwatch: Stopwatch,
 ) -> list[Sink]:
-    """The sinks that write into `folder`, which is made if missing. The overlay is the last, because it draws into the images.
+    """The sinks that write into `folder`. The overlay is the last, because it draws into the images.
 
-    asked: the source in the user's words, for the files' headers. Raises FormatError when the folder can't be made or written.
+    about: "source" in the user's words and "cards", the ids of the networks, for the files' headers.
+    Raises FormatError when a file can't be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FormatError(f"can't make the folder {folder} ({error.strerror}): give another one") from error
     sinks: list[Sink] = []
     if "json" in formats:
-        sinks.append(CocoSink(CocoWriter(folder / "keypoints.json", skeleton, asked, cards), stopwatch))
+        sinks.append(CocoSink(CocoWriter(folder / "keypoints.json", skeleton, about["source"], about["cards"]), stopwatch))
     if "openpose" in formats:
         sinks.append(OpenPoseSink(folder / "openpose", skeleton, source.kind == "video", stopwatch))
     if overlay and source.kind == "video":
@@ -91,43 +112,6 @@ def open_sinks(
         single = source.frame_count == 1
         sinks.append(PictureOverlay(folder / "overlay.png" if single else folder / "overlay", single, skeleton, stopwatch))
     return sinks
-
-
-class TakeSink:
-    """The rows of the take, in memory: the only thing that grows with the length of a video. Saved to `path` at the end, if given."""
-
-    def __init__(self, path: Path | None, source: Video | Pictures, asked: str, skeleton: Skeleton, cards: Sequence[str]) -> None:
-        self._path, self._source, self._asked, self._skeleton, self._cards = path, source, asked, skeleton, tuple(cards)
-        self._people = [People.empty(len(skeleton))]
-        self._times: list[float] = []
-        self._sizes: list[tuple[int, int]] = []
-        self._names: list[str] = []
-
-    def write(self, frame: Frame, people: People) -> None:
-        """Keep the people, time, size and name of the frame."""
-        if len(people):
-            self._people.append(people)
-        self._times.append(frame.time)
-        self._sizes.append((frame.image.shape[1], frame.image.shape[0]))
-        self._names.append(frame.name)
-
-    def finish(self, complete: bool) -> None:
-        """Make the take, and save it."""
-        self.take = Take(
-            people=People.concatenate(self._people),
-            skeleton=self._skeleton,
-            times=np.array(self._times, np.float64),
-            sizes=np.array(self._sizes, np.int32).reshape(-1, 2),
-            names=(self._source.name,) if self._source.kind == "video" else tuple(self._names),
-            source=self._asked,
-            cards=self._cards,
-            complete=complete,
-        )
-        if self._path is not None:
-            self.take.save(self._path)
-
-    def abort(self) -> None:
-        """Nothing is open."""
 
 
 class CocoSink:

@@ -36,7 +36,7 @@ def make_folder(path: str | Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise FormatError(f"can't make the folder {path} ({error.strerror}); give another one") from error
+        raise FormatError(f"can't make the folder {path} ({error.strerror}): give another one") from error
     return path
 
 

@@ -54,6 +54,7 @@ class Video:
     def __init__(self, path: Path, max_pixels: int = MAX_PIXELS) -> None:
         """Reads the header and decodes one frame; raises what `open_video` says."""
         self.path = path
+        self.paths = (path,)
         self.name = path.name
         self.broken = 0
         self._max_pixels = max_pixels
