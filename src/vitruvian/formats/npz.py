@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import json
 import math
-import tokenize
 import zipfile
 import zlib
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
 from vitruvian._files import written_whole
+from vitruvian._npy import npy_header
 from vitruvian.errors import FormatError, VitruvianError
 from vitruvian.skeletons import SKELETONS
 from vitruvian.take import FRAME_COLUMNS, OPTIONAL_COLUMNS, PEOPLE_COLUMNS, People, Take
@@ -109,7 +108,7 @@ def _read_column(archive: zipfile.ZipFile, name: str, dtype: str, tail: tuple[in
     """
     member = archive.getinfo(f"{name}.npy")
     with archive.open(member) as file:
-        shape, fortran, found = _npy_header(file)
+        shape, fortran, found = npy_header(file)
         fits = len(shape) == 1 + len(tail) and min(shape) >= 0
         fits = fits and all(side == (k if t == "k" else t) or t in ("j", "s", "e") for t, side in zip(tail, shape[1:], strict=True))
         if found != np.dtype(dtype) or not fits:
@@ -121,18 +120,6 @@ def _read_column(archive: zipfile.ZipFile, name: str, dtype: str, tail: tuple[in
     if len(data) != count:
         raise FormatError(f"column {name!r} has {len(data)} bytes instead of {count}; the file is damaged")
     return np.frombuffer(data, found).reshape(shape, order="F" if fortran else "C")
-
-
-def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, Fortran order and dtype. Raises ValueError for anything but a .npy of version 1 or 2."""
-    version = np.lib.format.read_magic(file)
-    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    if version not in readers:
-        raise ValueError(f".npy version {version}")
-    try:
-        return readers[version](file)
-    except (SyntaxError, tokenize.TokenError, TypeError, MemoryError, RecursionError) as error:  # numpy parses the text as Python
-        raise ValueError("unreadable .npy header") from error
 
 
 def _parse_header(text: bytes, path: Path) -> dict:
