@@ -10,7 +10,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -87,7 +87,7 @@ class NpzFile(Mapping[str, object]):
                 raise FormatError(f"{name} is packed in an unusual way")
             self._left -= member.file_size
             if self._left < 0:
-                raise FormatError("it unpacks to too much")
+                raise FormatError("it unpacks to more than max_bytes")
             with archive.open(member) as file:
                 return read_member(file, member.file_size, self._objects)
 
@@ -99,6 +99,16 @@ class NpzFile(Mapping[str, object]):
 
     def __len__(self) -> int:
         return len(self._names)
+
+
+def read_arrays(path: str | Path, names: Collection[str], max_bytes: int = MAX_BYTES) -> dict[str, np.ndarray]:
+    """Those of the named arrays that an .npz file holds. Pickled ones (Python objects) count as absent: they are never unpickled.
+
+    Raises FormatError if the file is missing or damaged, or these arrays take more than `max_bytes`.
+    """
+    file = NpzFile(path, objects=lambda pickled: None, max_bytes=max_bytes)
+    found = {name: file[name] for name in names if name in file}
+    return {name: array for name, array in found.items() if array is not None}
 
 
 @contextmanager

@@ -22,12 +22,12 @@ import numpy as np
 from jaxtyping import Float
 
 from vitruvian._files import written_whole
+from vitruvian._npy import MAX_BYTES, read_arrays
 from vitruvian.body.model import BodyModel, BodyParameters
 from vitruvian.body.names import JOINT_NAMES, POSE_BLOCKS
 from vitruvian.body.pose import move, rotation_matrices, rotation_vectors
 from vitruvian.errors import FormatError
-from vitruvian.formats.arrays import MAX_BYTES, read_arrays
-from vitruvian.formats.rig import _even
+from vitruvian.formats.rig import even_times
 
 Up = Literal["y", "z", "camera"]
 _RATES = ("mocap_framerate", "mocap_frame_rate", "fps")
@@ -127,7 +127,7 @@ def write_amass(motion: BodyMotion, path: str | Path) -> None:
     p = motion.parameters
     if not all(np.isfinite(values).all() for values in (p.pose, p.translation, p.shape, p.expression)):
         raise FormatError(f"AMASS files have no gaps, and this motion has some (NaN); fill them before writing {path}")
-    rotations, trans, step = _even(rotation_matrices(np.asarray(p.pose, np.float64)), np.asarray(p.translation), motion.times)
+    rotations, trans, step = even_times(rotation_matrices(np.asarray(p.pose, np.float64)), np.asarray(p.translation), motion.times)
     # Even frames are written as they are, so that vectors beyond half a turn stay.
     vectors = np.asarray(p.pose, np.float64) if len(rotations) == len(p) else rotation_vectors(rotations)
     poses = vectors.reshape(len(rotations), 3 * vectors.shape[1])

@@ -16,7 +16,7 @@ from vitruvian.body.model import BodyModel, BodyParameters, subset
 from vitruvian.errors import FormatError, VitruvianError
 from vitruvian.formats.bvh import Bvh
 from vitruvian.formats.figures import SKIN, Figure, Material, Motion, SkinnedMesh, camera_motion_to_world
-from vitruvian.formats.rig import CENTIMETRES, _even
+from vitruvian.formats.rig import CENTIMETRES, even_times
 from vitruvian.take import Space, Take
 
 
@@ -119,7 +119,9 @@ def body_bvh(figure: Figure, metres_per_unit: float = CENTIMETRES) -> Bvh:
     if not len(seen):
         raise FormatError(f"the figure {figure.name!r} is in no frame, and a BVH file has no gaps; leave it out")
     order = _depth_first(mesh.parents)
-    rotations, translation, step = _even(rotations[seen][:, order], translation[seen] / metres_per_unit, np.asarray(motion.times)[seen])
+    rotations, translation, step = even_times(
+        rotations[seen][:, order], translation[seen] / metres_per_unit, np.asarray(motion.times)[seen]
+    )
     joints = np.asarray(mesh.joints, np.float64)
     offsets = joints - joints[[max(parent, 0) for parent in mesh.parents]]
     ends = [i for i, joint in enumerate(order) if joint not in mesh.parents]

@@ -21,11 +21,11 @@ import numpy as np
 from jaxtyping import Float
 
 from vitruvian._files import read_json, written_whole
+from vitruvian._npy import read_arrays
 from vitruvian.body.model import BodyModel, BodyParameters, subset
 from vitruvian.body.pose import rotation_matrices, rotation_vectors
 from vitruvian.errors import FormatError
 from vitruvian.formats.amass import BodyMotion
-from vitruvian.formats.arrays import read_arrays
 
 _NAMED = re.compile(r"^(\d{1,9})_(\d{1,6})\.npz$")
 _META_BYTES = 1 << 20

@@ -136,7 +136,7 @@ def motion_from_points(
     ends = [i for i, joint in enumerate(joints) if joint.end and joint.name not in used and observed[joint.end].any()]
     end_offsets = [_offset(joints[i], world[:, i], joints[i].end, places, observed) for i in ends]
     local = np.stack([world[:, i] if p < 0 else world[:, p].swapaxes(-1, -2) @ world[:, i] for i, p in enumerate(parents)], axis=1)
-    rotations, translation, step = _even(local, places["mid_hip"] / metres_per_unit, times)
+    rotations, translation, step = even_times(local, places["mid_hip"] / metres_per_unit, times)
     return Bvh(
         names=tuple(joint.name for joint in joints),
         parents=parents,
@@ -265,7 +265,7 @@ def _fill(points: Float[np.ndarray, "f k 3"], seen: Bool[np.ndarray, "f k"], tim
     return filled
 
 
-def _even(
+def even_times(
     rotations: Float[np.ndarray, "f j 3 3"], translation: Float[np.ndarray, "f 3"], times: Float[np.ndarray, " f"]
 ) -> tuple[Float[np.ndarray, "g j 3 3"], Float[np.ndarray, "g 3"], float]:
     """The motion at even times, and their step in seconds; unchanged where they are even already."""

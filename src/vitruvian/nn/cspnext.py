@@ -6,6 +6,8 @@ with channel attention; the last stage starts with spatial pyramid pooling. Base
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -26,15 +28,28 @@ def stage_depths(depth: float) -> tuple[int, ...]:
 
 
 class ConvBlock(nn.Module):
-    """Convolution without bias, batch normalisation, SiLU. Padded by half the kernel: (b, i, h, w) -> (b, o, h / stride, w / stride)."""
+    """Convolution without bias, batch normalisation, SiLU (or another `activation`).
 
-    def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1, eps: float = 1e-5):
+    Padded by half the kernel: (b, i, h, w) -> (b, o, h / stride, w / stride).
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int = 1,
+        stride: int = 1,
+        groups: int = 1,
+        eps: float = 1e-5,
+        activation: Callable[[Tensor], Tensor] = F.silu,
+    ):
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
         self.bn = nn.BatchNorm2d(outputs, eps=eps)
+        self.activation = activation
 
     def forward(self, x: Float[Tensor, "b i h w"]) -> Float[Tensor, "b o h2 w2"]:
-        return F.silu(self.bn(self.conv(x)))
+        return self.activation(self.bn(self.conv(x)))
 
 
 class SeparableConv(nn.Module):

@@ -37,13 +37,15 @@ class GAU(nn.Module):
     """Self-attention between tokens, (b, k, d) -> (b, k, d): squared-ReLU weights instead of a softmax, gated, with a scaled residual.
 
     `shared` is the width s of the common query/key projection, `expansion` times d the width e of the gate and of the values.
+    `dropout` is the share of attention weights that are zeroed in training.
     No positional code: a token's place in the sequence means nothing to the unit, its content does.
     """
 
-    def __init__(self, size: int, shared: int = 128, expansion: int = 2):
+    def __init__(self, size: int, shared: int = 128, expansion: int = 2, dropout: float = 0.0):
         super().__init__()
         hidden = size * expansion
         self.sizes = (hidden, hidden, shared)
+        self.dropout = dropout
         self.ln = ScaleNorm(size)
         self.uv = nn.Linear(size, sum(self.sizes), bias=False)
         self.gamma = nn.Parameter(torch.rand(2, shared))
@@ -57,4 +59,5 @@ class GAU(nn.Module):
         query = base * self.gamma[0] + self.beta[0]
         key = base * self.gamma[1] + self.beta[1]
         attention = F.relu(query @ key.transpose(1, 2) * self.sizes[2] ** -0.5).square()  # (b, k, k)
+        attention = F.dropout(attention, self.dropout, self.training)
         return self.res_scale(x) + self.o(u * (attention @ v))
