@@ -159,3 +159,12 @@ def test_bvh_fills_gaps_and_cuts_the_ends():
     assert len(motion) == 5 and np.isfinite(motion.rotations).all()
     with pytest.raises(FormatError, match="no frame"):
         body_bvh(body_figure(load_compact(), replace(bodies, pose=pose * np.nan), np.arange(6) * 0.1))
+
+
+def test_a_take_with_bodies_is_exported_by_its_suffix(tmp_path):
+    bodies = parameters(3)
+    take(bodies, [0, 1, 2], [5, 5, 5], 3).export(tmp_path / "take.glb")
+    Glb(tmp_path / "take.glb").check()
+    with pytest.raises(FormatError, match="only keypoints"):
+        replace(take(bodies, [0, 1, 2], [5, 5, 5], 3), body="").export(tmp_path / "none.glb")
+    assert not (tmp_path / "none.glb").exists()

@@ -265,6 +265,18 @@ def _write_bvh(data: Data, path: Path, options: Options, on_frame: _OnFrame) -> 
     return paths
 
 
+def _write_glb(data: Data, path: Path, options: Options, on_frame: _OnFrame) -> list[Path]:
+    from vitruvian.body.library import load_body
+    from vitruvian.formats.body_figure import take_figures
+    from vitruvian.formats.gltf import write_gltf
+
+    take = _take_of(data, options, path)
+    if not take.body:
+        raise FormatError(f"{path.name} holds bodies, and this take has only keypoints; fit bodies (vitruvian.body.fit), or write .bvh or .trc")
+    write_gltf(take_figures(take, load_body(take.body)), path)
+    return [path]
+
+
 def _write_trc(data: Data, path: Path, options: Options, on_frame: _OnFrame) -> list[Path]:
     if isinstance(data, Bvh):
         data = markers_of(data, options.metres_per_unit)
@@ -330,6 +342,7 @@ FORMATS: tuple[Format, ...] = (
     Format("parquet", (".parquet",), EVERYTHING, lambda path, options: read_parquet(path), _of_take(write_parquet)),
     Format("trc", (".trc",), frozenset(("points", "times", "gaps")), lambda path, options: read_trc(path), _write_trc),
     Format("bvh", (".bvh",), frozenset(("points",)), lambda path, options: read_bvh(path), _write_bvh),
+    Format("glb", (".glb",), frozenset(("body parameters", "times", "tracks")), None, _write_glb),
     Format("amc", (".amc", ".asf"), frozenset(), _read_amc, None),
     Format("mot", (".mot", ".sto"), frozenset(), lambda path, options: read_mot(path), _write_mot),
     Format("rerun", (".rrd",), _PIXELS | {"boxes", "tracks", "times", "empty frames", "points", "gaps"}, None, _of_take(write_rerun)),

@@ -74,7 +74,7 @@ class Live:
 
     def age(self, frame: Frame) -> float:
         """Seconds since the frame was there to be seen."""
-        return time.monotonic() - self._start - frame.time
+        return max(0.0, time.monotonic() - self._start - frame.time)
 
     def close(self) -> None:
         """Ends the reading: the iteration stops at its next frame."""
@@ -119,8 +119,9 @@ def paced(video: Video) -> Live:
     """A file as if it were a camera: each frame comes at its time, and whoever is late misses some."""
 
     def images() -> Images:
-        start = time.monotonic()
+        start = None  # where the first frame is there: opening the file takes its time
         for frame in video:
+            start = time.monotonic() - frame.time if start is None else start
             time.sleep(max(0.0, start + frame.time - time.monotonic()))
             yield frame.image, frame.time
 

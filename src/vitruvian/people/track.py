@@ -1,180 +1,297 @@
 """Online tracking: the people of each new frame get the ids of the people before.
 
-Two rounds of association, as in ByteTrack (Zhang et al., ECCV 2022): confident detections first, then weak ones, which may continue a
-track but never start one. A pair's likeness mixes box overlap and keypoint similarity, so that two people who cross are told apart by
-their poses. Motion is a Kalman filter with constant velocity over the true timestamps, so any frame rate, even a varying one, will do.
+Confident detections may start a track, weak ones only continue one, as in ByteTrack (Zhang et al., ECCV 2022). Unlike there, both are
+assigned in one go, where a weak detection or a doubtful track has a handicap: whoever fits much better wins all the same. A pair's
+likeness mixes box overlap and keypoint similarity, so that two people who cross are told apart by their poses; somebody half hidden
+keeps the pose and the box from before. Motion is a Kalman filter with constant velocity over the true timestamps (any frame rate, even a
+varying one), less the motion that everybody shares: that is the camera's. Appearance is optional, by a hook.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import fields, replace
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
+from vitruvian.errors import FormatError, VitruvianError
 from vitruvian.geometry.boxes import area, iou
 from vitruvian.people.assignment import assign
+from vitruvian.people.looks import Appearance, Familiarity, looks_of, unit
 from vitruvian.people.similarity import believable, comparison_points, parts_of, pose_similarity, without_duplicates
-from vitruvian.skeletons import Skeleton
+from vitruvian.people.sway import shared_shift
+from vitruvian.people.tracks import FASTEST, Tracks, centres, sizes
+from vitruvian.skeletons import Skeleton, by_name
 from vitruvian.take import People
 
-# Noise in body sizes (square root of the box area): of a measured box centre, and of the acceleration per second.
-CENTRE_NOISE = 0.04
-ACCELERATION = 3.0
-COASTING = 0.7  # seconds in which the velocity of an unseen person fades
 BUFFER_RATE = 0.5  # boxes widen by this share of their size per second unseen (buffered IoU, Yang et al., WACV 2023)
 BUFFER = (0.05, 0.5)  # least and most widening
 POSE_SHARE = 0.5  # most that the keypoints count against the box
-TRUST_SHARE = 0.2  # of the newest score in a track's running mean
+LOOK_SHARE = 0.4  # what the appearance counts against both
+NEAR = 0.1  # least likeness without appearance of pairs that appearance may speak for
 PROBATION = 3  # a track seen less often than this is given up soon
-
-
-@dataclass
-class _Track:
-    """One person: last sighting, and the motion of the box centre (position and velocity in pixels, covariance in body sizes)."""
-
-    id: int
-    time: float
-    box: Float[np.ndarray, " 4"]
-    keypoints: Float[np.ndarray, "k 2"]
-    confidence: Float[np.ndarray, " k"]
-    position: Float[np.ndarray, " 2"]
-    velocity: Float[np.ndarray, " 2"]
-    covariance: Float[np.ndarray, "2 2"]
-    trust: float  # running mean of the detections' scores
-    sightings: int = 1
-
-    def shift(self, time: float) -> Float[np.ndarray, " 2"]:
-        """How far the person has moved since the last sighting, in pixels, if the velocity fades while unseen."""
-        return self.position - _centre(self.box) + self.velocity * COASTING * (1 - np.exp(-(time - self.time) / COASTING))
-
-    def see(self, time: float, box: np.ndarray, score: float, keypoints: np.ndarray, confidence: np.ndarray) -> None:
-        """Take in a new sighting: Kalman prediction and update, both axes sharing one covariance."""
-        self.trust += TRUST_SHARE * (score - self.trust)
-        step = max(time - self.time, 1e-3)
-        size = float(np.sqrt(np.prod(np.maximum(box[2:] - box[:2], 1.0))))
-        motion = np.array([[1.0, step], [0.0, 1.0]])
-        noise = ACCELERATION**2 * np.array([[step**4 / 4, step**3 / 2], [step**3 / 2, step**2]])
-        covariance = motion @ self.covariance @ motion.T + noise
-        gain = covariance[:, 0] / (covariance[0, 0] + CENTRE_NOISE**2)
-        predicted = self.position + self.velocity * step
-        error = _centre(box) - predicted
-        self.position, self.velocity = predicted + gain[0] * error, self.velocity + gain[1] * error
-        # A jump (a cut box, a missed stretch) must not throw the track out of the picture.
-        speed = float(np.linalg.norm(self.velocity))
-        self.velocity *= min(1.0, 5 * size / max(speed, 1e-6))
-        self.covariance = covariance - np.outer(gain, covariance[0])
-        self.time, self.box, self.keypoints, self.confidence = time, box, keypoints, confidence
-        self.sightings += 1
+WEAK, DOUBTFUL = 0.1, 0.2  # handicaps in likeness: of a weak detection, of a track that lives on weak detections
+MISSED = 0.1  # how much more alike somebody must be who was not seen in the last frame
+RECENT = 0.35  # seconds since the last sighting of those who tell how the camera moved
+SURE = 0.6  # likeness of a pair that is certainly one person, seen in two frames on end
+LOOK_PACE = 0.1  # share of the newest look in a person's look
+CROWDED = 0.3  # overlap with another box that spoils a look
+RETURNED = 0.6  # likeness in appearance of somebody who comes back
+MOST_REMEMBERED = 256
 
 
 class Tracker:
     """Gives ids, from 1 upwards, to the people of one video's frames, in order of time.
 
     strong: least score of a detection that may start a track; weaker ones only continue one.
-    max_age: seconds that a person may be unseen and still come back under the same id; a fifth of it for one seen fewer than three times.
+    max_age: seconds that a person may be unseen and still come back near the expected place under the same id; a fifth of it for one seen
+    fewer than three times.
     min_similarity: least likeness (0 to 1) of a track and a detection that may be the same person.
+    appearance: what makes features out of a picture and boxes. Without it, somebody unseen for longer than max_age is somebody new; with
+    it, people are recognised anywhere in the picture for `memory` seconds. Only then `update` needs the picture.
 
     An id is given at once, with the first confident detection that the pose supports (`believable`): nothing has to be revised later, and
     a single frame has ids as well. The price is that a false detection uses up an id. Memory does not grow with time: lost tracks are
-    forgotten.
+    forgotten, and at most 256 people are remembered by their looks.
     """
 
-    def __init__(self, skeleton: Skeleton, *, strong: float = 0.3, max_age: float = 1.5, min_similarity: float = 0.2) -> None:
+    def __init__(
+        self,
+        skeleton: Skeleton,
+        *,
+        strong: float = 0.3,
+        max_age: float = 1.5,
+        min_similarity: float = 0.2,
+        appearance: Appearance | None = None,
+        memory: float = 60.0,
+    ) -> None:
         self._skeleton = skeleton
-        self._strong = strong
-        self._max_age = max_age
-        self._min_similarity = min_similarity
+        self._strong, self._max_age, self._min_similarity = strong, max_age, min_similarity
+        self._appearance, self._memory = appearance, memory
         self._points, self._sigmas = comparison_points(skeleton)
-        self._tracks: list[_Track] = []
+        self._familiarity = Familiarity()
         self._next_id = 1
+        self._last = -np.inf  # time of the last update
+        self._tracks = self._started(0.0, People.empty(len(skeleton)), np.zeros((0, 0)))
 
-    def update(self, time: float, people: People) -> People:
+    def update(self, time: float, people: People, image: np.ndarray | None = None) -> People:
         """The people of the frame at `time` (seconds, not before the last call's), each once, with `track` filled.
 
         Weak detections that continue no track, second detections of one body, and new pieces of a known one are left out.
+        image: the frame, (h, w, 3) RGB, for the appearance hook; None where there is none. Raises VitruvianError where the hook's answer
+        does not fit.
         """
         people = without_duplicates(people, self._skeleton)
-        self._tracks = [track for track in self._tracks if time - track.time <= self._patience(track)]
+        looks = self._looks(image, people)
+        self._forget(time)
+        known = np.flatnonzero(time - self._tracks.seen <= self._patience())
+        self._follow_camera(time, known, people)
+        similarity = self._similarity(time, known, people, looks)
+        of_track, of_person = self._assign(known, similarity, people.scores)
+        sure = (self._tracks.seen[known[of_track]] == self._last) & (similarity[of_track, of_person] >= SURE)
+        of_track = known[of_track]
+        self._learn(of_track, of_person, sure, looks)
+        self._see(of_track, time, people, of_person, looks)
         ids = np.full(len(people), -1, dtype=np.int32)
-        strong = people.scores >= self._strong
-        # Tracks that live on weak detections are often a second sight of somebody: they choose after the others.
-        trusted = [track for track in self._tracks if track.trust >= self._strong]
-        doubtful = [track for track in self._tracks if track.trust < self._strong]
-        unseen: list[_Track] = []
-        for candidates, eligible in ((trusted, strong), (doubtful, strong), ([], ~strong)):
-            unseen += candidates
-            rows = np.flatnonzero(eligible & (ids < 0))
-            pairs = self._associate(time, unseen, people[rows])
-            for track_index, row in pairs:
-                track = unseen[track_index]
-                self._see(track, time, people, rows[row])
-                ids[rows[row]] = track.id
-            taken = {track_index for track_index, _ in pairs}
-            unseen = [track for index, track in enumerate(unseen) if index not in taken]
-        new = np.flatnonzero(strong & (ids < 0) & believable(people, self._skeleton))
-        if len(new):
-            new = new[~parts_of(people, self._skeleton)[np.ix_(new, np.flatnonzero(ids >= 0))].any(1)]
-        for row in new:
-            ids[row] = self._start(time, people, row)
+        ids[of_person] = self._tracks.id[of_track]
+        new = self._new(people, ids)
+        rows, columns = self._returning(time, people[new], looks[new])
+        self._return(rows, time, people[new[columns]], looks[new[columns]])
+        ids[new[columns]] = self._tracks.id[rows]
+        new = np.delete(new, columns)
+        newcomers = self._started(time, people[new], looks[new])
+        ids[new] = newcomers.id
+        if len(newcomers):
+            self._tracks = self._tracks.joined(newcomers)
+        self._last = float(time)
         found = ids >= 0
         return replace(people[found], track=ids[found])
 
+    def expected(self, time: float) -> tuple[Float[np.ndarray, "n 4"], Int[np.ndarray, " n"]]:
+        """The boxes of the people known so far as they should be at `time`, whole even where part of a body was hidden; and their ids.
+
+        People who were not seen lately are among them until they are given up.
+        """
+        known = time - self._tracks.seen <= self._patience()
+        return self._tracks.whole_at(time)[known], self._tracks.id[known]
+
     def near(self, time: float, boxes: Float[np.ndarray, "n 4"]) -> Bool[np.ndarray, " n"]:
         """Which boxes overlap a person known so far: the only weak detections that are worth a pose."""
-        if not self._tracks or not len(boxes):
-            return np.zeros(len(boxes), dtype=bool)
-        expected = np.stack([track.box + np.tile(track.shift(time), 2) for track in self._tracks])
-        return (iou(np.asarray(boxes, dtype=np.float64), expected) > 0.2).any(1)
+        return (iou(np.asarray(boxes, dtype=np.float64), self.expected(time)[0]) > 0.2).any(1)
 
-    def _patience(self, track: _Track) -> float:
-        return self._max_age if track.sightings >= PROBATION else self._max_age / 5
+    def to_arrays(self) -> dict[str, object]:
+        """Everything the next `update` depends on but the appearance hook: arrays, and under "settings" values for JSON."""
+        names = ("strong", "max_age", "min_similarity", "memory", "next_id")
+        settings = {"skeleton": self._skeleton.name, **{name: getattr(self, f"_{name}") for name in names}}
+        settings["last"] = None if self._last == -np.inf else self._last
+        settings["familiarity"] = vars(self._familiarity).copy()
+        return {"settings": settings, **{f"tracks/{f.name}": getattr(self._tracks, f.name).copy() for f in fields(Tracks)}}
 
-    def _start(self, time: float, people: People, row: int) -> int:
-        box = people.boxes[row].astype(np.float64)
-        # Unknown velocity: a standard deviation of one body size per second.
-        covariance = np.diag([CENTRE_NOISE**2, 1.0])
-        keypoints, confidence = people.keypoints[row, self._points], people.confidence[row, self._points]
-        track = _Track(self._next_id, time, box, keypoints, confidence, _centre(box), np.zeros(2), covariance, float(people.scores[row]))
-        self._tracks.append(track)
-        self._next_id += 1
-        return track.id
+    @classmethod
+    def from_arrays(cls, state: Mapping[str, object], appearance: Appearance | None = None) -> Tracker:
+        """The tracker that `to_arrays` described, which goes on exactly there. Raises FormatError when something is missing or unfit."""
+        try:
+            settings = state["settings"]
+            options = {name: float(settings[name]) for name in ("strong", "max_age", "min_similarity", "memory")}
+            tracker = cls(by_name(settings["skeleton"]), **options, appearance=appearance)
+            tracker._next_id = int(settings["next_id"])
+            tracker._last = -np.inf if settings["last"] is None else float(settings["last"])
+            tracker._familiarity = Familiarity(**{name: float(value) for name, value in settings["familiarity"].items()})
+            blank = tracker._tracks
+            columns = {f.name: np.array(state[f"tracks/{f.name}"], getattr(blank, f.name).dtype) for f in fields(Tracks)}
+            tracker._tracks = Tracks(**columns)
+            _check(tracker._tracks, blank)
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError, VitruvianError) as error:
+            raise FormatError(f"this is no state of a tracker ({error}); start the capture afresh") from error
+        return tracker
 
-    def _see(self, track: _Track, time: float, people: People, row: int) -> None:
-        keypoints, confidence = people.keypoints[row, self._points], people.confidence[row, self._points]
-        track.see(time, people.boxes[row].astype(np.float64), float(people.scores[row]), keypoints, confidence)
+    def _patience(self) -> Float[np.ndarray, " t"]:
+        """Seconds that each person may be unseen."""
+        return np.where(self._tracks.sightings >= PROBATION, self._max_age, self._max_age / 5)
 
-    def _associate(self, time: float, tracks: list[_Track], people: People) -> list[tuple[int, int]]:
-        """Pairs (track, person) with the smallest total cost, where a pair that is too unlike costs as much as no pair."""
-        if not tracks or not len(people):
-            return []
-        cost = 1 - self._similarity(time, tracks, people)
-        limit = 1 - self._min_similarity
-        pairs = zip(*assign(np.minimum(cost, limit)), strict=True)
-        return [(int(track), int(row)) for track, row in pairs if cost[track, row] < limit]
+    def _forget(self, time: float) -> None:
+        """Drop those unseen for too long, but for whom appearance may recognise later."""
+        tracks = self._tracks
+        keep = unseen = time - tracks.seen <= self._patience()
+        if self._appearance is not None:
+            recognisable = tracks.look.any(1) & (tracks.sightings >= PROBATION) & (tracks.trust >= self._strong)
+            keep = unseen | (recognisable & (time - tracks.seen <= self._memory))
+            if keep.sum() > MOST_REMEMBERED:
+                keep &= unseen | (tracks.seen > np.sort(tracks.seen[keep])[-MOST_REMEMBERED])
+        if not keep.all():
+            self._tracks = tracks[keep]
 
-    def _similarity(self, time: float, tracks: list[_Track], people: People) -> Float[np.ndarray, "t n"]:
-        """Likeness of every track at `time` and every person: box overlap, and keypoints as far as they are sure."""
-        shift = np.stack([track.shift(time) for track in tracks])
-        boxes = np.stack([track.box for track in tracks]) + np.tile(shift, 2)
-        gaps = np.array([time - track.time for track in tracks])
-        buffer = np.clip(BUFFER_RATE * gaps, *BUFFER)
+    def _follow_camera(self, time: float, known: Int[np.ndarray, " t"], people: People) -> None:
+        """Move the tracks as the camera has moved the picture since the last frame."""
+        tracks = self._tracks
+        recent = known[(time - tracks.seen[known] < RECENT) & (tracks.trust[known] >= self._strong)]
+        boxes = people.boxes[people.scores >= self._strong].astype(np.float64)
+        expected = centres(tracks.newest_at(time)[recent])
+        shift = shared_shift(expected, sizes(tracks.box[recent]), centres(boxes), sizes(boxes))
+        if shift.any():
+            tracks.shift(shift)
+
+    def _similarity(
+        self, time: float, known: Int[np.ndarray, " t"], people: People, looks: Float[np.ndarray, "n d"]
+    ) -> Float[np.ndarray, "t n"]:
+        """Likeness of every known track at `time` and every person: box overlap, keypoints as far as they are sure, and appearance."""
+        tracks, boxes = self._tracks[known], people.boxes.astype(np.float64)
         # The longer unseen, the less sure the place: both boxes of the pair grow, so that near is as good as overlapping.
-        overlap = np.stack([iou(_widen(box[None], grow), _widen(people.boxes, grow))[0] for box, grow in zip(boxes, buffer, strict=True)])
-        keypoints = np.stack([track.keypoints for track in tracks]) + shift[:, None]
-        confidence = np.stack([track.confidence for track in tracks])
-        areas = (area(boxes)[:, None] + area(people.boxes)[None]) / 2
+        grow = np.clip(BUFFER_RATE * (time - tracks.seen), *BUFFER)
+        newest = tracks.newest_at(time)
+        overlap = np.maximum(_grown_overlap(newest, boxes, grow), _grown_overlap(tracks.whole_at(time), boxes, grow))
         alike, evidence = pose_similarity(
-            keypoints, people.keypoints[:, self._points], confidence, people.confidence[:, self._points], areas, self._sigmas
+            tracks.keypoints + tracks.moved(time)[:, None],
+            people.keypoints[:, self._points],
+            tracks.confidence,
+            people.confidence[:, self._points],
+            (area(newest)[:, None] + area(boxes)[None]) / 2,
+            self._sigmas,
         )
-        share = POSE_SHARE * evidence / (evidence + 2.0)
-        return overlap + share * (alike - overlap)
+        similarity = overlap + POSE_SHARE * evidence / (evidence + 2.0) * (alike - overlap)
+        if not looks.any():
+            return similarity
+        both = tracks.look.any(1)[:, None] & looks.any(1)[None] & (similarity > NEAR)
+        same = self._familiarity.likeness(tracks.look @ looks.T)
+        return np.where(both, similarity + LOOK_SHARE * (same - similarity), similarity)
+
+    def _assign(
+        self, known: Int[np.ndarray, " t"], similarity: Float[np.ndarray, "t n"], scores: Float[np.ndarray, " n"]
+    ) -> tuple[Int[np.ndarray, " m"], Int[np.ndarray, " m"]]:
+        """Pairs (known track, person) of the greatest total likeness, where a pair that is too unlike is worth as little as no pair."""
+        tracks = self._tracks
+        handicap = WEAK * (scores < self._strong)[None] + DOUBTFUL * (tracks.trust[known] < self._strong)[:, None]
+        least = self._min_similarity + MISSED * (tracks.seen[known] < self._last)[:, None]
+        value = np.where(similarity > least, np.maximum(similarity - handicap, 1e-6), 0.0)
+        rows, columns = assign(-value)
+        fits = value[rows, columns] > 0
+        return rows[fits], columns[fits]
+
+    def _new(self, people: People, ids: Int[np.ndarray, " n"]) -> Int[np.ndarray, " m"]:
+        """Rows of those without an id who are somebody: confident, with a body, and no piece of a person known."""
+        new = np.flatnonzero((people.scores >= self._strong) & (ids < 0) & believable(people, self._skeleton))
+        if len(new) and (ids >= 0).any():
+            new = new[~parts_of(people, self._skeleton)[np.ix_(new, np.flatnonzero(ids >= 0))].any(1)]
+        return new
+
+    def _started(self, time: float, people: People, looks: Float[np.ndarray, "n d"]) -> Tracks:
+        ids = np.arange(self._next_id, self._next_id + len(people))
+        self._next_id += len(people)
+        return Tracks.started(ids, time, people.boxes, people.scores, *self._pose(people), looks)
+
+    def _pose(self, people: People) -> tuple[np.ndarray, np.ndarray]:
+        return people.keypoints[:, self._points], people.confidence[:, self._points]
+
+    def _see(self, rows: np.ndarray, time: float, people: People, of_person: np.ndarray, looks: Float[np.ndarray, "n d"]) -> None:
+        if not len(rows):
+            return
+        seen, tracks = people[of_person], self._tracks
+        tracks.see(rows, time, seen.boxes, seen.scores, *self._pose(seen))
+        if looks.any():
+            crowded = iou(people.boxes, people.boxes) - np.eye(len(people)) > CROWDED
+            clear = looks.any(1) & ~crowded.any(1)
+            first = looks.any(1)[of_person] & ~tracks.look[rows].any(1)
+            pace = np.where(first, 1.0, np.where(clear[of_person], LOOK_PACE, 0.0))[:, None]
+            tracks.look[rows] = unit(tracks.look[rows] + pace * (looks[of_person] - tracks.look[rows]))
+
+    def _looks(self, image: np.ndarray | None, people: People) -> Float[np.ndarray, "n d"]:
+        """Unit vectors, or zeros where nobody looked."""
+        length = self._tracks.look.shape[1]
+        if self._appearance is None or image is None or not len(people):
+            return np.zeros((len(people), length))
+        looks = looks_of(self._appearance, image, people.boxes)
+        if length == 0:
+            self._tracks.look = np.zeros((len(self._tracks), looks.shape[1]))
+        elif looks.shape[1] != length:
+            raise VitruvianError(f"the appearance hook answered {looks.shape[1]} numbers a person after {length}; keep to one length")
+        return looks
+
+    def _learn(self, of_track: np.ndarray, of_person: np.ndarray, sure: Bool[np.ndarray, " m"], looks: Float[np.ndarray, "n d"]) -> None:
+        """What the same person's looks and different people's have in common."""
+        both = sure & self._tracks.look[of_track].any(1) & looks[of_person].any(1)
+        cosine = self._tracks.look[of_track[both]] @ looks[of_person[both]].T
+        same = np.eye(len(cosine), dtype=bool)
+        self._familiarity.learn(cosine[same], cosine[~same])
+
+    def _returning(self, time: float, people: People, looks: Float[np.ndarray, "n d"]) -> tuple[np.ndarray, np.ndarray]:
+        """Pairs (track, person) of people unseen for a while who are recognised by their looks wherever they could be by now."""
+        tracks = self._tracks
+        gone = np.flatnonzero((tracks.seen < time) & tracks.look.any(1) & (tracks.sightings >= PROBATION))
+        if not (len(gone) and looks.any()):
+            return np.zeros(0, np.intp), np.zeros(0, np.intp)
+        boxes = people.boxes.astype(np.float64)
+        distance = np.linalg.norm(tracks.place[gone][:, None] - centres(boxes)[None], axis=-1) / sizes(boxes)
+        reachable = distance < 0.5 + FASTEST * (time - tracks.seen[gone])[:, None]
+        alike = np.where(reachable & looks.any(1), self._familiarity.likeness(tracks.look[gone] @ looks.T), 0.0)
+        rows, columns = assign(-alike)
+        fits = alike[rows, columns] > RETURNED
+        return gone[rows[fits]], columns[fits]
+
+    def _return(self, rows: np.ndarray, time: float, people: People, looks: Float[np.ndarray, "n d"]) -> None:
+        """Start the motion of these tracks afresh, under the same id and looks."""
+        before, tracks = self._tracks[rows], self._tracks
+        tracks[rows] = Tracks.started(before.id, time, people.boxes, people.scores, *self._pose(people), before.look)
+        tracks.sightings[rows] = before.sightings + 1
 
 
-def _centre(box: Float[np.ndarray, " 4"]) -> Float[np.ndarray, " 2"]:
-    return (box[:2] + box[2:]) / 2
+def _check(tracks: Tracks, blank: Tracks) -> None:
+    """Raise ValueError where the columns do not fit each other, or those of `blank`, or hold what no track holds."""
+    for field in fields(Tracks):
+        column, like = getattr(tracks, field.name), getattr(blank, field.name)
+        fits = column.ndim == like.ndim and len(column) == len(tracks) and (field.name == "look" or column.shape[1:] == like.shape[1:])
+        if not fits:
+            raise ValueError(f"tracks/{field.name} has the shape {column.shape}")
+        if field.name != "keypoints" and not np.isfinite(column).all():
+            raise ValueError(f"tracks/{field.name} is not finite")
 
 
-def _widen(boxes: Float[np.ndarray, "n 4"], share: float) -> Float[np.ndarray, "n 4"]:
-    margin = share * (boxes[:, 2:].astype(np.float64) - boxes[:, :2])
-    return np.concatenate([boxes[:, :2] - margin, boxes[:, 2:] + margin], axis=1)
+def _grown_overlap(a: Float[np.ndarray, "n 4"], b: Float[np.ndarray, "m 4"], grow: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n m"]:
+    """Intersection over union of every pair after both boxes have grown on each side by the share `grow` of their width and height."""
+    outwards, grow = np.array([-1, -1, 1, 1]), grow[:, None]
+    a = a + grow * outwards * np.tile(a[:, 2:] - a[:, :2], 2)
+    b = b[None] + grow[..., None] * outwards * np.tile(b[:, 2:] - b[:, :2], 2)
+    low, high = np.maximum(a[:, None, :2], b[..., :2]), np.minimum(a[:, None, 2:], b[..., 2:])
+    inter = np.clip(high - low, 0, None).prod(-1)
+    union = area(a)[:, None] + area(b) - inter
+    return inter / np.maximum(union, 1e-9)
