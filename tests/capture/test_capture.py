@@ -188,3 +188,12 @@ def test_between_two_looks_of_the_detector_boxes_move_on(walking, networks):
     for track in (1, 2):
         assert seldom.of(track).frame.tolist() == every.of(track).frame.tolist()
         np.testing.assert_allclose(seldom.of(track).boxes, every.of(track).boxes, atol=3)
+
+
+def test_hands_and_faces_get_a_second_look(walking, networks, tmp_path):
+    plain = capture(walking, smooth="none", **networks)
+    closer = capture(walking, smooth="none", hands=nets.pose(tmp_path, "hand-21"), **networks)
+    hands = slice(91, 133)
+    changed = np.abs(closer.keypoints - plain.keypoints).max(axis=(0, 2))
+    assert (changed[hands] > 0.5).any() and (np.delete(changed, np.r_[hands]) == 0).all()
+    assert closer.cards == (*plain.cards, "fixed-hand-21")

@@ -16,6 +16,7 @@ from vitruvian.media import Frame, prefetch
 from vitruvian.people import Smoother, Tracker, believable, without_duplicates
 from vitruvian.people.assignment import assign
 from vitruvian.people.between import between
+from vitruvian.people.refine import Refiner
 from vitruvian.runtime import Detections, Detector, OneStage, PoseEstimator, Poses
 from vitruvian.skeletons import Skeleton
 from vitruvian.take import People
@@ -44,19 +45,19 @@ class Finder:
         *,
         tracker: Tracker | None,
         smoother: Smoother | None,
+        refine: Refiner | None = None,
         threshold: float,
         detect_every: int = 1,
     ) -> None:
         self.skeleton, self.tracker, self.smoother = skeleton, tracker, smoother
         self._find, self._estimate, self._stopwatch = find, estimate, stopwatch
-        self._threshold, self._detect_every = threshold, detect_every
+        self._refine, self._threshold, self._detect_every = refine, threshold, detect_every
 
     def people(self, frames: Iterable[Frame]) -> Iterator[list[tuple[Frame, People]]]:
         """Every frame with its people, in order, a few at a time."""
         with closing(prefetch(chunks(self._detected(frames)), 1)) as ready:
             for chunk in ready:
-                people = self._untracked(chunk)
-                yield [(frame, self._over_time(frame.time, one)) for (frame, _), one in zip(chunk, people, strict=True)]
+                yield self._over_time([frame for frame, _ in chunk], self._untracked(chunk))
 
     def people_now(self, frames: Iterable[Frame]) -> Iterator[list[tuple[Frame, People]]]:
         """The same one by one, without any look ahead: for live sources. Between two looks of the detector, people are where the tracker
@@ -70,7 +71,7 @@ class Finder:
                 count = len(boxes)
                 detections = Detections(boxes.astype(np.float32), np.full(count, self._threshold, np.float32), np.zeros(count, np.int32))
             people = self._untracked([(frame, detections)])[0]
-            yield [(frame, self._over_time(frame.time, people if looks else _in_their_own_boxes(people)))]
+            yield self._over_time([frame], [people if looks else _in_their_own_boxes(people)])
 
     def is_between(self, frames: int) -> bool:
         """Whether after this number of frames, at the end of a chunk, all that counts for those to come is the tracker and the smoother."""
@@ -162,17 +163,22 @@ class Finder:
             kept.append(detections[np.sort(np.concatenate([np.flatnonzero(detections.scores >= self._threshold), chosen]))])
         return kept
 
-    def _over_time(self, time: float, people: People) -> People:
-        """Each body once; in videos with ids and smooth keypoints."""
+    def _over_time(self, frames: Sequence[Frame], people: Sequence[People]) -> list[tuple[Frame, People]]:
+        """Each body once, with better hands and faces where there are networks for them; in videos with ids and smooth keypoints."""
         with self._stopwatch("track"):
-            if self.tracker:
-                people = self.tracker.update(time, people)
-            else:
-                people = without_duplicates(people[believable(people, self.skeleton)], self.skeleton)
-        if self.smoother is None:
-            return people
-        with self._stopwatch("smooth"):
-            return self.smoother.update(time, people)
+            people = [self._tracked(frame.time, one) for frame, one in zip(frames, people, strict=True)]
+        if self._refine:
+            with self._stopwatch("refine"):
+                people = self._refine([frame.image for frame in frames], people)
+        if self.smoother:
+            with self._stopwatch("smooth"):
+                people = [self.smoother.update(frame.time, one) for frame, one in zip(frames, people, strict=True)]
+        return list(zip(frames, people, strict=True))
+
+    def _tracked(self, time: float, people: People) -> People:
+        if self.tracker:
+            return self.tracker.update(time, people)
+        return without_duplicates(people[believable(people, self.skeleton)], self.skeleton)
 
 
 def chunks(found: Iterable[Found], most: int = CHUNK, pixels: int = CHUNK_PIXELS) -> Iterator[list[Found]]:

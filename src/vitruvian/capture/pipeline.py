@@ -22,6 +22,7 @@ from vitruvian.media import Frame, Pictures, Video, open_source, prefetch
 from vitruvian.media.live import Live, is_live, open_live, paced
 from vitruvian.people import Smoother, Tracker
 from vitruvian.people.offline import presets, smooth_take
+from vitruvian.people.refine import Refiner
 from vitruvian.people.swap import repair_swaps
 from vitruvian.runtime import Detector, OneStage, PoseEstimator
 from vitruvian.skeletons import by_name
@@ -91,6 +92,8 @@ def capture(
     *,
     detector: Card | str | Path = "person-parts-nano",
     pose: Card | str | Path = "wholebody-t",
+    hands: Card | str | Path | None = None,
+    face: Card | str | Path | None = None,
     threshold: float = 0.3,
     detect_every: int = 1,
     flip_test: bool = False,
@@ -110,6 +113,7 @@ def capture(
     `formats` names. None writes nothing.
     detector, pose: id of a network, path of an ONNX file, or card. The result has the keypoint set of the pose network. A one-stage pose
     network (RTMO) needs no detector; one in 3D (RTMW3D) also fills `points`.
+    hands, face: networks that look at everybody's hands (21 points) and face (68, 98, 106 or 29) once more, closer.
     threshold: least score of a detection that counts as a person; in videos, half of it still continues a person seen before.
     detect_every: in videos, the detector sees only every n-th frame, and boxes move in straight lines between: faster.
     flip_test: a second look at mirrored crops, a little better, takes twice as long.
@@ -130,7 +134,7 @@ def capture(
     with _open(source, realtime) as opened:
         if options.looks_back and isinstance(opened, Live):
             raise VitruvianError(f"{opened.name} can't be seen twice: smooth it with one-euro, and repair no swaps")
-        finder, cards = _finder(opened, detector, pose, options, stopwatch)
+        finder, cards = _finder(opened, (detector, pose, hands, face), options, stopwatch)
         journal = Journal(folder, _job(opened, cards, options), finder.skeleton, opened.kind == "video")
         finder.restore(journal.state)
         asked = str(source) if isinstance(source, str | Path) else opened.name
@@ -167,9 +171,10 @@ def capture(
 
 
 def _finder(
-    source: Source, detector: Card | str | Path, pose: Card | str | Path, options: _Options, stopwatch: Stopwatch
+    source: Source, networks: Sequence[Card | str | Path | None], options: _Options, stopwatch: Stopwatch
 ) -> tuple[Finder, tuple[Card, ...]]:
-    """The finder for a source, and the cards of its networks."""
+    """The finder for a source, and the cards of its networks: detector, pose, hands, face."""
+    detector, pose, *parts = networks
     is_video = source.kind == "video"
     least = options.threshold / 2 if is_video else options.threshold
     card = pose if isinstance(pose, Card) else card_for(pose)
@@ -178,7 +183,8 @@ def _finder(
     else:
         find = Detector(detector, score_threshold=least, device=options.device)
         estimate = PoseEstimator(card, flip_test=options.flip_test, device=options.device)
-    skeleton = by_name(estimate.card.skeleton)
+    skeleton = by_name(card.skeleton)
+    hand, face = (part and PoseEstimator(part, device=options.device) for part in parts)
     finder = Finder(
         find,
         estimate,
@@ -186,10 +192,11 @@ def _finder(
         stopwatch,
         tracker=Tracker(skeleton, strong=options.threshold) if is_video else None,
         smoother=Smoother() if is_video and options.smooth == "one-euro" and not options.looks_back else None,
+        refine=Refiner(hand, face, skeleton=skeleton) if hand or face else None,
         threshold=options.threshold,
         detect_every=options.detect_every if is_video and find else 1,
     )
-    return finder, (*((find.card,) if find else ()), estimate.card)
+    return finder, tuple(network.card for network in (find, estimate, hand, face) if network)
 
 
 def _show(take: Take, source: Source, sinks: Sequence[Sink]) -> None:

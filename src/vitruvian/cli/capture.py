@@ -24,6 +24,8 @@ def capture(
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
     detector: str = "person-parts-nano",
     pose: str = "wholebody-t",
+    hands: str | None = None,
+    face: str | None = None,
     overlay: bool = True,
     formats: str = "json",
     detect_every: int = 1,
@@ -44,9 +46,13 @@ def capture(
     out
         Folder for the results: take.npz, overlay.mp4 (or .png), keypoints.json. By default NAME_vitruvian in the current folder.
     detector
-        Detection network: the id of an embedded one, or the path of an .onnx file.
+        Detection network: an id (vitruvian weights list), or the path of an .onnx file.
     pose
-        Pose network: the id of an embedded one, or the path of an .onnx file.
+        Pose network: an id (vitruvian weights list), or the path of an .onnx file.
+    hands
+        A network of 21 hand points that looks at everybody's hands once more.
+    face
+        A network of face points that looks at everybody's face once more.
     overlay
         Draw the people over the video or pictures.
     formats
@@ -73,7 +79,7 @@ def capture(
 
     folder = out if out is not None else default_folder(source)
     wanted = [name.strip() for name in formats.split(",") if name.strip()]
-    networks = {"detector": detector, "pose": pose, "device": device, "flip_test": flip_test}
+    networks = {"detector": detector, "pose": pose, "hands": hands, "face": face, "device": device, "flip_test": flip_test}
     tuning = {
         "threshold": threshold,
         "detect_every": detect_every,

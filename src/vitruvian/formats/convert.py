@@ -272,7 +272,7 @@ def _write_glb(data: Data, path: Path, options: Options, on_frame: _OnFrame) -> 
 
     take = _take_of(data, options, path)
     if not take.body:
-        raise FormatError(f"{path.name} holds bodies, and this take has only keypoints; fit bodies (vitruvian.body.fit), or write .bvh or .trc")
+        raise FormatError(f"{path.name} holds bodies, and this take only keypoints; fit them (vitruvian.body.fit), or write .bvh or .trc")
     write_gltf(take_figures(take, load_body(take.body)), path)
     return [path]
 
