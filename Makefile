@@ -19,6 +19,7 @@ test: .venv-dev/ready ## install everything and pass the tests
 	$(PYTHON) -m venv .venv-dev
 	.venv-dev/bin/pip install --quiet --upgrade pip
 	.venv-dev/bin/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	.venv-dev/bin/pip install --quiet --no-deps rtmlib==0.0.16
 	touch $@
 
 clean:

@@ -4,7 +4,7 @@ import pytest
 
 from onnx_bytes import onnx_bytes
 from vitruvian.cli.weights import app
-from vitruvian.errors import WeightsError
+from vitruvian.errors import VitruvianError, WeightsError
 
 
 @pytest.fixture(autouse=True)
@@ -83,3 +83,25 @@ def test_fetch_goes_on_with_the_other_networks(run):
 def test_path_of_a_network_that_is_not_here_is_an_error(run):
     with pytest.raises(WeightsError, match="vitruvian weights fetch rtmo-l"):
         run("path", "rtmo-l")
+
+
+def test_reduce_writes_a_network_and_says_how_far_it_moved(run, tmp_path):
+    pytest.importorskip("onnx")
+    out = tmp_path / "small.onnx"
+    code, printed, _ = run("reduce", "wholebody-t", "--precision", "fp16", "-o", out)
+    assert code == 0 and out.is_file() and out.with_suffix(".json").is_file()
+    assert printed.startswith(f"small  {out}  11.") and "median: 0\n" in printed
+
+
+def test_reduce_takes_several_pictures(run, tmp_path):
+    pytest.importorskip("onnx")
+    with pytest.raises(VitruvianError, match="gone"):
+        run("reduce", "wholebody-t", "-o", tmp_path / "small.onnx", "--calibrate", tmp_path / "gone.png", tmp_path / "lost.png")
+    assert list(tmp_path.glob("small*")) == []
+
+
+def test_info_names_the_parent_of_a_reduced_network(run, tmp_path):
+    pytest.importorskip("onnx")
+    run("reduce", "wholebody-t", "--precision", "fp16", "-o", tmp_path / "home/weights/small.onnx")
+    printed = run("info", "small")[1]
+    assert "wholebody-t 6e4d956ce9db" in printed and "fp16" in printed

@@ -241,7 +241,7 @@ def test_a_fresh_smoother_has_a_state_too():
 
 @pytest.mark.parametrize(
     "damage",
-    [{"settings": {}}, {"settings": 3}, {"keypoints/seen": np.zeros((1, 2))}, {"keypoints/raw": None}, {"keypoints/tracks": np.zeros(9)}],
+    [{"settings": {}}, {"settings": 3}, {"keypoints_seen": np.zeros((1, 2))}, {"keypoints_raw": None}, {"keypoints_tracks": np.zeros(9)}],
 )
 def test_a_damaged_state_is_refused(damage):
     smoother = Smoother()

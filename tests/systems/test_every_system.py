@@ -22,8 +22,9 @@ def deployed(config):
     return rtmdet.Deployed(rtmdet.RTMDet(config))
 
 
-SYSTEMS = {  # DWPose is a recipe for the network of "rtmpose"
+SYSTEMS = {  # DWPose is a recipe for the network of "rtmpose"; that of "rtmw3d" is RTMW's with one classifier more
     "rtmpose": Entry(rtmw.RTMPose, rtmw.VARIANTS["nano"], (128, 96), ("simcc_x", "simcc_y")),
+    "rtmw3d": Entry(rtmw.RTMW, rtmw.VARIANTS["rtmw3d-nano"], (128, 96), ("simcc_x", "simcc_y", "simcc_z")),
     "rtmdet": Entry(deployed, rtmdet.VARIANTS["nano"], (96, 64), ("boxes", "scores")),
 }
 

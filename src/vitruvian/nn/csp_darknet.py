@@ -1,8 +1,8 @@
 """CSP-Darknet with a path-aggregation neck and anchor heads: the one-stage detector under BPJDet and JointBDOE.
 
-Backbone, neck and head of YOLOv5 (Jocher et al.; a program without a paper), after card bpjdet.md section 4: cross-stage-partial layers (C3,
-Wang et al., arXiv 1911.11929), spatial pyramid pooling, and PANet's way down and up again (arXiv 1803.01534). Base widths 64, 128, 256,
-512, (768,) 1024 and depths are scaled by two factors.
+Backbone, neck and head of YOLOv5 (Jocher et al.; a program without a paper), after card bpjdet.md section 4: cross-stage-partial layers
+(C3, Wang et al., arXiv 1911.11929), spatial pyramid pooling, and PANet's way down and up again (arXiv 1803.01534). Base widths 64, 128,
+256, 512, (768,) 1024 and depths are scaled by two factors.
 
 | levels | strides of the heads | called |
 |---|---|---|

@@ -38,12 +38,11 @@ def pose_similarity(
     The similarity is that of COCO, exp(-d^2 / (2 area (2 sigma)^2)), with `areas` the persons' box areas in square pixels. The summed
     weight is the number of points that the answer rests on: near 0 it means nothing. Points that are not finite have no weight.
     """
-    weights = np.nan_to_num(confidence_a)[:, None] * np.nan_to_num(confidence_b)[None]
-    squared = ((a[:, None].astype(np.float64) - b[None]) ** 2).sum(-1)
-    weights = np.where(np.isfinite(squared), weights, 0.0)
-    exponent = np.nan_to_num(squared, posinf=0.0) / (8 * np.maximum(areas, 1.0)[..., None] * sigmas**2)
-    total = weights.sum(-1)
-    return (weights * np.exp(-exponent)).sum(-1) / np.maximum(total, 1e-9), total
+    (a, weights_a), (b, weights_b) = (_finite(*one) for one in ((a, confidence_a), (b, confidence_b)))
+    scaled = [(a[:, None, :, axis] - b[None, :, :, axis]) / sigmas for axis in (0, 1)]
+    near = np.exp((scaled[0] ** 2 + scaled[1] ** 2) * (-0.125 / np.maximum(areas, 1.0))[..., None])
+    total = weights_a @ weights_b.T
+    return np.einsum("nk,mk,nmk->nm", weights_a, weights_b, near) / np.maximum(total, 1e-9), total
 
 
 def without_duplicates(people: People, skeleton: Skeleton, most_alike: float = 0.8) -> People:
@@ -56,9 +55,10 @@ def without_duplicates(people: People, skeleton: Skeleton, most_alike: float = 0
     """
     if len(people) < 2:
         return people
-    people = people[~(parts_of(people, skeleton) & (people.scores[:, None] < people.scores[None])).any(1)]
     alike, evidence = _alike(people, skeleton)
     same = (alike > most_alike) & (evidence > 2)
+    whole = ~(_pieces(people, alike, evidence) & (people.scores[:, None] < people.scores[None])).any(1)
+    people, same = people[whole], same[np.ix_(whole, whole)]
     rank = np.argsort(-people.scores * np.nan_to_num(people.confidence).mean(1), kind="stable")
     keep: Bool[np.ndarray, " n"] = np.zeros(len(people), dtype=bool)
     for row in rank:
@@ -75,13 +75,18 @@ def believable(people: People, skeleton: Skeleton, sure: float = 0.6) -> Bool[np
     return (people.scores >= sure) | ((people.confidence[:, points] >= BELIEF).sum(1) >= min(3, len(points)))
 
 
-def parts_of(people: People, skeleton: Skeleton, least_alike: float = 0.4) -> Bool[np.ndarray, "n n"]:
+def parts_of(people: People, skeleton: Skeleton) -> Bool[np.ndarray, "n n"]:
     """Whether row i may be a piece of row j: its box lies within a larger one, and its pose agrees at least roughly.
 
     Boxes around half a body give poor poses, and two people who cross look the same for a moment; so this alone is a reason not to
     believe in a new person, but none to drop a known one. Ours.
     """
-    alike, evidence = _alike(people, skeleton)
+    return _pieces(people, *_alike(people, skeleton))
+
+
+def _pieces(
+    people: People, alike: Float[np.ndarray, "n n"], evidence: Float[np.ndarray, "n n"], least_alike: float = 0.4
+) -> Bool[np.ndarray, "n n"]:
     areas = area(people.boxes)
     low = np.maximum(people.boxes[:, None, :2], people.boxes[None, :, :2])
     high = np.minimum(people.boxes[:, None, 2:], people.boxes[None, :, 2:])
@@ -94,3 +99,10 @@ def _alike(people: People, skeleton: Skeleton) -> tuple[Float[np.ndarray, "n n"]
     points, sigmas = comparison_points(skeleton)
     areas, keypoints, confidence = area(people.boxes), people.keypoints[:, points], np.nan_to_num(people.confidence[:, points])
     return pose_similarity(keypoints, keypoints, confidence, confidence, np.minimum(areas[:, None], areas[None]), sigmas)
+
+
+def _finite(keypoints: Float[np.ndarray, "n k 2"], confidence: Float[np.ndarray, "n k"]) -> tuple[np.ndarray, np.ndarray]:
+    """Both in float64, with zeros where a point is not finite."""
+    finite = np.isfinite(keypoints).all(-1)
+    keypoints = np.where(finite[..., None], keypoints, 0.0)
+    return keypoints.astype(np.float64), np.where(finite, np.nan_to_num(confidence), 0.0).astype(np.float64)

@@ -132,7 +132,7 @@ class Smoother:
     def to_arrays(self) -> dict[str, object]:
         """Everything the next `update` depends on: arrays, and under "settings" numbers for JSON. `from_arrays` goes on exactly there."""
         settings = {name: getattr(self, f"_{name}") for name in _SETTINGS}
-        arrays = {f"{column}/{name}": array.copy() for column, bank in self._banks.items() for name, array in vars(bank).items()}
+        arrays = {f"{column}_{name}": array.copy() for column, bank in self._banks.items() for name, array in vars(bank).items()}
         return {"settings": settings, **arrays}
 
     @classmethod
@@ -141,10 +141,10 @@ class Smoother:
         try:
             smoother = cls(**{name: float(state["settings"][name]) for name in _SETTINGS})
             for column in ("keypoints", "points"):
-                if f"{column}/tracks" in state:
+                if f"{column}_tracks" in state:
                     names = ("tracks", "position", "raw", "velocity", "seen")
                     kinds = (np.int64, *[np.float64] * 4)
-                    arrays = [np.array(state[f"{column}/{name}"], kind) for name, kind in zip(names, kinds, strict=True)]
+                    arrays = [np.array(state[f"{column}_{name}"], kind) for name, kind in zip(names, kinds, strict=True)]
                     smoother._banks[column] = _checked(_Bank(*arrays), column)
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"this is no state of a smoother ({error}); start the capture afresh") from error

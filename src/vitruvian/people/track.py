@@ -28,7 +28,7 @@ from vitruvian.take import People
 BUFFER_RATE = 0.5  # boxes widen by this share of their size per second unseen (buffered IoU, Yang et al., WACV 2023)
 BUFFER = (0.05, 0.5)  # least and most widening
 POSE_SHARE = 0.5  # most that the keypoints count against the box
-LOOK_SHARE = 0.4  # what the appearance counts against both
+LOOK_SHARE = 0.3  # what the appearance counts against both
 NEAR = 0.1  # least likeness without appearance of pairs that appearance may speak for
 PROBATION = 3  # a track seen less often than this is given up soon
 WEAK, DOUBTFUL = 0.1, 0.2  # handicaps in likeness: of a weak detection, of a track that lives on weak detections
@@ -38,6 +38,10 @@ SURE = 0.6  # likeness of a pair that is certainly one person, seen in two frame
 LOOK_PACE = 0.1  # share of the newest look in a person's look
 CROWDED = 0.3  # overlap with another box that spoils a look
 RETURNED = 0.6  # likeness in appearance of somebody who comes back
+SECOND = 0.5  # overlap of two detections of one body
+STRAYING = (0.25, 0.5)  # body sizes, and body sizes per second unseen, by which people stray from where they are expected
+RESIZING = 0.25  # how far the logarithm of their size then changes
+STRAYED = 0.6  # likeness in both of somebody who comes back
 MOST_REMEMBERED = 256
 
 
@@ -49,7 +53,7 @@ class Tracker:
     fewer than three times.
     min_similarity: least likeness (0 to 1) of a track and a detection that may be the same person.
     appearance: what makes features out of a picture and boxes. Without it, somebody unseen for longer than max_age is somebody new; with
-    it, people are recognised anywhere in the picture for `memory` seconds. Only then `update` needs the picture.
+    it, people are recognised anywhere in the picture for `memory` seconds.
 
     An id is given at once, with the first confident detection that the pose supports (`believable`): nothing has to be revised later, and
     a single frame has ids as well. The price is that a false detection uses up an id. Memory does not grow with time: lost tracks are
@@ -79,7 +83,7 @@ class Tracker:
         """The people of the frame at `time` (seconds, not before the last call's), each once, with `track` filled.
 
         Weak detections that continue no track, second detections of one body, and new pieces of a known one are left out.
-        image: the frame, (h, w, 3) RGB, for the appearance hook; None where there is none. Raises VitruvianError where the hook's answer
+        image: the frame, (h, w, 3) RGB, for the appearance hook; nothing else looks at it. Raises VitruvianError where the hook's answer
         does not fit.
         """
         people = without_duplicates(people, self._skeleton)
@@ -109,9 +113,10 @@ class Tracker:
         return replace(people[found], track=ids[found])
 
     def expected(self, time: float) -> tuple[Float[np.ndarray, "n 4"], Int[np.ndarray, " n"]]:
-        """The boxes of the people known so far as they should be at `time`, whole even where part of a body was hidden; and their ids.
+        """The boxes of the people known so far as they should be at `time`, and their ids.
 
-        People who were not seen lately are among them until they are given up.
+        A box stays whole for a moment (about a quarter of a second) when part of the body is hidden. People who were not seen lately are
+        among them until they are given up.
         """
         known = time - self._tracks.seen <= self._patience()
         return self._tracks.whole_at(time)[known], self._tracks.id[known]
@@ -179,8 +184,8 @@ class Tracker:
         tracks, boxes = self._tracks[known], people.boxes.astype(np.float64)
         # The longer unseen, the less sure the place: both boxes of the pair grow, so that near is as good as overlapping.
         grow = np.clip(BUFFER_RATE * (time - tracks.seen), *BUFFER)
-        newest = tracks.newest_at(time)
-        overlap = np.maximum(_grown_overlap(newest, boxes, grow), _grown_overlap(tracks.whole_at(time), boxes, grow))
+        newest, whole = tracks.newest_at(time), tracks.whole_at(time)
+        overlap = np.maximum(_grown_overlap(newest, boxes, grow), _grown_overlap(whole, boxes, grow))
         alike, evidence = pose_similarity(
             tracks.keypoints + tracks.moved(time)[:, None],
             people.keypoints[:, self._points],
@@ -209,10 +214,15 @@ class Tracker:
         return rows[fits], columns[fits]
 
     def _new(self, people: People, ids: Int[np.ndarray, " n"]) -> Int[np.ndarray, " m"]:
-        """Rows of those without an id who are somebody: confident, with a body, and no piece of a person known."""
+        """Rows of those without an id who are somebody: confident, with a body, and neither a piece nor a second sight of a person known.
+
+        A confident detection over a weak one that fitted a track better is a second sight of that body.
+        """
         new = np.flatnonzero((people.scores >= self._strong) & (ids < 0) & believable(people, self._skeleton))
         if len(new) and (ids >= 0).any():
             new = new[~parts_of(people, self._skeleton)[np.ix_(new, np.flatnonzero(ids >= 0))].any(1)]
+            weak = (ids >= 0) & (people.scores < self._strong)
+            new = new[~(iou(people.boxes[new], people.boxes[weak]) > SECOND).any(1)]
         return new
 
     def _started(self, time: float, people: People, looks: Float[np.ndarray, "n d"]) -> Tracks:
@@ -254,18 +264,31 @@ class Tracker:
         same = np.eye(len(cosine), dtype=bool)
         self._familiarity.learn(cosine[same], cosine[~same])
 
-    def _returning(self, time: float, people: People, looks: Float[np.ndarray, "n d"]) -> tuple[np.ndarray, np.ndarray]:
-        """Pairs (track, person) of people unseen for a while who are recognised by their looks wherever they could be by now."""
-        tracks = self._tracks
-        gone = np.flatnonzero((tracks.seen < time) & tracks.look.any(1) & (tracks.sightings >= PROBATION))
-        if not (len(gone) and looks.any()):
+    def _returning(
+        self, time: float, people: People, looks: Float[np.ndarray, "n d"]
+    ) -> tuple[Int[np.ndarray, " m"], Int[np.ndarray, " m"]]:
+        """Pairs (track, person) of people who were not found where they were expected.
+
+        They come back near that place and of the same size, or are recognised by their looks wherever they could be by now.
+        """
+        tracks, boxes = self._tracks, people.boxes.astype(np.float64)
+        gone = np.flatnonzero((tracks.seen < time) & (tracks.sightings >= PROBATION) & (tracks.trust >= self._strong))
+        if not (len(gone) and len(people)):
             return np.zeros(0, np.intp), np.zeros(0, np.intp)
-        boxes = people.boxes.astype(np.float64)
-        distance = np.linalg.norm(tracks.place[gone][:, None] - centres(boxes)[None], axis=-1) / sizes(boxes)
-        reachable = distance < 0.5 + FASTEST * (time - tracks.seen[gone])[:, None]
-        alike = np.where(reachable & looks.any(1), self._familiarity.likeness(tracks.look[gone] @ looks.T), 0.0)
-        rows, columns = assign(-alike)
-        fits = alike[rows, columns] > RETURNED
+        tracks = tracks[gone]
+        gap, expected = (time - tracks.seen)[:, None], tracks.whole_at(time)
+        ratio = np.log(sizes(boxes) / sizes(expected)[:, None])
+        larger = np.maximum(sizes(boxes), sizes(expected)[:, None])
+        distance = np.linalg.norm(centres(expected)[:, None] - centres(boxes), axis=-1) / larger
+        near = np.exp(-0.5 * (distance / (STRAYING[0] + STRAYING[1] * gap)) ** 2 - 0.5 * (ratio / RESIZING) ** 2)
+        value = np.where(gap <= self._max_age, near - STRAYED, -1)
+        if looks.any():
+            both = tracks.look.any(1)[:, None] & looks.any(1)
+            alike = self._familiarity.likeness(tracks.look @ looks.T)
+            recognised = np.where(distance < 0.5 + FASTEST * gap, alike - RETURNED, -1)
+            value = np.where(both, np.where(alike < 0.5, -1, np.maximum(value, recognised)), value)
+        rows, columns = assign(-np.maximum(value, 0))
+        fits = value[rows, columns] > 0
         return gone[rows[fits]], columns[fits]
 
     def _return(self, rows: np.ndarray, time: float, people: People, looks: Float[np.ndarray, "n d"]) -> None:

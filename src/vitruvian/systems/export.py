@@ -3,17 +3,68 @@
 from __future__ import annotations
 
 import copy
-import os
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vitruvian._files import written_whole
 from vitruvian.errors import MissingExtraError, WeightsError
+from vitruvian.skeletons import by_name
+from vitruvian.weights import Card
+from vitruvian.weights.card import file_sha256
+from vitruvian.weights.find import SKELETON_OF
 
 OPSET = 18
+ROUNDING = 4.0
+"""How many times torch's own rounding error an exported network may be off, where that is more than the tolerance."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What a system puts into an ONNX file.
+
+    `network` may be the model itself or a wrapper that decodes. `inputs` are names with the shapes of one sample, `outputs` names in order.
+    The card says all that the ground floor must know; its file, sum and size are filled in when the file is written.
+    """
+
+    network: nn.Module
+    inputs: Mapping[str, tuple[int, ...]]
+    outputs: tuple[str, ...]
+    card: Card
+
+
+def keypoint_set(keypoints: int, name: str = "") -> str:
+    """The name of the keypoint set `name`, or ("") of the usual one of so many keypoints.
+
+    Raises WeightsError when there is none, or the one that is named has another number, and VitruvianError for an unknown name.
+    """
+    if not name and keypoints not in SKELETON_OF:
+        raise WeightsError(f"no keypoint set of {keypoints} keypoints is taken for granted: name one with --skeleton (skeleton=)")
+    skeleton = by_name(name or SKELETON_OF[keypoints])
+    if len(skeleton) != keypoints:
+        raise WeightsError(f"the network gives {keypoints} keypoints, {skeleton.name} has {len(skeleton)}: name another --skeleton")
+    return skeleton.name
+
+
+def write_onnx(exported: Exported, path: str | Path) -> tuple[Card, float]:
+    """Write a network to `path` (.onnx) and its card beside it (.json); return the card, and the largest difference from torch.
+
+    Raises as `export_onnx`, and WeightsError when `path` has another suffix.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".onnx":
+        raise WeightsError(f"{path.name!r} is no name for an ONNX file: end it with .onnx")
+    examples = tuple(torch.zeros(1, *shape) for shape in exported.inputs.values())
+    worst = export_onnx(exported.network, examples, path, tuple(exported.inputs), exported.outputs)
+    card = replace(exported.card, id=path.stem, file=str(path), sha256=file_sha256(path), size_bytes=path.stat().st_size)
+    card.save(path.with_suffix(".json"))
+    return card, worst
 
 
 def export_onnx(
@@ -28,8 +79,9 @@ def export_onnx(
 
     `example` is a float input, or a tuple of them, of any batch size of at least 1; its other sizes become fixed. The model is copied, and
     the copy exported in float32, in eval mode, on the CPU. Normalisations that no convolution absorbs are left to ONNX Runtime's optimiser.
-    Raises WeightsError if an output differs by more than `tolerance` times its largest value (then `path` is not touched), and
-    MissingExtraError without onnx, onnxscript and onnxruntime.
+    Raises WeightsError if an output differs by more than `tolerance` times its largest value and by more than `ROUNDING` times what float32
+    itself loses in torch, which ill-conditioned weights can make larger (then `path` is not touched), and
+    MissingExtraError without onnx, onnxscript and onnxruntime. FormatError where the file can't be written.
     """
     try:
         import onnx  # noqa: F401
@@ -39,9 +91,7 @@ def export_onnx(
         raise MissingExtraError(f"exporting needs {error.name}; pip install onnx onnxscript onnxruntime") from error
     examples = example if isinstance(example, tuple) else (example,)
     network = copy.deepcopy(model).float().cpu().eval()
-    path = Path(path)
-    temporary = path.with_name(path.name + ".partial")
-    try:
+    with written_whole(path) as temporary, _quiet():
         torch.onnx.export(
             network,
             tuple(torch.zeros(2, *x.shape[1:]) for x in examples),  # 2, because a batch of 1 would be taken for a constant
@@ -54,12 +104,10 @@ def export_onnx(
             external_data=False,
             verbose=False,
         )
-        worst, relative = difference(network, temporary, tuple(tuple(x.shape[1:]) for x in examples))
-        if not relative <= tolerance:
+        shapes = tuple(tuple(x.shape[1:]) for x in examples)
+        worst, relative = difference(network, temporary, shapes)
+        if not (relative <= tolerance or relative <= ROUNDING * rounding(network, shapes)):
             raise WeightsError(f"the exported network is off by {relative:.1e} of torch's range; look for an operator that differs")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return worst
 
 
@@ -90,3 +138,32 @@ def difference(
             worst = max(worst, gap)
             relative = max(relative, gap / max(float(np.abs(b).max(initial=0.0)), 1e-12))
     return worst, relative
+
+
+def rounding(network: nn.Module, shapes: Sequence[tuple[int, ...]], batch: int = 3) -> float:
+    """How much of an output's range float32 loses in torch: largest difference from the same network in float64, 0 if it can't run in that.
+
+    Arguments and range as for `difference`.
+    """
+    generator = torch.Generator().manual_seed(0)
+    inputs = [torch.randn(batch, *shape, generator=generator) for shape in shapes]
+    try:
+        with torch.no_grad():  # copies, so that a network that changes with each call can't hide behind rounding
+            exact = copy.deepcopy(network).double()(*(x.double() for x in inputs))
+            found = copy.deepcopy(network)(*inputs)
+    except (RuntimeError, TypeError):
+        return 0.0
+    pairs = zip(*((x,) if isinstance(x, Tensor) else x for x in (found, exact)), strict=True)
+    return max(float((a - b).abs().max()) / max(float(b.abs().max()), 1e-12) for a, b in pairs)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter's logger says at every first export that torchvision, which nothing here uses, is not installed."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -4,13 +4,15 @@
 |---|---|
 | convolutions with fixed weights, also of one channel | int8, weights per output channel, inputs and outputs uint8 per tensor |
 | what is done to their results value by value: SiLU (Sigmoid and Mul), Add, Concat, pooling, Resize | uint8 |
-| matrix products with fixed weights that widen their input (the first of a GAU or of a transformer's MLP, queries and keys) | int8 in, float out |
+| matrix products with fixed weights that widen their input (the first of a GAU, of a transformer's MLP) | int8 in, float out |
 | the other matrix products, whose inputs have long tails | float32 |
 | output layers: those with no other convolution or product between them and an output | float32 |
-| detectors: whatever sees the picture finer than in every eighth pixel | float32 |
+| convolutions with fewer than 16 results, which are no faster as integers | float32 |
+| layers of detectors with a result for every seventh pixel or more, which are not either | float32 |
 
-All of this was measured; the numbers are in `vitruvian.weights.reduce`. The method is static post-training quantisation (Jacob et al., CVPR
-2018, arXiv 1712.05877) as ONNX Runtime's tool does it: ranges of the activations are the least and largest values on sample pictures.
+The numbers behind this are in `vitruvian.weights.reduce`. The method is static post-training quantisation (Jacob et al., CVPR 2018, arXiv
+1712.05877), by ONNX Runtime's tool. The range of an activation holds all but a twenty-thousandth of its values on either side on sample
+pictures (`ranges`): with the least and the largest value as the range, keypoints moved about a sixth further.
 """
 
 from __future__ import annotations
@@ -25,16 +27,23 @@ import numpy as np
 from jaxtyping import Float32
 
 from vitruvian.errors import MissingExtraError, WeightsError
-from vitruvian.weights.graph import import_onnxruntime, open_onnx
+from vitruvian.weights.graph import import_onnxruntime, open_onnx, read_ports
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
+    from onnxruntime.quantization import CalibrationDataReader
 
 LEAST_OPSET = 13
 """The first operator set in which weights may have a scale per channel."""
 
-COARSE = 8
-"""Detectors are float32 until a value stands for so many pixels along a side: their first layers are narrow, gain nothing, and cost most."""
+NARROW = 16
+"""Convolutions with fewer results stay float32: the integer kernels work on so many at a time."""
+
+FINEST_OF_DETECTORS = 8
+"""Layers of detectors whose results lie closer than so many pixels stay float32."""
+
+BEYOND = 5e-5
+"""Share of an activation's values that its range leaves out at either end."""
 
 LAYERS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 """Operators with weights."""
@@ -62,7 +71,7 @@ def prepare(path: str | Path, folder: Path) -> ModelProto:
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = str(folded)
-    open_onnx(path, onnxruntime.SessionOptions())  # complains about what is no network
+    read_ports(path)  # complains about what is no network
     model = onnx.load(path)
     opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=LEAST_OPSET)
     if opset < LEAST_OPSET:
@@ -80,48 +89,94 @@ def prepare(path: str | Path, folder: Path) -> ModelProto:
     return model
 
 
-def quantise(model: ModelProto, batches: Sequence[Float32[np.ndarray, "b ..."]], path: Path, *, coarse_only: bool = False) -> None:
-    """Write `model` (from `prepare`) to `path` with the parts named above in 8-bit integers.
+def quantise(model: ModelProto, chosen: Sequence[str], batches: Sequence[Float32[np.ndarray, "b ..."]], path: Path) -> None:
+    """Write `model` (from `prepare`) to `path` with the `chosen` nodes (from `choose`) in 8-bit integers.
 
-    `batches` are what the network sees on sample pictures. `coarse_only` is for detectors (see `COARSE`). Raises WeightsError when nothing
-    in the graph can be an integer, or it has integers already.
+    `batches` are what the network sees on sample pictures. Raises WeightsError when no node is chosen, or the tool fails on the graph.
     """
     from onnxruntime.quantization import QuantFormat, QuantType, quant_utils, quantize_static
 
-    chosen = choose(model, coarse_only=coarse_only)
-    if not chosen or any(node.op_type in ("QuantizeLinear", "QLinearConv", "ConvInteger") for node in model.graph.node):
-        raise WeightsError("nothing in this network can become an 8-bit integer, or it is one already: take another, or another precision")
+    if not chosen:
+        raise WeightsError("nothing in this network can become an 8-bit integer: choose another precision")
+    limits = ranges(model, chosen, batches)
     quant_utils.add_pre_process_metadata(model)  # it is, and the tool warns where the mark is missing
     kinds = {node.name: node.op_type for node in model.graph.node}
     try:
         quantize_static(
             model,
             path,
-            _reader(model.graph.input[0].name, batches),
+            _reader(model.graph.input[0].name, batches[:1]),  # for its own ranges, which ours replace
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=sorted({kinds[name] for name in chosen}),
-            nodes_to_quantize=chosen,
+            nodes_to_quantize=list(chosen),
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul"]},
+            extra_options={
+                "OpTypesToExcludeOutputQuantization": ["MatMul"],
+                "TensorQuantOverrides": {name: [{"rmin": low, "rmax": high}] for name, (low, high) in limits.items()},
+            },
         )
     except Exception as error:  # the tool raises whatever comes: ValueError, RuntimeError, ONNX Runtime's own
         raise WeightsError(f"ONNX Runtime's quantisation failed on this graph ({str(error)[:200]}): export the network anew") from error
 
 
-def choose(model: ModelProto, *, coarse_only: bool = False) -> list[str]:
-    """Names of the nodes that become integers, in the order of the graph; see the table of this module."""
+def ranges(
+    model: ModelProto, chosen: Sequence[str], batches: Sequence[Float32[np.ndarray, "b ..."]], beyond: float = BEYOND
+) -> dict[str, tuple[np.float32, np.float32]]:
+    """Least and largest value to represent, of each input and output of the chosen nodes; they enclose 0, which padding needs.
+
+    The share `beyond` of the values on all sample pictures is smaller, and as much is larger. Only these tails are kept in memory.
+    """
+    onnx, onnxruntime = import_onnx(), import_onnxruntime()
+    graph, names = model.graph, set(chosen)
+    constants = {tensor.name for tensor in graph.initializer}
+    values = {name for node in graph.node if node.name in names for name in [*node.input, *node.output] if name} - constants
+    image = graph.input[0].name
+    observed = sorted(values - {image})
+    telling = onnx.ModelProto()
+    telling.CopyFrom(model)
+    del telling.graph.output[:]
+    telling.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in observed)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(telling.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    fixed = session.get_inputs()[0].shape[0]
+    rows = fixed if isinstance(fixed, int) else 1  # few at a time, since the results of all layers are in memory
+    pieces = [batch[start : start + rows] for batch in batches for start in range(0, len(batch), rows)]
+    tails: dict[str, list[np.ndarray]] = {}
+    sizes: dict[str, int] = {}
+    for piece in pieces:
+        for name, array in zip([image, *observed], [piece, *session.run(observed, {image: piece})], strict=True):
+            if name not in values or array.dtype != np.float32 or array.size == 0:
+                continue
+            kept = min(array.size, 1 + math.ceil(beyond * array.size * len(pieces)))
+            parted = np.partition(array.ravel(), [kept - 1, array.size - kept])
+            tails.setdefault(name, []).append(np.stack([parted[:kept], -parted[array.size - kept :]]))
+            sizes[name] = sizes.get(name, 0) + array.size
+    limits = {}
+    for name, parts in tails.items():
+        low, high = np.sort(np.concatenate(parts, axis=1), axis=1)[:, int(beyond * sizes[name])]
+        limits[name] = (np.float32(min(low, 0)), np.float32(max(-high, 0)))
+    return limits
+
+
+def choose(model: ModelProto, finest: int = 1) -> list[str]:
+    """Names of the nodes that become integers, in the order of the graph; see the table of this module.
+
+    `finest`: layers whose results lie closer than so many pixels of the input stay float32. Where there are integers already, none.
+    """
     graph = model.graph
+    if any(node.op_type in ("QuantizeLinear", "QLinearConv", "ConvInteger") for node in graph.node):
+        return []
     shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-    last = _output_layers(graph)
-    strides = _strides(graph) if coarse_only else {}
+    last, apart = _output_layers(graph), strides(graph)
     integers: set[str] = set()
     chosen = []
     for node in graph.node:
         weights = shapes.get(node.input[1]) if len(node.input) > 1 else None
         if node.op_type == "Conv":
-            wanted = weights is not None and node.name not in last and (not coarse_only or strides[node.input[0]] >= COARSE)
+            wanted = weights is not None and weights[0] >= NARROW and node.name not in last and apart[node.output[0]] >= finest
         elif node.op_type == "MatMul":
             wanted = weights is not None and len(weights) == 2 and weights[1] > weights[0] and node.name not in last
         else:
@@ -135,15 +190,15 @@ def choose(model: ModelProto, *, coarse_only: bool = False) -> list[str]:
 
 def _output_layers(graph: GraphProto) -> set[str]:
     """Names of the layers whose result reaches an output without passing another layer."""
-    makers = _makers(graph)
+    made_by = makers(graph)
     last: set[str] = set()
     waiting, seen = [output.name for output in graph.output], set()
     while waiting:
         name = waiting.pop()
-        if name in seen or name not in makers:
+        if name in seen or name not in made_by:
             continue
         seen.add(name)
-        node = makers[name]
+        node = made_by[name]
         if node.op_type in LAYERS:
             last.add(node.name)
         else:
@@ -151,22 +206,22 @@ def _output_layers(graph: GraphProto) -> set[str]:
     return last
 
 
-def _makers(graph: GraphProto) -> dict[str, NodeProto]:
+def makers(graph: GraphProto) -> dict[str, NodeProto]:
     """The node that makes each value."""
     return {name: node for node in graph.node for name in node.output}
 
 
-def _strides(graph: GraphProto) -> dict[str, int]:
+def strides(graph: GraphProto) -> dict[str, int]:
     """How many pixels of the picture lie between neighbours of each value, along a side, at the coarsest place on its way."""
-    strides = {value.name: 1 for value in [*graph.input, *graph.initializer]}
+    apart: dict[str, int] = {}
     for node in graph.node:
         own = next((attribute.ints[0] for attribute in node.attribute if attribute.name == "strides"), 1)
-        coarsest = max((strides.get(name, 1) for name in node.input), default=1)
-        strides.update(dict.fromkeys(node.output, coarsest * own))
-    return strides
+        coarsest = max((apart.get(name, 1) for name in node.input), default=1)
+        apart.update(dict.fromkeys(node.output, coarsest * own))
+    return apart
 
 
-def _reader(name: str, batches: Sequence[Float32[np.ndarray, "b ..."]]):
+def _reader(name: str, batches: Sequence[Float32[np.ndarray, "b ..."]]) -> CalibrationDataReader:
     """The samples in the form that ONNX Runtime's tool asks for."""
     from onnxruntime.quantization import CalibrationDataReader
 

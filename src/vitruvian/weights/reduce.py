@@ -1,10 +1,37 @@
 """A faster or smaller file of the same weights: 8-bit integers for CPUs, or float16 on disk.
 
-`int8` turns most of a network into integers (`vitruvian.weights.quantise` says which parts, and how). `fp16` halves the file; the arithmetic
-stays float32, and so does the speed. Both come with a card that names the parent and says how far the answers moved, on pictures that the
-ranges were not taken from.
+`int8` turns most of a network into integers (`vitruvian.weights.quantise` says which parts, and how). `fp16` halves the file; the
+arithmetic stays float32, and the speed what it was. Both come with a card that names the parent and says how far the answers moved, on
+pictures that the ranges were not taken from.
 
-TABLE
+Measured with benchmarks/precision.py on an AMD EPYC with AVX-512 VNNI, 2 threads, batches of 8; processor milliseconds per picture (of both
+threads together), since the machine was shared:
+
+| network | float32 | int8 | | answers of int8 |
+|---|---|---|---|---|
+| wholebody-t | 13.5 | 6.2 | 2.2 x | keypoints moved by 0 input pixels in the median (of steps of 0.5), 95 % by less than 2.1 |
+| RTMPose-m, 133 points | 50.5 | 17.9 | 2.8 x | not measured, no weights here |
+| rtmdet-nano, 320 x 320 | 10.2 | 9.1 | 1.1 x | boxes' IoU 0.95, 6 % lost: not worth it |
+| rtmdet-nano, fp16, 320 x 224 for 16:9 | 10.2 | 7.1 | 1.4 x | boxes' IoU 0.998, none lost |
+| person-parts-nano | 26.0 | 22.3 | 1.2 x | boxes' IoU 0.96, 11 % lost: not worth it |
+
+So pose networks are for int8, and small detectors for fp16 with padding left out (`vitruvian.weights.padding`). Small detectors spend their
+time on SiLU and depthwise convolutions, which are slower as integers: Sigmoid and Mul on uint8 take 0.46 ns a value, in float32 0.30.
+
+| tried with wholebody-t | came to |
+|---|---|
+| only convolutions as integers, SiLU between them in float32 | 7.9 ms: each value is converted twice |
+| all matrix products too | 5.5 ms, but keypoints moved by 0.5 input pixels in the median; 2.2 where the outputs were integers too |
+| the three layers at half resolution in float32 | 6.9 ms, no better than this with trimmed ranges |
+| ranges: largest values; entropy; means over batches; trimmed by 1e-6 to 2e-4 | trimming by 5e-5 moved keypoints least |
+| calibration with varied crops, with real people | no better than the packaged clip |
+| ranges that are symmetric around 0 | keypoints moved 1.7 times as far |
+| exact: the 7 x 7 convolution as 49 products without its zero padding | 12.2 instead of 14.4 ms in float32: not done, int8 gains more |
+| denormals as zeros | no gain |
+| normalisation inside the graph, on uint8 pictures | not done: what it saves takes 0.07 ms a crop, 0.16 ms a detection |
+
+On CPUs without VNNI the integer kernels of ONNX Runtime can saturate, as its documentation says; not tried here. A card tells the change on
+the machine that made the file.
 """
 
 from __future__ import annotations
@@ -23,7 +50,8 @@ from vitruvian.weights.card import Card, file_sha256
 from vitruvian.weights.find import card_for
 from vitruvian.weights.graph import read_ports
 from vitruvian.weights.layout import layout_of
-from vitruvian.weights.quantise import halve, import_onnx, prepare, quantise
+from vitruvian.weights.padding import count_padding
+from vitruvian.weights.quantise import FINEST_OF_DETECTORS, choose, halve, import_onnx, prepare, quantise
 
 Reduced = Literal["int8", "fp16"]
 
@@ -55,29 +83,37 @@ def reduce(
     on_progress("looking at pictures")
     seen = trial.packaged_pictures(card) if pictures is None else trial.pictures_of(pictures, card)
     with tempfile.TemporaryDirectory() as folder:
-        made = Path(folder) / "made.onnx"
-        card_of_made = replace(
-            card, id=out.stem, file=str(made), size_step=_size_step(card), precision=precision, parent=card.id, urls=(), member=""
-        )
         on_progress(f"writing {precision}")
-        if precision == "int8":
-            model, samples = prepare(card.file, Path(folder)), trial.inputs(replace(card_of_made, file=card.file), seen[::2])
-            quantise(model, samples, made, coarse_only=card.task in ("detection", "one-stage"))
-        _save_halved(made if precision == "int8" else Path(card.file), made)
+        made = replace(card, id=out.stem, file=f"{folder}/made.onnx", precision=precision, parent=card.id, urls=(), member="")
+        made = replace(
+            made, size_step=_write(card, made, seen[::2]), sha256=file_sha256(made.file), size_bytes=Path(made.file).stat().st_size
+        )
         on_progress("measuring the change")
-        card_of_made = replace(
-            card_of_made,
-            file=str(out),
-            sha256=file_sha256(made),
-            size_bytes=made.stat().st_size,
+        made = replace(
+            made,
             parent_sha256=file_sha256(card.file),
             calibration=_words(pictures, len(seen[::2])) if precision == "int8" else "",
-            figures=trial.change(card, card_of_made, seen[1::2] or seen),
+            figures=trial.change(card, made, seen[1::2] or seen),
         )
         with written_whole(out) as temporary:
-            shutil.copyfile(made, temporary)
-        card_of_made.save(out.with_suffix(".json"))
-    return card_of_made
+            shutil.copyfile(made.file, temporary)
+            made = replace(made, file=str(out))
+            made.save(out.with_suffix(".json"))
+    return made
+
+
+def _write(card: Card, made: Card, pictures: trial.Pictures) -> int:
+    """Write the reduced network; returns its `size_step`."""
+    path = Path(made.file)
+    model = prepare(card.file, path.parent)
+    chosen = choose(model, FINEST_OF_DETECTORS if card.task in ("detection", "one-stage") else 1)
+    step = SIZE_STEP if _is_free(card) and count_padding(model, card) else card.size_step
+    if made.precision == "int8":
+        quantise(model, chosen, trial.inputs(replace(card, size_step=step), pictures), path)
+        model = import_onnx().load(path)
+    halve(model)
+    import_onnx().save(model, path)
+    return step
 
 
 def _check(card: Card, out: Path, precision: str) -> None:
@@ -97,21 +133,13 @@ def _check(card: Card, out: Path, precision: str) -> None:
         raise WeightsError(f"{card.file} must have one float32 input: export it anew")
 
 
-def _size_step(card: Card) -> int:
-    """The step of a detector's free sides, where the boxes that it returns don't depend on the input's size."""
+def _is_free(card: Card) -> bool:
+    """Whether a detector takes inputs of any size, and decodes its boxes itself, so that nobody else must know the size."""
     found = read_ports(card.file)
     shape = found.inputs[0].shape
     layout = layout_of(shape, [(port.name, port.shape) for port in found.outputs])
-    is_free = card.task == "detection" and shape[2:] == (None, None) and all(side % SIZE_STEP == 0 for side in card.input_size)
-    return SIZE_STEP if is_free and layout and layout.kind in ("suppressed", "boxes") else card.size_step
-
-
-def _save_halved(source: Path, target: Path) -> None:
-    """Write the graph with its large weights as float16."""
-    onnx = import_onnx()
-    model = onnx.load(source)
-    halve(model)
-    onnx.save(model, target)
+    fits = card.task == "detection" and shape[2:] == (None, None) and not any(side % SIZE_STEP for side in card.input_size)
+    return fits and layout is not None and layout.kind in ("suppressed", "boxes")
 
 
 def _words(pictures: str | Path | Sequence[str | Path] | None, count: int) -> str:

@@ -1,16 +1,17 @@
 """Crowds with known identities, as boxes and keypoints: what a detector and a pose network would say about walkers who cross, hide each
 other, leave and come back, before a camera that may move.
 
-No pixels and nothing but numpy: this is the truth that trackers, smoothers and repairs are measured on. All rules are ours; none was
-fitted to a particular detector.
+The truth that trackers are measured on, in tests and in benchmarks/tracking.py. All rules are ours; none was fitted to a particular
+detector.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from vitruvian.geometry.boxes import area, clip, enclosing, iou
 from vitruvian.skeletons import COCO_17
@@ -59,6 +60,23 @@ class CrowdSettings:
     clothes: float = 1.0
 
 
+CROWDS = {
+    "few": CrowdSettings(walkers=4),
+    "some": CrowdSettings(),
+    "crossing": CrowdSettings(walkers=12, wander=0.0),
+    "dense": CrowdSettings(walkers=20),
+    "8 fps": CrowdSettings(fps=8),
+    "5 fps": CrowdSettings(fps=5),
+    "60 fps": CrowdSettings(fps=60, seconds=5),
+    "uneven": CrowdSettings(fps=20, uneven=True),
+    "panned": CrowdSettings(pan=0.4),
+    "hand-held": CrowdSettings(pan=0.2, shake=0.03),
+    "noisy": CrowdSettings(jitter=0.035, missed=0.1, false_positives=1.5, missing_keypoints=0.2),
+    "long": CrowdSettings(walkers=6, seconds=20),
+}
+"""Scenes that trackers are compared on."""
+
+
 @dataclass(frozen=True, eq=False)
 class Crowd:
     """A scene. Rows of truth and detections are sorted by frame; both have COCO's 17 keypoints.
@@ -71,8 +89,18 @@ class Crowd:
     times: Float[np.ndarray, " f"]
     truth: People
     detections: People
-    person: np.ndarray
+    person: Int[np.ndarray, " n"]
     appearance: Float[np.ndarray, "n d"]
+
+    def frames(self) -> Iterator[People]:
+        """The detections of each frame in turn."""
+        bounds = np.searchsorted(self.detections.frame, np.arange(len(self.times) + 1))
+        for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+            yield self.detections[start:stop]
+
+    def looks(self, boxes: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "n d"]:
+        """The appearance of the detections that have these boxes: what an appearance hook would make of the pixels."""
+        return self.appearance[[int(np.abs(self.detections.boxes - box).sum(1).argmin()) for box in boxes]]
 
 
 def crowd(settings: CrowdSettings, seed: int) -> Crowd:
@@ -196,7 +224,7 @@ class _View:
         self.seen_box = clip(enclosing(grid, seen) + np.tile(span[:, 0] / 12, 2) * [-3, -0.5, 3, 0.5], *SIZE)
         self.hidden = self._covered(pixels, body) | ~_inside(pixels)
         cover = ((body[:, None, :2] < body[None, :, 2:]) & (body[None, :, :2] < body[:, None, 2:])).all(-1) & self.nearer
-        self.front = np.where(cover.any(1), np.where(cover, depth[None], np.inf).argmin(1), -1)
+        self.front = np.where(cover.any(1), np.where(cover, depth[None], np.inf).argmin(1) if self.n else 0, -1)
 
     def _covered(self, points: Float[np.ndarray, "n p 2"], body: Float[np.ndarray, "n 4"]) -> np.ndarray:
         within = ((points[:, :, None] > body[:, :2]) & (points[:, :, None] < body[:, 2:])).all(-1)

@@ -1,0 +1,76 @@
+"""`vitruvian convert-checkpoint` and `vitruvian export`: from published PyTorch checkpoints to safe files, and to ONNX."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from vitruvian.cli.console import console, print_rows, stderr
+from vitruvian.errors import MissingExtraError
+
+
+def convert_checkpoint(
+    file: Path, /, *, output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None, skeleton: str = ""
+) -> int:
+    """Recognise a published checkpoint by its keys and shapes, and write it as safetensors with a card. Nothing in the file is executed.
+
+    Parameters
+    ----------
+    file
+        A .pth file of a system that is known here.
+    output
+        The .safetensors file; by default named after the checkpoint, in the folder of converted ones, where export finds it by its id.
+    skeleton
+        Keypoint set of the network, where its number of keypoints doesn't tell: ap10k-17 for an animal's.
+    """
+    _need_torch()
+    from vitruvian.systems import catalogue
+
+    with stderr.status(f"reading {file.name}") as status:
+        target, card = catalogue.convert_checkpoint(file, output, skeleton, status.update)
+    network = card["network"] or {}
+    rows = {
+        "system": card["system"],
+        "variant": card["variant"],
+        "parameters": f"{card['parameters'] / 1e6:.2f} M",
+        "keypoints": network.get("skeleton", ""),
+        "weights": network.get("licence_weights", ""),
+        "data": network.get("licence_data", ""),
+        "file": str(target),
+    }
+    if output is None:
+        rows["id"] = target.stem
+    print_rows({title: text for title, text in rows.items() if text})
+    return 0
+
+
+def export(network: str, /, *, output: Annotated[Path, Parameter(name=["--output", "-o"])], skeleton: str = "") -> int:
+    """Write a checkpoint's network as ONNX (any batch size) with its card, and print how far it is from PyTorch.
+
+    Parameters
+    ----------
+    network
+        A .pth or .safetensors file, or the id of a converted checkpoint.
+    output
+        The .onnx file; its card gets the same name, with .json.
+    skeleton
+        Keypoint set of the network, where its number of keypoints doesn't tell.
+    """
+    _need_torch()
+    from vitruvian.systems import catalogue
+
+    with stderr.status(f"reading {Path(network).name}") as status:
+        found, card, worst = catalogue.export(network, output, skeleton, status.update)
+    print_rows({"system": found.system.name, "variant": found.variant, "size": f"{card.size_bytes / 1e6:.1f} MB", "file": card.file})
+    console.print(f"largest difference from torch: {worst:.3g}", markup=False)
+    return 0
+
+
+def _need_torch() -> None:
+    """MissingExtraError without PyTorch."""
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("PyTorch is not installed: pip install 'vitruvian[torch]'") from error

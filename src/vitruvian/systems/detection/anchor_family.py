@@ -1,0 +1,88 @@
+"""What BPJDet and JointBDOE share: sizes of the anchor-based detector, reading its published checkpoints, the gains of its losses.
+
+Their checkpoints have the same keys and differ in the number of outputs per anchor alone (cards bpjdet.md and jointbdoe.md, section 9).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vitruvian.codecs.anchors import ANCHORS_P5, ANCHORS_P6
+from vitruvian.errors import WeightsError
+from vitruvian.nn.csp_darknet import ANCHORS_PER_CELL, BASE_WIDTHS, AnchorNet, Levels, Release, published_names, repeats
+from vitruvian.systems.checkpoint import check_fit, need, pour, rename
+
+SIZES: dict[str, tuple[float, float]] = {  # width and depth factors
+    "nano": (0.125, 0.33),
+    "s": (0.5, 0.33),
+    "m": (0.75, 0.67),
+    "l": (1.0, 1.0),
+    "x": (1.25, 1.33),
+}
+DROP = (r"^(module\.)?model\.\d+\.anchor_grid$",)
+"""The anchors in pixels: those in strides, times the stride, are the same numbers, also in half precision."""
+
+_PREFIX = re.compile(r"^module\.")
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """A network of the family: scale, number of levels, release of the backbone, numbers per anchor."""
+
+    width: float
+    depth: float
+    outputs: int
+    levels: Levels = 4
+    release: Release = 5
+
+    def build(self) -> AnchorNet:
+        """The network with anchors to start from, its weights drawn at random."""
+        return AnchorNet(self.width, self.depth, self.outputs, self.start_anchors(), self.levels, self.release)
+
+    def start_anchors(self) -> Tensor:
+        """(levels, 3, 2) in strides."""
+        pixels = torch.tensor(ANCHORS_P5 if self.levels == 3 else ANCHORS_P6, dtype=torch.float32)
+        return pixels / torch.tensor([8 << level for level in range(self.levels)])[:, None, None]
+
+
+def infer_trunk(state: Mapping[str, Tensor]) -> Trunk:
+    """The network that a published state dict is of, from its keys and shapes. Raises WeightsError when it is none of the family."""
+    state = {_PREFIX.sub("", name): value for name, value in state.items()}
+    levels: Levels = 4 if "model.33.m.0.weight" in state else 3
+    release: Release = 5 if "model.0.conv.conv.weight" in state else 6
+    outputs, _, *_ = need(state, f"model.{9 * levels - 3}.m.0.weight", 4)
+    stem, *_ = need(state, f"model.0.conv.{'conv.' if release == 5 else ''}weight", 4)
+    blocks = len({name.split(".")[3] for name in state if re.match(r"^model\.6\.m\.\d+\.", name)})
+    if outputs % ANCHORS_PER_CELL or not blocks:
+        raise WeightsError(f"{outputs} outputs and {blocks} blocks fit no anchor-based detector: it is a checkpoint of another system")
+    depth = next((known for _, known in SIZES.values() if repeats(9, known) == blocks), blocks / 9)
+    return Trunk(stem / BASE_WIDTHS[levels][0], depth, outputs // ANCHORS_PER_CELL, levels, release)
+
+
+def fill(build: Callable[[], AnchorNet], state: Mapping[str, Tensor], trunk: Trunk) -> AnchorNet:
+    """Build a network and fill it from a published state dict of that trunk; in eval mode.
+
+    Raises WeightsError, which lists every missing, left-over or wrongly shaped entry.
+    """
+    renamed = rename(state, ((_PREFIX.pattern, ""), *published_names(trunk.levels, trunk.release)), DROP)
+    with torch.device("meta"):
+        check_fit(build(), renamed)  # before memory is taken for what a damaged file asks for
+    model = build()
+    pour(model, {name: value.float() if value.is_floating_point() else value for name, value in renamed.items()})
+    return model.eval()
+
+
+def gains(levels: int, classes: int, size: tuple[int, int]) -> dict[str, float]:
+    """What the box, objectness and class losses are multiplied by, for an input of `size` (card bpjdet.md section 6)."""
+    share = 3 / levels
+    return {"box": 0.05 * share, "objectness": 0.7 * size[0] * size[1] / 640**2 * share, "class": 0.3 * classes / 80 * share}
+
+
+def size_name(width: float, depth: float) -> str:
+    """ "s", "m", ...; sizes that are not published as "w0.3-d1"."""
+    return next((name for name, known in SIZES.items() if known == (width, depth)), f"w{width:g}-d{depth:g}")

@@ -1,0 +1,251 @@
+"""Multi-HMR: sizes as published, files recognised by their shapes, nobody and everybody, the batch, gradients, ONNX."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from vitruvian.errors import VitruvianError, WeightsError
+from vitruvian.systems.export import export_onnx
+from vitruvian.systems.mesh.camera import default_intrinsics, project, unproject
+from vitruvian.systems.mesh.multi_hmr import (
+    VARIANTS,
+    Config,
+    Deployed,
+    MultiHMR,
+    find,
+    from_published,
+    infer_config,
+    ray_features,
+    sine_places,
+    suppress,
+)
+
+NANO = VARIANTS["nano"]
+
+
+@pytest.fixture(params=["nano", "anny-nano"])
+def model(request):
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    return MultiHMR(VARIANTS[request.param]).eval()
+
+
+def pictures(n, config=NANO):
+    return torch.randn(n, 3, config.image_size, config.image_size, generator=torch.Generator().manual_seed(3))
+
+
+def cameras(n, config=NANO):
+    camera = default_intrinsics(config.image_size).repeat(n, 1, 1)
+    camera[:, 0, 0] *= 1.1
+    camera[:, 1, 2] += 3
+    return camera
+
+
+def published_names(state, anny):
+    """Our names as the published files have them, by hand from the card's table."""
+    swaps = [("head.blocks.", "decoder.transformer.layers." if anny else "x_attention_head.transformer.transformer.layers.")]
+    swaps += [(".between.norm.", ".0.norm."), (".across.norm.", ".1.norm."), (".between.to_out.", ".0.fn.to_out.0.")]
+    swaps += [(".across.to_out.", ".1.fn.to_out.0."), (".between.to_qkv.", ".0.fn.to_qkv."), (".across.to_", ".1.fn.to_")]
+    if anny:
+        swaps += [("backbone.", "encoder.backbone."), ("detection.", "encoder.mlp_det."), ("view.", "encoder.mlp_fov_unique.")]
+        swaps += [("widest_view", "encoder.fov_max"), ("head.embedding.", "dec_to_token."), ("head.places", "dec_pos_emb")]
+        swaps += [("head.free", "useful_rotmat"), ("head.init_body_pose", "init_body_pose"), ("head.", "mlp_")]
+    else:
+        swaps += [
+            ("backbone.", "backbone.encoder."),
+            ("detection.", "mlp_classif."),
+            ("head.place", "x_attention_head.transformer.pos_embedding"),
+        ]
+        swaps += [("head.embedding.", "x_attention_head.transformer.to_token_embedding.")]
+        swaps += [("head.", "x_attention_head.")]
+    out = {}
+    for name, value in state.items():
+        block = name.startswith("head.blocks.")
+        for ours, theirs in swaps:
+            if name.startswith(ours) or ours.startswith("."):
+                name = name.replace(ours, theirs, 1)
+        if block:
+            for ours, theirs in ((".norm.", ".2.norm."), (".fc1.", ".2.fn.net.0."), (".fc2.", ".2.fn.net.3.")):
+                if ".0." + ours[1:] not in name[-20:] and ".1." + ours[1:] not in name[-20:]:
+                    name = name.replace(ours, theirs)
+        out[name.replace("offset.", "mlp_offset.", 1) if name.startswith("offset.") else name] = value
+    return out
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_variant_is_inferred_from_shapes_alone(name):
+    with torch.device("meta"):
+        state = MultiHMR(VARIANTS[name]).state_dict()
+    assert infer_config(state, published=False) == VARIANTS[name]
+
+
+def test_nano_is_small_and_s_448_has_the_published_size(model):
+    assert sum(p.numel() for p in model.parameters()) < 1_000_000
+    with torch.device("meta"):
+        state = MultiHMR(VARIANTS["s-448"]).state_dict()
+    # The card counts 31.46 M with the mask token (384) and the children's betas (11), which we don't keep.
+    assert sum(v.numel() for v in state.values()) + 395 == pytest.approx(31.46e6, abs=0.005e6)
+
+
+def test_ray_embedding_is_optional():
+    with torch.device("meta"):
+        assert infer_config(MultiHMR(replace(NANO, bands=0)).state_dict(), published=False) == replace(NANO, bands=0)
+
+
+@pytest.mark.parametrize("name", ["s-448", "anny-s-448"])
+def test_published_names_are_read(name):
+    with torch.device("meta"):
+        state = published_names(MultiHMR(VARIANTS[name]).state_dict(), name.startswith("anny"))
+    extra = {"smpl_layer.bm.v_template": torch.zeros(1), "body_model.x": torch.zeros(1), "eye": torch.zeros(1, 3, 3)}
+    from vitruvian.systems.checkpoint import rename
+    from vitruvian.systems.mesh.multi_hmr import DROP, KEYMAP
+
+    with torch.device("meta"):
+        assert set(rename({**state, **extra}, KEYMAP, DROP)) == set(MultiHMR(VARIANTS[name]).state_dict())
+
+
+def test_own_weights_come_back(model):
+    found, again = from_published(model.state_dict(), published=False)
+    assert found == model.config
+    image = pictures(1)
+    with torch.inference_mode():
+        (_, a), (_, b) = model(image, threshold=0.0, kernel=1), again(image, threshold=0.0, kernel=1)
+    assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def test_wrong_files_are_refused(model):
+    state = dict(model.state_dict())
+    with pytest.raises(WeightsError, match="no entry"):
+        from_published({"x": torch.zeros(1)})
+    state.pop("offset.0.weight")
+    with pytest.raises(WeightsError, match=r"missing 1: offset\.0\.weight"):
+        from_published(state)
+
+
+def test_children_s_betas_take_their_own_mean():
+    state = dict(MultiHMR(replace(NANO, shapes=11)).state_dict())
+    state["head.init_betas"], state["head.init_betas_kid"] = torch.zeros(1, 10), torch.full((1, 11), 0.5)
+    config, model = from_published(state)
+    assert config.shapes == 11 and (model.head.init_betas == 0.5).all()
+
+
+def test_pictures_of_another_size_are_refused(model):
+    with pytest.raises(VitruvianError, match="84x84"):
+        model(torch.zeros(1, 3, 98, 98))
+    with pytest.raises(ValueError, match="multiple"):
+        Config(image_size=450)
+
+
+def test_nobody_and_no_picture(model):
+    cells, people = model(pictures(2), threshold=1.1)
+    joints = model.config.joints
+    assert cells.shape == (0, 3) and people.rotations.shape == (0, joints, 3, 3) and people.location.shape == (0, 2)
+    cells, people = model(pictures(0))
+    assert cells.shape == (0, 3) and people.translation.shape == (0, 3)
+
+
+def test_people_do_not_depend_on_the_rest_of_the_batch(model):
+    image, camera = pictures(4), cameras(4)
+    cells = torch.tensor([[0, 1, 2], [3, 0, 0], [3, 2, 2], [3, 5, 4]])  # two empty pictures one after the other between them
+    with torch.inference_mode():
+        together = model.people(model.encode(image), camera, cells)
+        alone = model.people(model.encode(image[:1]), camera[:1], cells[:1])
+    for a, b in zip(together, alone, strict=True):
+        assert torch.isfinite(a).all() and torch.allclose(a[:1], b, atol=1e-4)
+
+
+def test_gradient_reaches_every_parameter(model):
+    features = model.train().encode(pictures(2))
+    people = model.people(features, model.intrinsics(features), torch.tensor([[0, 1, 2], [0, 4, 4], [1, 3, 3]]))
+    total = features.scores.sum() + sum((x * torch.randn_like(x)).sum() for x in people)
+    total.backward()
+    # Of three numbers of the camera only the first counts, in published files too.
+    dead = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert not [name for name in dead if "deccam" not in name]
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+
+
+def test_rotations_are_rotations(model):
+    _, people = model(pictures(2), threshold=0.0)
+    product = people.rotations @ people.rotations.transpose(-1, -2)
+    assert torch.allclose(product, torch.eye(3).expand_as(product), atol=1e-4)
+
+
+def test_person_is_seen_where_it_was_found(model):
+    image, camera = pictures(1), cameras(1)
+    cells, people = model(image, camera, threshold=0.0)
+    assert torch.allclose(project(people.translation, camera), people.location, atol=1e-2)
+    assert torch.allclose(people.translation[:, 2:], people.depth)
+    assert ((people.location / 14 - people.offset - 0.5).round().long() == cells[:, [2, 1]]).all()
+
+
+def test_depth_scales_with_the_focal_length():
+    model = MultiHMR(NANO)
+    focal = default_intrinsics(84)[0, :1]
+    code = torch.tensor([[0.5]])
+    assert model.metres(code, focal).item() == pytest.approx(math.exp(0.5), rel=1e-5)
+    assert model.metres(code, 2 * focal).item() == pytest.approx(math.exp(1.0), rel=1e-5)
+    assert model.metres(torch.tensor([[9.0]]), focal).item() == 50.0
+
+
+def test_rays_are_those_of_the_patches_but_for_the_published_slip():
+    camera = cameras(1)
+    patch = torch.tensor([2 * 14 + 7.0, 4 * 14 + 7.0])  # column 2, row 4
+    ours = ray_features(camera, NANO)[0, 4 * 6 + 2, :3]
+    slip = ray_features(camera, replace(NANO, published=True))[0, 4 * 6 + 2, :3]
+    assert torch.allclose(ours, unproject(patch, camera[0])) and torch.allclose(slip, unproject(patch.flip(0), camera[0]))
+    assert torch.allclose(unproject(patch, camera[0]), torch.linalg.inv(camera[0]) @ torch.cat((patch, torch.ones(1))), atol=1e-6)
+
+
+@pytest.mark.parametrize("kernel", [0, 1, 2, 3, 4, 5])
+def test_suppression_keeps_the_shape_and_the_best(kernel):
+    scores = torch.rand(2, 7, 7, generator=torch.Generator().manual_seed(1))
+    kept = suppress(scores, kernel)
+    assert kept.shape == scores.shape and kept.max() == scores.max()
+    assert (kept > 0).sum() == scores.numel() if kernel <= 1 else (kept > 0).sum() < scores.numel()
+
+
+def test_finding_is_in_row_major_order():
+    scores = torch.zeros(2, 5, 5)
+    scores[1, 0, 3] = scores[0, 4, 1] = scores[0, 1, 4] = 0.9
+    assert find(scores).tolist() == [[0, 1, 4], [0, 4, 1], [1, 0, 3]]
+
+
+def test_columns_of_the_table_of_places_come_first():
+    table = sine_places(4, 16)
+    assert torch.equal(table[1, 8:], table[0, 8:]) and torch.equal(table[4, :8], table[0, :8]) and not torch.equal(table[1], table[0])
+
+
+def test_deployed_network_says_what_the_network_says(model):
+    image, camera = pictures(2), cameras(2)
+    deployed = Deployed(model, most=10, threshold=1e-6)
+    with torch.inference_mode():
+        cells, people = model(image, camera, threshold=1e-6)
+        scores, locations, depths, *_ = deployed(image, camera)
+    assert (scores > 0).sum() == len(cells)
+    for picture in (0, 1):
+        mine = people.location[cells[:, 0] == picture]
+        gaps = torch.cdist(mine, locations[picture, scores[picture] > 0])
+        assert len(mine) and gaps.min(1).values.max() < 1e-2
+        assert torch.allclose(depths[picture, gaps.argmin(1)], people.depth[cells[:, 0] == picture], rtol=1e-3)
+
+
+@pytest.mark.parametrize("model", ["nano", pytest.param("anny-nano", marks=pytest.mark.slow)], indirect=True)
+def test_onnx_equals_torch(model, tmp_path):
+    deployed = Deployed(model, most=4)
+    size = model.config.image_size
+    examples = (torch.zeros(1, 3, size, size), torch.zeros(1, 3, 3))
+    camera = default_intrinsics(size)
+
+    class Fixed(torch.nn.Module):  # random cameras may have any focal length, even none: only the picture is random here
+        def __init__(self):
+            super().__init__()
+            self.deployed = deployed
+
+        def forward(self, image, camera_change):
+            return self.deployed(image, camera + 0.01 * camera_change.tanh() * (camera > 1))
+
+    worst = export_onnx(Fixed(), examples, tmp_path / "n.onnx", ("image", "intrinsics"), deployed.outputs)
+    assert worst < 1e-2  # of depths in metres too
