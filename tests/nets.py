@@ -18,11 +18,12 @@ MEAN, STD = (128.0,) * 3, (64.0,) * 3  # above 0 after this: bright; the letterb
 BRIGHTEST = (255 - MEAN[0]) / STD[0]
 
 
-def detector(folder: Path, score: float = 0.9, size: tuple[int, int] = (320, 320)) -> Path:
+def detector(folder: Path, score: float = 0.9, size: tuple[int, int] = (320, 320), also: str = "") -> Path:
     """An ONNX file with its card: of each pure colour (red, green, blue), the box of its pixels is one person.
 
-    Its score is `score` at full brightness, and falls to 0 at medium brightness.
+    Its score is `score` at full brightness, and falls to 0 at medium brightness. `also`: a part that the same box is as well.
     """
+    is_found = np.isin(PERSON_PARTS, ["person", also])
     constants = {
         "zero": np.float32(0),
         "xs": np.arange(size[0], dtype=np.float32),
@@ -33,7 +34,7 @@ def detector(folder: Path, score: float = 0.9, size: tuple[int, int] = (320, 320
         "last": np.array([-1], np.int64),
         "axis_w": np.array([3], np.int64),
         "axis_h": np.array([2], np.int64),
-        "classes": np.array([score / BRIGHTEST, 0, 0, 0, 0], np.float32),
+        "classes": np.where(is_found, score / BRIGHTEST, 0).astype(np.float32),
     }
     nodes = [helper.make_node("Greater", ["image", "zero"], ["bright"])]
     nodes += [helper.make_node("Cast", ["bright"], ["mask"], to=TensorProto.FLOAT)]

@@ -17,7 +17,7 @@ from vitruvian.errors import VitruvianError  # noqa: E402
 from vitruvian.formats.coco import read_coco  # noqa: E402
 from vitruvian.formats.openpose import read_openpose  # noqa: E402
 from vitruvian.media import Frame, read_image, write_image  # noqa: E402
-from vitruvian.take import Take  # noqa: E402
+from vitruvian.take import PARTS, Take  # noqa: E402
 
 TIMES = np.array([0, 1, 2, 4, 5, 6, 7, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22]) / 30  # uneven, more than two chunks
 
@@ -58,6 +58,16 @@ def test_smoothing_delays_a_walker_a_little_and_can_be_turned_off(walking, netwo
     lag = direction * (raw.keypoints[5:, :, 0] - smooth.keypoints[5:, :, 0])
     assert 0 < lag.mean() < 60 * 0.1  # pixels: less than 100 ms at 60 pixels per second
     np.testing.assert_array_equal(raw.boxes, smooth.boxes)
+
+
+def test_parts_that_the_detector_finds_get_their_owners(walking, networks, tmp_path):
+    faces = nets.detector(tmp_path, also="face")
+    take = capture(walking, tmp_path / "out", detector=faces, pose=networks["pose"], overlay=False)
+    face = PARTS.index("face")
+    np.testing.assert_allclose(take.people.part_boxes[:, face], take.people.boxes, atol=1e-3)
+    assert np.isnan(np.delete(take.people.part_boxes, face, axis=1)).all()
+    assert take.tracks.tolist() == [1, 2]
+    np.testing.assert_array_equal(Take.load(tmp_path / "out" / "take.npz").people.part_boxes, take.people.part_boxes)
 
 
 def test_the_files_of_a_video_agree_with_the_take(walking, networks, tmp_path):

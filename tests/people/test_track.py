@@ -109,15 +109,6 @@ def test_empty_frames_are_fine_at_any_time():
     assert track([0, 0.1, 0.2], frames) == [[], [1], []]
 
 
-def test_near_marks_boxes_that_overlap_known_people():
-    tracker = Tracker(COCO_17)
-    boxes = people_of(0, [walker(0, 300, 0), walker(0, 900, 0)]).boxes
-    assert tracker.near(0.0, boxes).tolist() == [False, False]
-    tracker.update(0.0, people_of(0, [walker(0, 300, 0)]))
-    assert tracker.near(0.03, boxes).tolist() == [True, False]
-    assert tracker.near(0.03, boxes[:0]).shape == (0,)
-
-
 def test_a_box_on_half_of_a_known_body_starts_no_track_but_a_child_in_front_does():
     """The upper half's pose agrees only roughly; the child's box lies within the adult's as well."""
     body, child = walker(0.0, 200, 0), walker(0.0, 200, 0, height=150, top=240)

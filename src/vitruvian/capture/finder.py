@@ -13,7 +13,7 @@ from jaxtyping import Float
 from vitruvian.capture.sinks import Stopwatch
 from vitruvian.geometry.boxes import iou
 from vitruvian.media import Frame, prefetch
-from vitruvian.people import Smoother, Tracker, believable, without_duplicates
+from vitruvian.people import Smoother, Tracker, attach_parts, believable, without_duplicates
 from vitruvian.people.assignment import assign
 from vitruvian.people.between import between
 from vitruvian.people.refine import Refiner
@@ -51,6 +51,8 @@ class Finder:
     ) -> None:
         self.skeleton, self.tracker, self.smoother = skeleton, tracker, smoother
         self._find, self._estimate, self._stopwatch = find, estimate, stopwatch
+        self._classes = find.card.classes if find else ("person",)
+        self._finds_parts = find is not None and len(find.classes) > 1
         self._refine, self._threshold, self._detect_every = refine, threshold, detect_every
 
     def people(self, frames: Iterable[Frame]) -> Iterator[list[tuple[Frame, People]]]:
@@ -68,8 +70,9 @@ class Finder:
             if looks:
                 detections = None if self._find is None else self._look([frame])[frame.index]
             else:
-                count = len(boxes)
-                detections = Detections(boxes.astype(np.float32), np.full(count, self._threshold, np.float32), np.zeros(count, np.int32))
+                count, person = len(boxes), self._classes.index("person")
+                scores, labels = np.full(count, self._threshold, np.float32), np.full(count, person, np.int32)
+                detections = Detections(boxes.astype(np.float32), scores, labels)
             people = self._untracked([(frame, detections)])[0]
             yield self._over_time([frame], [people if looks else _in_their_own_boxes(people)])
 
@@ -138,11 +141,19 @@ class Finder:
             with self._stopwatch("pose"):
                 both = self._estimate(images)
         else:
+            person = self._classes.index("person")
             with self._stopwatch("track"):
-                found = self._worth_a_pose(chunk)
+                found = self._worth_a_pose([(frame, detections[detections.labels == person]) for frame, detections in chunk])
             with self._stopwatch("pose"):
                 both = zip(found, self._estimate(images, [detections.boxes for detections in found]), strict=True)
-        return [_rows(frame.index, *one) for (frame, _), one in zip(chunk, both, strict=True)]
+        people = [_rows(frame.index, *one) for (frame, _), one in zip(chunk, both, strict=True)]
+        if not self._finds_parts:
+            return people
+        with self._stopwatch("track"):
+            return [
+                replace(one, part_boxes=attach_parts(one, detections, self._classes, self.skeleton))
+                for one, (_, detections) in zip(people, chunk, strict=True)
+            ]
 
     def _worth_a_pose(self, chunk: Sequence[Found]) -> list[Detections]:
         """All strong detections; and for every person known so far, or found in these frames, who has none in a frame, one weak one.

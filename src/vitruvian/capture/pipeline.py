@@ -20,10 +20,7 @@ from vitruvian.errors import VitruvianError
 from vitruvian.formats.text import make_folder
 from vitruvian.media import Frame, Pictures, Video, open_source, prefetch
 from vitruvian.media.live import Live, is_live, open_live, paced
-from vitruvian.people import Smoother, Tracker
-from vitruvian.people.offline import presets, smooth_take
-from vitruvian.people.refine import Refiner
-from vitruvian.people.swap import repair_swaps
+from vitruvian.people import Refiner, Smoother, Tracker, is_part, presets, repair_swaps, smooth_take
 from vitruvian.runtime import Detector, OneStage, PoseEstimator
 from vitruvian.skeletons import by_name
 from vitruvian.take import People, Take
@@ -181,7 +178,9 @@ def _finder(
     if card.task == "one-stage":
         find, estimate = None, OneStage(card, score_threshold=least, device=options.device)
     else:
-        find = Detector(detector, score_threshold=least, device=options.device)
+        known = detector if isinstance(detector, Card) else card_for(detector)
+        parts_too = [name for name in known.classes if is_part(name)]
+        find = Detector(known, classes=("person", *parts_too), score_threshold=least, device=options.device)
         estimate = PoseEstimator(card, flip_test=options.flip_test, device=options.device)
     skeleton = by_name(card.skeleton)
     hand, face = (part and PoseEstimator(part, device=options.device) for part in parts)

@@ -27,6 +27,8 @@ _ELSEWHERE = {
     "capture": ("capture:capture", "Find the people in a video or in pictures, with their ids and 133 keypoints."),
     "convert": ("convert:convert", "Convert a file of keypoints or motion into another format."),
     "weights": ("weights:app", "List, fetch, check and add networks."),
+    "convert-checkpoint": ("checkpoint:convert_checkpoint", "Turn a published checkpoint into a safe file with a card."),
+    "export": ("checkpoint:export", "Write a checkpoint's network as ONNX."),
     "body": ("body:app", "List and import body models."),
 }
 for _name, (_place, _help) in _ELSEWHERE.items():

@@ -1,12 +1,33 @@
-"""People over time: one body reported once, ids that stay, and smooth keypoints.
+"""People over time: one body reported once, with its parts, ids that stay, left and right kept apart, and smooth keypoints.
 
-Here: the online tracker (`track`), the assignment and the pose similarity that it rests on, and the One-Euro smoother (`smooth`).
-Everything works on the rows of one frame at a time, in numpy, and never sees pixels. Not here: finding people (`runtime`), running the
-whole chain (`capture`).
+While a video is read: the tracker (`track`, `tracks`, `sway`, `looks`), the assignment and the pose similarity that it rests on, the
+One-Euro smoother (`smooth`), which hand or face is whose (`parts`), and a closer look at these (`refine`). Once a take is whole: smoothing
+that looks ahead (`offline`, `filters`) and left-right repair (`swap`). All in numpy; only `refine` and the tracker's hook for looks see
+pixels. Not here: finding people (`runtime`), running the whole chain (`capture`).
 """
 
+from vitruvian.people.offline import PRESETS, Smoothing, presets, smooth_take
+from vitruvian.people.parts import attach_parts, is_part
+from vitruvian.people.refine import Refiner
 from vitruvian.people.similarity import believable, pose_similarity, without_duplicates
 from vitruvian.people.smooth import Smoother
+from vitruvian.people.swap import Swap, SwapReport, repair_swaps
 from vitruvian.people.track import Tracker
 
-__all__ = ["Smoother", "Tracker", "believable", "pose_similarity", "without_duplicates"]
+__all__ = [
+    "PRESETS",
+    "Refiner",
+    "Smoother",
+    "Smoothing",
+    "Swap",
+    "SwapReport",
+    "Tracker",
+    "attach_parts",
+    "believable",
+    "is_part",
+    "pose_similarity",
+    "presets",
+    "repair_swaps",
+    "smooth_take",
+    "without_duplicates",
+]

@@ -69,6 +69,11 @@ def attach_parts(
     return out
 
 
+def is_part(name: str) -> bool:
+    """Whether a detector's class of this name is a part that `attach_parts` gives to people."""
+    return bool(_kind(name)[0])
+
+
 def _kind(name: str) -> tuple[str, str]:
     """Kind and side of a class: ("hand", "left") for "Left hand"; ("", "") for what is no part."""
     words = name.lower().replace("_", " ").replace("-", " ")

@@ -121,10 +121,6 @@ class Tracker:
         known = time - self._tracks.seen <= self._patience()
         return self._tracks.whole_at(time)[known], self._tracks.id[known]
 
-    def near(self, time: float, boxes: Float[np.ndarray, "n 4"]) -> Bool[np.ndarray, " n"]:
-        """Which boxes overlap a person known so far: the only weak detections that are worth a pose."""
-        return (iou(np.asarray(boxes, dtype=np.float64), self.expected(time)[0]) > 0.2).any(1)
-
     def to_arrays(self) -> dict[str, object]:
         """Everything the next `update` depends on but the appearance hook: arrays, and under "settings" values for JSON."""
         names = ("strong", "max_age", "min_similarity", "memory", "next_id")

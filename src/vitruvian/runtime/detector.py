@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,7 @@ class Detector:
         unknown = [name for name in classes if name not in self.card.classes]
         if self.card.task != "detection" or (unknown and not compat):
             raise WeightsError(f"{self.card.id!r} is no detector for {unknown or list(classes)}: it knows {list(self.card.classes[:8])}.")
+        self.classes = tuple(classes)
         self.score_threshold, self.iou_threshold, self.max_boxes, self.compat = score_threshold, iou_threshold, max_boxes, compat
         self._labels = [] if compat else [self.card.classes.index(name) for name in classes]
         self.session = Session(self.card.file, device=device, threads=threads, max_batch=max_batch)
@@ -64,9 +66,8 @@ class Detector:
         for image in images:
             require_rgb(image)
         out: list[Detections] = []
-        for start in range(0, len(images), self._step):
-            chunk = images[start : start + self._step]
-            inputs, zooms = letterbox(chunk, self.card.input_size, self._rule)
+        for size, chunk in self._chunks(images):
+            inputs, zooms = letterbox(chunk, size, self._rule)
             batch = normalise(inputs, self.card.mean, self.card.std, "rgb" if self.compat else self.card.channel_order)
             arrays = self.session.run(batch)
             outputs = [arrays[place] for place in self.layout.outputs]
@@ -78,6 +79,25 @@ class Detector:
                 solid = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)  # what lay in the padding is empty after clipping
                 out.append(replace(found, boxes=boxes)[solid][: self.max_boxes])
         return out
+
+    def _chunks(self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> Iterator[tuple[tuple[int, int], list[np.ndarray]]]:
+        """Neighbouring pictures that go in together, with the size (width, height) of their input."""
+        for size, alike in groupby(images, self._input_size):
+            same = list(alike)
+            for start in range(0, len(same), self._step):
+                yield size, same[start : start + self._step]
+
+    def _input_size(self, image: UInt8[np.ndarray, "_ _ 3"]) -> tuple[int, int]:
+        """The card's size, without the part that would be padding only where the network can do without it (`Card.size_step`).
+
+        At least half a step of padding stays: without any, keypoints in the boxes moved by 0.41 px instead of 0.17 (rtmdet-nano, 1920 x 1080).
+        """
+        step = 0 if self.compat else self.card.size_step
+        if not step:
+            return self.card.input_size
+        lengths = np.multiply(image.shape[1::-1], min(np.divide(self.card.input_size, image.shape[1::-1])))
+        width, height = np.minimum(self.card.input_size, step * np.ceil(lengths / step + 0.5).astype(int)).tolist()
+        return width, height
 
     def _decode(self, outputs: Sequence[np.ndarray]) -> list[Detections]:
         """Detections of one batch; boxes in input pixels."""
