@@ -24,10 +24,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
 import vitruvian as vt
+from vitruvian.geometry.boxes import iou
 from vitruvian.media import VideoWriter, open_video
 from vitruvian.weights.find import ASSETS
+from vitruvian.weights.reduce import reduce
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 DETECTOR = SHARED / "models" / "rtmdet-nano-coco-320.onnx"
@@ -99,6 +102,27 @@ def compare(title: str, bar: float, rounds: int, theirs: Callable[[], tuple], mi
     print(f"    ours, ms per frame and stage, in parallel: {spent}; peak memory of this process {peak:.0f} MB")
 
 
+def reduced(folder: Path, detector: Path, pose: Path) -> tuple[Path, Path]:
+    """Our smaller files of the same weights: the detector in half precision and without padding, the pose network in 8-bit integers."""
+    made = folder / "detector-fp16.onnx", folder / "pose-int8.onnx"
+    for source, path, precision in zip((detector, pose), made, ("fp16", "int8"), strict=True):
+        if not path.exists():
+            reduce(source, path, precision=precision)
+    return made
+
+
+def moved(whole: vt.Take, small: vt.Take) -> str:
+    """How far keypoints of the same person in the same frame lie apart."""
+    apart = []
+    for frame in range(len(whole.times)):
+        a, b = (take.people[take.people.frame == frame] for take in (whole, small))
+        rows, columns = linear_sum_assignment(-iou(a.boxes, b.boxes))
+        apart += [np.linalg.norm(a.keypoints[row] - b.keypoints[column], axis=-1) for row, column in zip(rows, columns, strict=True)]
+    distances = np.concatenate(apart)
+    share = f"{len(apart)} of {len(whole.people)} persons"
+    return f"{share}: median {np.nanmedian(distances):.2f} px, 95 % under {np.nanquantile(distances, 0.95):.1f} px"
+
+
 def differences(video: Path, pose: Path) -> None:
     """Keypoints and scores of the same pictures and boxes: rtmlib's against ours as rtmlib counts."""
     from vitruvian.compat.rtmlib import Custom
@@ -133,6 +157,12 @@ def main() -> None:
     if "tracker" in only:
         mine = partial(ours, video, small, detect_every=DETECT_EVERY)
         compare(f"tracker, every {DETECT_EVERY}th frame detected", 1.3, rounds, lambda: peers(video, small, DETECT_EVERY), mine)
+    if "reduced" in only:
+        small_detector, small_pose = reduced(arguments.folder, DETECTOR, small)
+        mine = partial(ours, video, small_pose, small_detector)
+        compare("every frame detected, our int8 pose and fp16 detector", 2.0, rounds, lambda: peers(video, small, None), mine)
+        raw = [ours(video, pose, detector, smooth="none")[1] for detector, pose in ((DETECTOR, small), (small_detector, small_pose))]
+        print(f"    keypoints moved, unsmoothed: {moved(*raw)}")
     if "crowd" in only:
         crowd = tiled(video, arguments.folder)
         compare("crowd of 12", 1.5, rounds, lambda: peers(crowd, small, None), lambda: ours(crowd, small))

@@ -124,6 +124,19 @@ def test_gradient_reaches_everything():
     assert all(a.grad is not None and a.grad.abs().sum() > 0 for a in (*inputs, *model.parameters()))
 
 
+def test_late_bias_counts_outside_the_maps_and_is_the_same_inside():
+    model, query, reference, value = example()
+    late, _, _, _ = example()
+    late.late_bias = True
+    outside = torch.full_like(reference, 50.0)
+    expected = late.output_proj(late.value_proj.bias).expand(2, 5, -1)
+    assert torch.allclose(late(query, outside, value, SHAPES), expected, atol=1e-6)
+    assert torch.allclose(model(query, outside, value, SHAPES), model.output_proj.bias.expand(2, 5, -1), atol=1e-6)
+    big = [(40, 40), (40, 40), (40, 40)]
+    middle, tokens = torch.full_like(reference, 0.5), torch.randn(2, 3 * 1600, 16)
+    assert torch.allclose(model(query, middle, tokens, big), late(query, middle, tokens, big), atol=1e-5)
+
+
 def test_start_looks_around():
     bias = ring_of_offsets(8, 2, 3).reshape(8, 2, 3, 2)
     assert torch.allclose(bias[0, 1], torch.tensor([[1.0, 0], [2, 0], [3, 0]]), atol=1e-6)

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -93,3 +94,20 @@ def test_the_real_rtmdet_finds_most_big_people_of_real_pictures():
         boxes[:, 2:] += boxes[:, :2]
         best += iou(boxes, detections.boxes).max(axis=1, initial=0).tolist()
     assert len(best) >= 6 and np.mean(np.array(best) > 0.5) >= 0.75, best
+
+
+def test_padding_is_left_out_where_the_card_allows_it(make_detector, monkeypatch):
+    card = replace(make_detector(), input_size=(320, 320), size_step=32)
+    inputs = []
+
+    def run(_, batch):
+        inputs.append(batch.shape)
+        return [np.zeros((len(batch), 1, 4), np.float32), np.zeros((len(batch), 1, 5), np.float32)]
+
+    monkeypatch.setattr(Session, "run", run)
+    wide, classic, tall = (np.zeros((*size, 3), np.uint8) for size in ((1080, 1920), (480, 640), (1920, 1080)))
+    assert len(Detector(card, device="cpu", threads=1)([wide, wide, classic, tall])) == 4
+    assert inputs == [(2, 3, 224, 320), (1, 3, 256, 320), (1, 3, 320, 224)]
+    inputs.clear()
+    Detector(replace(card, size_step=0), device="cpu", threads=1)([wide, classic])
+    assert inputs == [(2, 3, 320, 320)]

@@ -1,7 +1,7 @@
 """Multi-scale deformable attention (Zhu et al., ICLR 2021, arXiv 2010.04159, eq. 2 and 3), in plain torch: no compiled operator.
 
 Each query reads a few points only: per head and level, `points` places around the query's reference point. Where they lie, and how much
-each counts, are linear functions of the query. counts, are linear functions of the query. Attribute names are those of most published files: sampling_offsets, attention_weights,
+each counts, are linear functions of the query. Attribute names are those of most published files: sampling_offsets, attention_weights,
 value_proj, output_proj. Places are fractions of a map: 0 is the outer edge of its first pixel, 1 that of its last (align_corners False).
 """
 
@@ -70,13 +70,16 @@ def ring_of_offsets(heads: int, levels: int, points: int) -> Float[Tensor, " n"]
 
 
 class MultiScaleDeformableAttention(nn.Module):
-    """Queries read `points` places per head and level of several maps: (b, q, width) -> (b, q, width). No residual, no normalisation."""
+    """Queries read `points` places per head and level of several maps: (b, q, width) -> (b, q, width). No residual, no normalisation.
 
-    def __init__(self, width: int, heads: int = 8, levels: int = 4, points: int = 4):
+    `late_bias` adds the values' bias after sampling, so that places outside the maps have it too ("post value", Poseur and OSX).
+    """
+
+    def __init__(self, width: int, heads: int = 8, levels: int = 4, points: int = 4, late_bias: bool = False):
         super().__init__()
         if width % heads:
             raise ValueError(f"{heads} heads don't divide a width of {width}: choose another number")
-        self.heads, self.levels, self.points = heads, levels, points
+        self.heads, self.levels, self.points, self.late_bias = heads, levels, points, late_bias
         self.sampling_offsets = nn.Linear(width, heads * levels * points * 2)
         self.attention_weights = nn.Linear(width, heads * levels * points)
         self.value_proj = nn.Linear(width, width)
@@ -101,11 +104,12 @@ class MultiScaleDeformableAttention(nn.Module):
         """`query` has its place added already. `reference_points`: points (r = 2) or boxes (r = 4) as fractions, for each level or (levels
         = 1) for all. `value_mask` is True where a token is padding and counts as zero. Raises ValueError as `sample_levels`.
         """
-        values = self.value_proj(value)
+        values = F.linear(value, self.value_proj.weight, None if self.late_bias else self.value_proj.bias)
         if value_mask is not None:
             values = values.masked_fill(value_mask[..., None], 0.0)
         offsets = self.sampling_offsets(query).unflatten(-1, (self.heads, self.levels, self.points, 2))
         weights = self.attention_weights(query).unflatten(-1, (self.heads, -1)).softmax(-1).unflatten(-1, (self.levels, self.points))
         places = sampling_locations(offsets, reference_points, spatial_shapes)
         read = sample_levels(values.unflatten(-1, (self.heads, -1)), spatial_shapes, places, weights)
-        return self.output_proj(read.flatten(2))
+        read = read.flatten(2)
+        return self.output_proj(read + self.value_proj.bias if self.late_bias else read)
