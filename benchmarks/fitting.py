@@ -16,13 +16,13 @@ import numpy as np
 
 from vitruvian.body.compact import JOINT_BONES, compact_arrays, load_compact
 from vitruvian.body.fit import fit_points, prepare
+from vitruvian.body.fitting.poseprior import make_pose_prior
+from vitruvian.body.fitting.scan import fit_scan
+from vitruvian.body.fitting.views import fit_keypoints
 from vitruvian.body.merge import as_hand, as_smplh
 from vitruvian.body.model import BodyModel, HandSpace, replace
 from vitruvian.body.names import JOINT_NAMES
-from vitruvian.body.poseprior import make_pose_prior
 from vitruvian.body.regressors import PointRegressor, point_regressor
-from vitruvian.body.scan import fit_scan
-from vitruvian.body.views import fit_keypoints
 
 TURN = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
 NOISE = 0.005

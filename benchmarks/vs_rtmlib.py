@@ -29,7 +29,7 @@ from scipy.optimize import linear_sum_assignment
 import vitruvian as vt
 from vitruvian.geometry.boxes import iou
 from vitruvian.media import VideoWriter, open_video
-from vitruvian.weights.find import ASSETS
+from vitruvian.weights.card import ASSETS
 from vitruvian.weights.reduce import reduce
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"

@@ -8,7 +8,7 @@ from vitruvian.runtime import Detector, PoseEstimator
 from vitruvian.skeletons import COCO_WHOLEBODY_133
 from vitruvian.take import Take
 from vitruvian.weights import EMBEDDED, card_for, verify
-from vitruvian.weights.find import ASSETS
+from vitruvian.weights.card import ASSETS
 
 
 @pytest.mark.parametrize("name", EMBEDDED)

@@ -5,9 +5,9 @@ import pytest
 
 from vitruvian.body.compact import load_compact
 from vitruvian.body.correspond import closest_points, parameters_from_mesh, through_joints
+from vitruvian.body.fitting.scan import fit_scan, skin_vertices
 from vitruvian.body.merge import as_smplh
 from vitruvian.body.model import BodyParameters, subset
-from vitruvian.body.scan import fit_scan, skin_vertices
 from vitruvian.errors import VitruvianError
 
 BODY = load_compact()

@@ -7,13 +7,13 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from vitruvian.body.compact import load_compact
-from vitruvian.body.jacobian import ROOT, blocks, point_jacobian
+from vitruvian.body.fitting.jacobian import ROOT, blocks, point_jacobian
+from vitruvian.body.fitting.moments import expression_jacobian, joint_frames, point_moments, pose_points
+from vitruvian.body.fitting.poseprior import make_pose_prior
+from vitruvian.body.fitting.terms import CameraTerm, PlaneTerm, PointTerm
 from vitruvian.body.model import BodyModel, astype
-from vitruvian.body.moments import expression_jacobian, joint_frames, point_moments, pose_points
-from vitruvian.body.poseprior import make_pose_prior
 from vitruvian.body.products import gram, product, solve_positive
 from vitruvian.body.regressors import PointRegressor, point_regressor
-from vitruvian.body.terms import CameraTerm, PlaneTerm, PointTerm
 from vitruvian.errors import VitruvianError
 
 STEP = 1e-6

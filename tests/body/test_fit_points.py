@@ -5,9 +5,9 @@ import pytest
 
 from vitruvian.body.compact import load_compact
 from vitruvian.body.fit import fit_points
+from vitruvian.body.fitting.poseprior import make_pose_prior
 from vitruvian.body.merge import as_hand, as_smplh
 from vitruvian.body.model import BodyParameters
-from vitruvian.body.poseprior import make_pose_prior
 from vitruvian.body.regressors import point_regressor, vertex_regressor
 from vitruvian.errors import VitruvianError
 

@@ -5,8 +5,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from vitruvian.body.compact import load_compact
+from vitruvian.body.fitting.views import fit_keypoints
 from vitruvian.body.regressors import point_regressor
-from vitruvian.body.views import fit_keypoints
 from vitruvian.errors import VitruvianError
 
 BODY = load_compact()

@@ -178,3 +178,20 @@ def test_size_place_and_the_order_of_people_do_not_matter(scale, shift, order):
     moved = replace(people, keypoints=people.keypoints * scale + shift, boxes=people.boxes * scale + shift)
     boxes = attach_parts(moved, replace(detections, boxes=(detections.boxes * scale + shift).astype(np.float32)), PERSON_PARTS, HALPE)
     np.testing.assert_allclose(boxes, truth_of(figures)[list(order)] * scale + shift, atol=0.01)
+
+
+@settings(max_examples=60, deadline=None)
+@given(unsure=st.sets(st.sampled_from(HALPE.names)), gone=st.sets(st.sampled_from(HALPE.names)))
+def test_whatever_keypoints_are_missing_each_box_found_is_one_of_the_detections(unsure, gone):
+    """Unsure points keep their place, those that are gone are NaN; a hidden shoulder once made the elbow's reach NaN."""
+    figures = [figure(), figure(x=500.0, heading=0.3)]
+    people = crowd(figures)
+    keypoints, confidence = people.keypoints.copy(), people.confidence.copy()
+    confidence[:, [HALPE.index(name) for name in unsure | gone]] = 0.0
+    keypoints[:, [HALPE.index(name) for name in gone]] = np.nan
+    people = replace(people, keypoints=keypoints, confidence=confidence)
+    detections, _ = found(figures)
+    boxes = attach_parts(people, detections, PERSON_PARTS, HALPE).reshape(-1, 4)
+    given_out = boxes[np.isfinite(boxes).all(1)]
+    assert all((detections.boxes == box).all(1).any() for box in given_out)
+    assert len(np.unique(given_out, axis=0)) == len(given_out)

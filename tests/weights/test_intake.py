@@ -162,9 +162,9 @@ def test_other_files_are_no_network(tmp_path, content):
 
 
 def test_the_installed_networks_are_networks():
-    from vitruvian.weights.store import INSTALLED
+    from vitruvian.weights.card import ASSETS
 
-    assert {onnx_problem(path) for path in INSTALLED.glob("*.onnx")} == {""}
+    assert {onnx_problem(path) for path in ASSETS.glob("*.onnx")} == {""}
 
 
 def test_what_can_t_be_read_is_named(tmp_path):

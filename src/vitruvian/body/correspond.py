@@ -18,14 +18,14 @@ from jaxtyping import Float, Int
 
 from vitruvian.body.arrays import nearest_rotation
 from vitruvian.body.fit import FitResult, Setup, fit_points, fit_result
-from vitruvian.body.jacobian import blocks
+from vitruvian.body.fitting.jacobian import blocks
+from vitruvian.body.fitting.moments import point_moments
+from vitruvian.body.fitting.poseprior import make_pose_prior
+from vitruvian.body.fitting.solve import Problem, State, solve
+from vitruvian.body.fitting.terms import PointTerm
 from vitruvian.body.lbs import joint_chain
 from vitruvian.body.model import BodyModel, BodyParameters, subset
-from vitruvian.body.moments import point_moments
-from vitruvian.body.poseprior import make_pose_prior
 from vitruvian.body.regressors import point_regressor, vertex_regressor
-from vitruvian.body.solve import Problem, State, solve
-from vitruvian.body.terms import PointTerm
 from vitruvian.errors import VitruvianError
 
 _PER_JOINT = 20  # vertices of each joint that are looked at

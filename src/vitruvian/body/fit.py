@@ -18,17 +18,17 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Bool, Float
 
-from vitruvian.body.expression import fit_expression
-from vitruvian.body.jacobian import ROOT, blocks
+from vitruvian.body.fitting.expression import fit_expression
+from vitruvian.body.fitting.jacobian import ROOT, blocks
+from vitruvian.body.fitting.moments import point_moments
+from vitruvian.body.fitting.poseprior import PosePrior, make_pose_prior
+from vitruvian.body.fitting.solve import Problem, State, model_points, solve
+from vitruvian.body.fitting.start import start_from_points
+from vitruvian.body.fitting.temporal import smooth_solve
+from vitruvian.body.fitting.terms import PointTerm
 from vitruvian.body.lbs import rotation_matrices
 from vitruvian.body.model import BodyModel, BodyParameters
-from vitruvian.body.moments import point_moments
-from vitruvian.body.poseprior import PosePrior, make_pose_prior
 from vitruvian.body.regressors import PointRegressor, point_regressor
-from vitruvian.body.solve import Problem, State, model_points, solve
-from vitruvian.body.start import start_from_points
-from vitruvian.body.temporal import smooth_solve
-from vitruvian.body.terms import PointTerm
 from vitruvian.errors import VitruvianError
 
 SHAPES = 16

@@ -19,7 +19,7 @@ from vitruvian.people.assignment import assign
 from vitruvian.people.similarity import comparison_points, pose_similarity
 from vitruvian.take import Take
 from vitruvian.weights import EMBEDDED, card_for, verify
-from vitruvian.weights.find import ASSETS
+from vitruvian.weights.card import ASSETS
 from vitruvian.weights.graph import import_onnxruntime
 
 PACKAGES = ("numpy", "opencv-python-headless", "av", "onnxruntime", "onnxruntime-gpu", "torch")

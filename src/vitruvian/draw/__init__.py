@@ -1,4 +1,4 @@
-"""Pictures of results: skeletons over the images that they came from.
+"""Pictures of results: skeletons (`overlay`) and meshes (`mesh`) over the images that they came from, ControlNet's pose pictures.
 
-Here: `draw_people`. Not here: reading and writing of images (`media`), shading of meshes (`render`).
+Not here: reading and writing of images (`media`), shading of meshes (`render`).
 """

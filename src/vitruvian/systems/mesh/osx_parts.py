@@ -82,17 +82,21 @@ class RoIPyramid(nn.Module):
 
 
 class PositionNet(nn.Module):
-    """A map -> (x, y, z) in cells of `joints` keypoints, and (with `query`) what the map says at each of them: the decoder's queries."""
+    """A map -> volumes of `depth` layers, one per keypoint; with `query`, also what the map says at each keypoint: the decoder's queries."""
 
-    def __init__(self, width: int, joints: int, depth: int, query: int):
+    def __init__(self, width: int, joints: int, depth: int, query: int = 0):
         super().__init__()
         self.depth = depth
         self.conv = nn.Sequential(nn.Conv2d(width, joints * depth, 1))
-        self.query_conv = nn.Sequential(nn.Conv2d(width, query, 1), nn.BatchNorm2d(query), nn.ReLU())
+        self.query_conv = nn.Sequential(nn.Conv2d(width, query, 1), nn.BatchNorm2d(query), nn.ReLU()) if query else None
 
-    def forward(self, maps: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b k 3"], Float[Tensor, "b k q"]]:
-        places, _ = expected_place(self.conv(maps).unflatten(1, (-1, self.depth)))
-        return places, read_at(self.query_conv(maps), places[..., :2])
+    def forward(self, maps: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b k 3"], Float[Tensor, "b k d h w"]]:
+        """(x, y, z) in cells, and the volumes that they are the means of."""
+        return expected_place(self.conv(maps).unflatten(1, (-1, self.depth)))
+
+    def queries(self, maps: Float[Tensor, "b c h w"], places: Float[Tensor, "b k 3"]) -> Float[Tensor, "b k q"]:
+        """Features at keypoints."""
+        return read_at(self.query_conv(maps), places[..., :2])
 
 
 def sine_places(size: int, width: int) -> Float[Tensor, "n d"]:

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float
 
-from vitruvian.body.moments import expression_jacobian, joint_frames, pose_points
-from vitruvian.body.solve import Problem, State
-from vitruvian.body.terms import PointTerm
+from vitruvian.body.fitting.moments import expression_jacobian, joint_frames, pose_points
+from vitruvian.body.fitting.solve import Problem, State
+from vitruvian.body.fitting.terms import PointTerm
 
 _SWEEPS = 12
 _WIDTH = 0.35  # standard deviation of an action's weight about 0

@@ -19,13 +19,13 @@ from jaxtyping import Float, Int
 
 from vitruvian.body.compact import MATERIALS, face_materials
 from vitruvian.body.fit import FitResult, Setup, fit_result, prepare, state_of
-from vitruvian.body.jacobian import ROOT
+from vitruvian.body.fitting.jacobian import ROOT
+from vitruvian.body.fitting.moments import joint_frames
+from vitruvian.body.fitting.poseprior import PosePrior
+from vitruvian.body.fitting.solve import Problem, State, model_points, solve
+from vitruvian.body.fitting.terms import PlaneTerm, PointTerm
 from vitruvian.body.model import BodyModel, BodyParameters
-from vitruvian.body.moments import joint_frames
-from vitruvian.body.poseprior import PosePrior
 from vitruvian.body.regressors import PointRegressor, vertex_regressor
-from vitruvian.body.solve import Problem, State, model_points, solve
-from vitruvian.body.terms import PlaneTerm, PointTerm
 from vitruvian.errors import VitruvianError
 
 _VERTICES, _CLOUD = 1200, 3000  # vertices of the skin and points of a scan that are compared

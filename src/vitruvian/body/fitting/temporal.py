@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from vitruvian.body.jacobian import ROOT
+from vitruvian.body.fitting.jacobian import ROOT
+from vitruvian.body.fitting.solve import Problem, State, normal_equations
 from vitruvian.body.products import solve_positive
-from vitruvian.body.solve import Problem, State, normal_equations
 
 ACCELERATION = 3.0  # m / s^2 of the pelvis, standard deviation
 TURN = 15.0  # rad / s^2 of the root and of pose values

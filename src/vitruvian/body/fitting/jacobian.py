@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from vitruvian.body.fitting.moments import Frames, Moments, left_jacobian_product, point_moments, shape_jacobian
+from vitruvian.body.fitting.poseprior import PosePrior
 from vitruvian.body.model import BodyModel
-from vitruvian.body.moments import Frames, Moments, left_jacobian_product, point_moments, shape_jacobian
-from vitruvian.body.poseprior import PosePrior
 from vitruvian.body.regressors import PointRegressor, take
 
 ROOT = 6

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vitruvian.errors import VitruvianError
-from vitruvian.systems.mesh.contain import contain, resize_bicubic
+from vitruvian.codecs.contain import contain, resize_bicubic
 
 
 def picture(height, width, seed=0):

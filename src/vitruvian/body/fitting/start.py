@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from vitruvian.body.arrays import nearest_rotation
+from vitruvian.body.fitting.moments import Moments, joint_frames, pose_points, subtrees
+from vitruvian.body.fitting.poseprior import PosePrior
+from vitruvian.body.fitting.solve import State
 from vitruvian.body.lbs import rotation_matrices
-from vitruvian.body.moments import Moments, joint_frames, pose_points, subtrees
-from vitruvian.body.poseprior import PosePrior
-from vitruvian.body.solve import State
 
 _SCATTER = 0.025  # metres that a point may be scattered by the joints below before it loses half its weight
 _LIMIT = 3.0  # standard deviations that a start may be away from what is likely

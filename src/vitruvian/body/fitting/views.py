@@ -27,13 +27,13 @@ from vitruvian.body.fit import (
     rows_problem,
     state_of,
 )
-from vitruvian.body.jacobian import ROOT
+from vitruvian.body.fitting.jacobian import ROOT
+from vitruvian.body.fitting.poseprior import PosePrior
+from vitruvian.body.fitting.solve import Problem, State, model_points, solve
+from vitruvian.body.fitting.start import start_from_points
+from vitruvian.body.fitting.terms import CameraTerm, PointTerm
 from vitruvian.body.model import BodyModel, BodyParameters
-from vitruvian.body.poseprior import PosePrior
 from vitruvian.body.regressors import PointRegressor
-from vitruvian.body.solve import Problem, State, model_points, solve
-from vitruvian.body.start import start_from_points
-from vitruvian.body.terms import CameraTerm, PointTerm
 from vitruvian.errors import VitruvianError
 
 _HEADINGS, _KEPT = 8, 4  # headings tried, and those that go on

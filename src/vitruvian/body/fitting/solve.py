@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from vitruvian.body.jacobian import ROOT, Block, point_jacobian
+from vitruvian.body.fitting.jacobian import ROOT, Block, point_jacobian
+from vitruvian.body.fitting.moments import joint_frames, pose_points
+from vitruvian.body.fitting.poseprior import PosePrior
 from vitruvian.body.lbs import rotation_matrices
-from vitruvian.body.moments import joint_frames, pose_points
-from vitruvian.body.poseprior import PosePrior
 from vitruvian.body.products import product, solve_positive
 
 

@@ -1,0 +1,59 @@
+"""Training samples: from an annotated picture to person crops with their keypoints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from vitruvian.codecs.crop import warp_crops
+from vitruvian.data.augment import Geometry, placements
+from vitruvian.data.pictures import Labels, Picture
+from vitruvian.media.pictures import read_image
+from vitruvian.skeletons import Skeleton
+
+
+@dataclass(frozen=True, eq=False)
+class Crops:
+    """N crops of one size. images: (N, height, width, 3) RGB. keypoints: (N, K, 3): x, y in crop pixels and weight, 1 where annotated."""
+
+    images: UInt8[np.ndarray, "n h w 3"]
+    keypoints: Float[np.ndarray, "n k 3"]
+
+    def __len__(self) -> int:
+        """The number of crops N."""
+        return len(self.images)
+
+
+def cut(
+    image: UInt8[np.ndarray, "h w 3"],
+    people: Labels,
+    skeleton: Skeleton,
+    size: tuple[int, int],
+    geometry: Geometry | None = None,
+    rng: np.random.Generator | None = None,
+) -> Crops:
+    """Everybody in `people` cut out to `size` (width, height), each moved about by `geometry` (None: not at all).
+
+    Crowds and people without an annotated point are left out. Points outside a crop keep their weight: the codec drops them.
+    """
+    people = people[~people.crowd & (people.visible > 0).any(axis=1)]
+    rng = rng or np.random.default_rng(0)
+    matrices, mirrored = placements(people.boxes, people.keypoints, people.visible > 0, size, skeleton, geometry or Geometry.still(), rng)
+    points = np.nan_to_num(people.keypoints.astype(np.float64))
+    points = np.einsum("nij,nkj->nki", matrices[:, :, :2], points) + matrices[:, None, :, 2]
+    seen = (people.visible > 0).astype(np.float64)
+    keypoints = np.concatenate([points * seen[..., None], seen[..., None]], axis=-1).astype(np.float32)
+    keypoints[mirrored] = keypoints[mirrored][:, np.asarray(skeleton.swap)]
+    return Crops(warp_crops(image, matrices, size), keypoints)
+
+
+def person_crops(
+    pictures: Iterable[Picture], skeleton: Skeleton, size: tuple[int, int], geometry: Geometry, rng: np.random.Generator
+) -> Iterator[tuple[UInt8[np.ndarray, "h w 3"], Float[np.ndarray, "k 3"]]]:
+    """One sample per person, picture after picture; each picture is decoded once. Raises MediaError where one can't be read."""
+    for picture in pictures:
+        found = cut(read_image(picture.file), picture.people, skeleton, size, geometry, rng)
+        yield from zip(found.images, found.keypoints, strict=True)

@@ -1,0 +1,234 @@
+"""Markers on the musculoskeletal model LaiUhlrich2022: where they sit, what they weigh, and which distances scale which bones.
+
+Positions, weights and measurements of `SYNTHPOSE` are those of the set-up files of OpenCapBench (StanfordMIMI/OpenCapBench at b37d51dd,
+MIT, (c) 2024 yonigozlan), rounded to 0.01 mm. The weights of `JOINT_CENTRES` are the published sparse baseline's, with the big toes
+added; its positions are ours: the model's joint centres, the feet's points placed by eye on the sole's outline, about a centimetre off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from vitruvian.skeletons.types import Skeleton, link_colors
+
+Place = tuple[str, tuple[float, float, float]]
+"""A body of the model, and a position in its frame in metres (x forward, y up, z to the right)."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Distances between pairs of markers that scale bodies along some of the axes "XYZ"."""
+
+    name: str
+    pairs: tuple[tuple[str, str], ...]
+    bodies: tuple[str, ...]
+    axes: str = "XYZ"
+
+
+@dataclass(frozen=True)
+class MarkerSet:
+    """Markers on a model, and how they are used.
+
+    places: where each sits on the unscaled model. weights: of inverse kinematics. measurements: for scaling. placement: weights of the
+    markers, and placement_pose weights and values (radians) of the coordinates, when markers are moved to where the static trial has them.
+    fixed: markers that are never moved.
+    """
+
+    name: str
+    places: Mapping[str, Place]
+    weights: Mapping[str, float]
+    measurements: tuple[Measurement, ...]
+    placement: Mapping[str, float] = field(default_factory=dict)
+    placement_pose: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    fixed: frozenset[str] = frozenset()
+
+
+def _both(right: Mapping[str, Place]) -> dict[str, Place]:
+    """The right side's places and their mirror images: names begin with r and l, bodies end in _r and _l."""
+    left = {
+        f"l{name[1:]}": (body.removesuffix("_r") + ("_l" if body.endswith("_r") else ""), (x, y, -z))
+        for name, (body, (x, y, z)) in right.items()
+    }
+    return {**right, **left}
+
+
+_SYNTHPOSE_NAMES = (
+    *("nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow", "right_elbow"),
+    *("left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle"),
+    *("sternum", "rshoulder", "lshoulder", "r_lelbow", "l_lelbow", "r_melbow", "l_melbow", "r_lwrist", "l_lwrist", "r_mwrist", "l_mwrist"),
+    *("r_ASIS", "l_ASIS", "r_PSIS", "l_PSIS", "r_knee", "l_knee", "r_mknee", "l_mknee", "r_ankle", "l_ankle", "r_mankle", "l_mankle"),
+    *("r_5meta", "l_5meta", "r_toe", "l_toe", "r_big_toe", "l_big_toe", "l_calc", "r_calc", "C7", "L2", "T11", "T6"),
+)
+_SYNTHPOSE_LINKS = (
+    *((15, 13), (13, 11), (16, 14), (14, 12), (11, 12), (5, 11), (6, 12), (5, 6), (5, 7), (6, 8), (7, 9), (8, 10)),
+    *((47, 44), (47, 40), (46, 45), (46, 41), (48, 51), (51, 50), (50, 49), (17, 48)),
+)
+
+
+def _other_side(name: str) -> str:
+    """The marker on the other side; the name itself in the middle."""
+    for a, b in (("left_", "right_"), ("right_", "left_"), ("l_", "r_"), ("r_", "l_")):
+        if name.startswith(a):
+            return b + name.removeprefix(a)
+    return {"rshoulder": "lshoulder", "lshoulder": "rshoulder"}.get(name, name)
+
+
+SYNTHPOSE_52 = Skeleton(
+    name="synthpose-52",
+    names=_SYNTHPOSE_NAMES,
+    swap=tuple(_SYNTHPOSE_NAMES.index(_other_side(name)) for name in _SYNTHPOSE_NAMES),
+    links=_SYNTHPOSE_LINKS,
+    colors=link_colors(_SYNTHPOSE_NAMES, _SYNTHPOSE_LINKS),
+    parts={"body": slice(0, 17), "anatomical": slice(17, 52)},
+)
+"""SynthPose's keypoints: COCO's 17, and 35 anatomical markers (l, m after the side: lateral, medial). Links are ours."""
+
+_LIMBS = {
+    "r_ASIS": ("pelvis", (0.028, 0.01, 0.128)),
+    "r_PSIS": ("pelvis", (-0.154, 0.025, 0.05)),
+    "r_knee": ("femur_r", (0.008, -0.378, 0.055)),
+    "r_mknee": ("femur_r", (0.011, -0.378, -0.055)),
+    "r_ankle": ("tibia_r", (-0.0067, -0.37914, 0.05018)),
+    "r_mankle": ("tibia_r", (-0.00547, -0.38, -0.03858)),
+    "r_toe": ("calcn_r", (0.18684, 0.00837, 0.00527)),
+    "r_5meta": ("calcn_r", (0.14, 0.005, 0.065)),
+    "r_calc": ("calcn_r", (-0.03216, 0.03257, -0.01117)),
+    "rshoulder": ("torso", (0.0, 0.418, 0.142)),
+    "r_lelbow": ("humerus_r", (0.015, -0.28, 0.04)),
+    "r_melbow": ("humerus_r", (0.00225, -0.286, -0.05)),
+    "r_lwrist": ("radius_r", (0.0005, -0.225, 0.05)),
+    "r_mwrist": ("radius_r", (-0.022, -0.225, -0.022)),
+}
+_SPINE = {
+    "sternum": ("torso", (0.046, 0.385, 0.0)),
+    "C7": ("torso", (-0.08, 0.42, 0.0)),
+    "L2": ("torso", (-0.03532, 0.03628, 0.0)),
+    "T11": ("torso", (-0.07719, 0.14869, 0.0)),
+    "T6": ("torso", (-0.0982, 0.28115, 0.0)),
+}
+_FEET = ("talus_r", "calcn_r", "toes_r", "talus_l", "calcn_l", "toes_l")
+_ARMS = ("ulna_r", "radius_r", "hand_r", "ulna_l", "radius_l", "hand_l")
+
+
+def _weighted(groups: Mapping[str, float]) -> dict[str, float]:
+    """Weights by marker from groups "a b c" -> weight; a leading "?" stands for both sides."""
+    return {
+        (side + name[1:] if name[0] == "?" else name): weight
+        for group, weight in groups.items()
+        for name in group.split()
+        for side in ("rl" if name[0] == "?" else " ")
+    }
+
+
+SYNTHPOSE = MarkerSet(
+    name="synthpose-33",
+    places=MappingProxyType({**_both(_LIMBS), **_SPINE}),
+    weights=MappingProxyType(
+        _weighted(
+            {
+                "C7 L2 T6 T11 ?shoulder ?_lelbow ?_melbow ?_lwrist ?_mwrist": 5.0,
+                "sternum ?_knee ?_mknee ?_ankle ?_mankle": 10.0,
+                "?_ASIS ?_PSIS": 25.0,
+                "?_toe ?_5meta ?_calc": 7.0,
+            }
+        )
+    ),
+    measurements=(
+        Measurement("foot", tuple((f"{s}_calc", f"{s}_{end}") for s in "rl" for end in ("toe", "5meta")), _FEET),
+        *(Measurement(f"tibia_{s}", ((f"{s}_knee", f"{s}_ankle"), (f"{s}_mknee", f"{s}_mankle")), (f"tibia_{s}",)) for s in "rl"),
+        *(Measurement(f"femur_{s}", ((f"{s}_ASIS", f"{s}_knee"),), (f"femur_{s}", f"patella_{s}")) for s in "rl"),
+        Measurement("pelvis_xy", (("r_ASIS", "r_PSIS"), ("l_ASIS", "l_PSIS")), ("pelvis",), "XY"),
+        Measurement("pelvis_z", (("l_ASIS", "r_ASIS"),), ("pelvis",), "Z"),
+        Measurement("torso_xy", (("rshoulder", "r_PSIS"), ("lshoulder", "l_PSIS"), ("C7", "r_PSIS"), ("C7", "l_PSIS")), ("torso",), "XY"),
+        Measurement("torso_z", (("rshoulder", "lshoulder"),), ("torso",), "Z"),
+        Measurement("humerus", tuple((f"{s}shoulder", f"{s}_{e}elbow") for s in "rl" for e in "lm"), ("humerus_r", "humerus_l")),
+        Measurement("radius", tuple((f"{s}_{a}wrist", f"{s}_{b}elbow") for s in "rl" for a, b in ("ml", "lm")), _ARMS),
+    ),
+    placement=MappingProxyType(
+        _weighted(
+            {
+                "C7": 20.0,
+                "?shoulder ?_lwrist ?_mwrist": 5.0,
+                "sternum ?_ASIS ?_PSIS ?_knee ?_mknee ?_ankle ?_mankle ?_toe ?_5meta ?_calc": 10.0,
+                "?_lelbow": 1.0,
+            }
+        )
+    ),
+    placement_pose=MappingProxyType(
+        {
+            **{f"{name}_{side}": (0.1, 0.0) for side in "rl" for name in ("hip_flexion", "knee_angle")},
+            **{f"ankle_angle_{side}": (0.1, 0.08726646) for side in "rl"},
+            **{f"lumbar_{name}": (0.1, 0.0) for name in ("extension", "bending", "rotation")},
+        }
+    ),
+    fixed=frozenset(f"{s}_{e}{joint}" for s in "rl" for e in "lm" for joint in ("elbow", "wrist")),
+)
+"""The 33 anatomical markers of SynthPose that the benchmark uses."""
+
+_CENTRES = {
+    "right_hip": ("femur_r", (0.0, 0.0, 0.0)),
+    "right_knee": ("tibia_r", (0.0, 0.0, 0.0)),
+    "right_ankle": ("talus_r", (0.0, 0.0, 0.0)),
+    "right_heel": ("calcn_r", (-0.03216, 0.03257, -0.01117)),
+    "right_big_toe": ("calcn_r", (0.235, 0.0, -0.03)),
+    "right_small_toe": ("calcn_r", (0.165, 0.0, 0.06)),
+    "right_shoulder": ("humerus_r", (0.0, 0.0, 0.0)),
+    "right_elbow": ("ulna_r", (0.0, 0.0, 0.0)),
+    "right_wrist": ("hand_r", (0.0, 0.0, 0.0)),
+}
+
+
+def _centres() -> dict[str, Place]:
+    """Both sides of `_CENTRES`, and the two points in the middle."""
+    mirrored = _both({f"r{name.removeprefix('right')}": place for name, place in _CENTRES.items()})
+    sided = {("right" if name[0] == "r" else "left") + name[1:]: place for name, place in mirrored.items()}
+    return {**sided, "neck": ("torso", (0.003, 0.3715, 0.0)), "mid_hip": ("pelvis", (-0.056, -0.0785, 0.0))}
+
+
+def _sides(*stems: str) -> tuple[str, ...]:
+    return tuple(f"{side}_{stem}" for stem in stems for side in ("right", "left"))
+
+
+JOINT_CENTRES = MarkerSet(
+    name="joint-centres-20",
+    places=MappingProxyType(_centres()),
+    weights=MappingProxyType(
+        {
+            **dict.fromkeys(("neck", *_sides("shoulder", "elbow", "wrist")), 5.0),
+            **dict.fromkeys(("mid_hip", *_sides("hip")), 25.0),
+            **dict.fromkeys(_sides("knee", "ankle", "small_toe", "big_toe"), 30.0),
+            **dict.fromkeys(_sides("heel"), 60.0),
+        }
+    ),
+    measurements=(
+        Measurement("foot", tuple((f"{s}_heel", f"{s}_{end}") for s in ("right", "left") for end in ("big_toe", "small_toe")), _FEET),
+        *(Measurement(f"tibia_{s[0]}", ((f"{s}_knee", f"{s}_ankle"),), (f"tibia_{s[0]}",)) for s in ("right", "left")),
+        *(Measurement(f"femur_{s[0]}", ((f"{s}_hip", f"{s}_knee"),), (f"femur_{s[0]}", f"patella_{s[0]}")) for s in ("right", "left")),
+        Measurement("pelvis", (("right_hip", "left_hip"),), ("pelvis",)),
+        Measurement("torso_xy", tuple((f"{s}_hip", f"{s}_shoulder") for s in ("right", "left")), ("torso",), "XY"),
+        Measurement("torso_z", (("right_shoulder", "left_shoulder"),), ("torso",), "Z"),
+        Measurement("humerus", tuple((f"{s}_shoulder", f"{s}_elbow") for s in ("right", "left")), ("humerus_r", "humerus_l")),
+        Measurement("radius", tuple((f"{s}_elbow", f"{s}_wrist") for s in ("right", "left")), _ARMS),
+    ),
+)
+"""What a take of ours has: COCO's joints with feet, neck and mid hip, on the model's joint centres."""
+
+PUBLISHED_SPARSE_WEIGHTS = MappingProxyType({name: weight for name, weight in JOINT_CENTRES.weights.items() if "big_toe" not in name})
+"""Of the published sparse baseline, which does not use the big toes."""
+
+AUGMENTED_NAMES = MappingProxyType(
+    {
+        "C7_study": "C7",
+        "r_shoulder_study": "rshoulder",
+        "L_shoulder_study": "lshoulder",
+        **{f"{theirs}.{bone}_study": f"{ours}_{bone}" for theirs, ours in (("r", "r"), ("L", "l")) for bone in ("ASIS", "PSIS")},
+        **{
+            f"{theirs}_{point}_study": f"{ours}_{point}"
+            for theirs, ours in (("r", "r"), ("L", "l"))
+            for point in ("knee", "mknee", "ankle", "mankle", "calc", "toe", "5meta", "lelbow", "melbow", "lwrist", "mwrist")
+        },
+    }
+)
+"""OpenCap's markers (`vitruvian.biomechanics.augmenter`) that are SynthPose's by another name."""

@@ -1,0 +1,505 @@
+"""OSX: a whole-body SMPL-X mesh from one crop in one stage (Lin et al., CVPR 2023, arXiv 2303.16160).
+
+Idea
+    One vision transformer reads the crop of a person together with 31 learned tokens: shape, camera, expression, jaw, two hands, 25 joints.
+    Hands and face are not cut out of the picture again and given to networks of their own, as before it: their boxes are found on the
+    transformer's feature map, the map is made finer by small deconvolutions and cropped, and a decoder with one query per keypoint reads
+    three scales of the crop around where the keypoint was found. One network sees all, so that wrists fit to arms.
+
+Card -> here
+    4.1 encoder and component tokens                OSX.encode
+    4.2 body: 3D soft-argmax, rotations, camera     OSX.body, BodyRegressor
+    4.3 boxes of hands and face                     BoxNet, regions
+    4.4 feature-level crops, RoIAlign               osx_parts.RoIPyramid, roi_align
+    4.5 decoders and regressors                     osx_parts.KeypointDecoder; OSX.hands, OSX.face, HandRegressor, FaceRegressor
+    5 crop, camera of the whole picture             osx_crop (numpy)
+    6 losses                                        loss_terms, osx_loss
+    2 the body, its 137 joints                      osx_body
+
+    published file        encoder  decoders       EHF PA-PVE, PVE all (mm; in the card from memory)
+    osx_l                 ViT-L    hands, face    48.7, 70.8
+    osx_l_wo_decoder      ViT-L    none
+
+Deviations
+    The crop is halved by leaving out every second pixel, as published weights want it. Published weights keep a place for a class token that
+    no token uses (it is added to all others) and matrices per head; both are folded into the tables here when a file is read. RoIAlign is
+    written as matrix products and takes at most 16 samples per cell and axis, which no box of less than four times the crop reaches.
+    The variants without decoders are reconstructed [ours]: the card says that tokens give the parts directly, not by which layers; here one
+    linear layer each, and published files of these variants are refused. In the loss, that hands' projected joints are measured in cells
+    of the predicted box is our reading of the card. Not here: the trainer, augmentation, the flow losses whose weights published files
+    carry along (dropped).
+
+Licences
+    Published code: MIT, with parts of mmpose (Apache-2.0) and of smplx (SMPL-X licence, non-commercial). Weights: not stated separately;
+    trained on COCO, Human3.6M and MPII, whose pictures are for research. SMPL-X: the user's own file. Nothing published is contained here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vitruvian.body.pose import rotations_from_6d
+from vitruvian.errors import VitruvianError, WeightsError
+from vitruvian.nn.deconv import deconvolutions
+from vitruvian.nn.vit import ViT
+from vitruvian.systems.checkpoint import check_fit, need, pour, rename
+from vitruvian.systems.mesh.osx_parts import KeypointDecoder, PositionNet, RoIPyramid, expected_place, read_at
+
+HEAD_WIDTH = 64  # of an attention head of the encoder
+CROP = (512, 384)  # height, width of the input
+GRID = (16, 12)  # rows, columns of patches of 16 pixels of the halved crop
+DEPTH, FACE_DEPTH = 16, 8  # layers of the volumes of body and hand, of the face
+BODY, HAND, FACE = 25, 20, 72  # keypoints
+HAND_CELLS, FACE_CELLS = 8, 4  # of the coarsest crop
+BOX_SCALE = 8  # the boxes' map is so much finer than the patches
+ENLARGED = (2.0, 2.0, 1.5)  # boxes of left hand, right hand, face
+FOCAL, SIZE_METRES = 5000.0, 2.5
+SHAPE, CAMERA, EXPRESSION, JAW, HANDS, JOINTS = 0, 1, 2, 3, slice(4, 6), slice(6, 31)  # rows of the tokens
+TOKENS = 31
+
+KEYMAP: tuple[tuple[str, str], ...] = (
+    (r"^module\.", ""),
+    (r"^encoder\.task_tokens$", "task_tokens"),
+    (r"^encoder\.last_norm\.", "encoder.norm."),
+    (r"_position_net\.(hand|face)_conv\.", "_position_net.query_conv."),
+    (r"_decoder\.neck\.convs\.", "_decoder.neck."),
+    (r"_decoder\.keypoint_head\.transformer\.(decoder\.)?", "_decoder."),
+    (r"\.attentions\.0\.attn\.", ".between."),
+    (r"\.attentions\.1\.", ".across."),
+    (r"\.ffns\.0\.layers\.0\.0\.", ".fc1."),
+    (r"\.ffns\.0\.layers\.1\.", ".fc2."),
+)
+DROP = (
+    r"_decoder\.backbone\.",
+    r"\.keypoint_head\.((enc|dec)_flow[23]d|fc_coord_branches|fc_coord_output_branches|fc_sigma_branches)\.",
+    r"\.transformer\.(fc_coord|fc_sigma|pos_trans|pos_trans_norm)\.",
+    r"(^|\.)(smplx?_layer|body_model)\.",
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    """A network: `width` and `depth` of the encoder, whose heads have 64 channels; which parts have a decoder (the face's needs the hands').
+
+    `joint_width` is what a keypoint's features shrink to before the rotations, `box_width` the width of the map on which boxes are found.
+    """
+
+    width: int = 768
+    depth: int = 12
+    hand_decoder: bool = True
+    face_decoder: bool = True
+    decoder_width: int = 256
+    decoder_depth: int = 6
+    decoder_hidden: int = 1024
+    box_width: int = 256
+    joint_width: int = 512
+
+    def __post_init__(self) -> None:
+        if self.width < HEAD_WIDTH or self.width % HEAD_WIDTH or self.decoder_width % 32:
+            raise ValueError(f"width {self.width} must be a multiple of {HEAD_WIDTH}, decoder_width {self.decoder_width} one of 32: change them")
+        if self.face_decoder and not self.hand_decoder:
+            raise ValueError("a face decoder alone is no variant of OSX: set hand_decoder as well")
+
+
+_NANO = Config(64, 2, decoder_width=32, decoder_depth=2, decoder_hidden=32, box_width=16, joint_width=16)
+_LARGE = Config(1024, 24)
+VARIANTS: dict[str, Config] = {
+    "nano": _NANO,
+    "nano-wo-face-decoder": replace(_NANO, face_decoder=False),
+    "nano-wo-decoder": replace(_NANO, hand_decoder=False, face_decoder=False),
+    "b": Config(),
+    "l": _LARGE,
+    "l-wo-face-decoder": replace(_LARGE, face_decoder=False),
+    "l-wo-decoder": replace(_LARGE, hand_decoder=False, face_decoder=False),
+}
+
+
+class Body(NamedTuple):
+    """The body: `six` numbers of root and 21 joints, betas, what is said of the camera, the pelvis shift in metres, and the 25 keypoints.
+
+    `places` are (x, y, z) in cells of the map of 12x16 patches, `volume` what they are the mean of.
+    """
+
+    six: Float[Tensor, "b 22 6"]
+    shape: Float[Tensor, "b 10"]
+    camera: Float[Tensor, "b 3"]
+    translation: Float[Tensor, "b 3"]
+    places: Float[Tensor, "b 25 3"]
+    volume: Float[Tensor, "b 25 d 16 12"]
+
+
+class Part(NamedTuple):
+    """Hands (left ones first, mirrored to right ones) or faces: crops from fine to coarse, keypoints in cells of the middle crop, queries
+    before and after the decoder, and `six` numbers per joint."""
+
+    crops: list[Float[Tensor, "n c s s"]]
+    places: Float[Tensor, "n k 3"]
+    queries: Float[Tensor, "n k d"]
+    decoded: Float[Tensor, "n k d"]
+    six: Float[Tensor, "n j 6"]
+    expression: Float[Tensor, "n e"]
+
+
+class Prediction(NamedTuple):
+    """People, one per crop. Camera axes of OpenCV, metres; the camera has a focal length of 5000 and its principal point in the middle of a
+    crop of 192x256 pixels.
+
+    `rotations`: root, 21 of the body, 15 left hand, 15 right hand, jaw; relative to the parent. `places`: 25 keypoints of the body and 20 of
+    each hand in cells of the 12x16 map; `face_places`: 72 in cells of the face's crop of 8x8. `boxes`: centre and size of left hand, right
+    hand, face in cells of the map; `regions`: the enlarged squares (xyxy) in pixels of the 384x512 crop. What a variant does not find has
+    no rows. In training give `regions` no gradient: it has none.
+    """
+
+    rotations: Float[Tensor, "b 53 3 3"]
+    shape: Float[Tensor, "b 10"]
+    expression: Float[Tensor, "b 10"]
+    translation: Float[Tensor, "b 3"]
+    places: Float[Tensor, "b k 3"]
+    face_places: Float[Tensor, "b f 3"]
+    boxes: Float[Tensor, "b p 4"]
+    regions: Float[Tensor, "b p 4"]
+
+
+def linear(inputs: int, outputs: int) -> nn.Sequential:
+    """A linear layer in a row of one, as published names have it."""
+    return nn.Sequential(nn.Linear(inputs, outputs))
+
+
+class BodyRegressor(nn.Module):
+    """Tokens and keypoints -> rotations of root and body, shape, camera."""
+
+    def __init__(self, config: Config):
+        super().__init__()
+        inputs = BODY * (config.joint_width + 3)
+        self.body_conv = linear(config.width, config.joint_width)
+        self.root_pose_out, self.body_pose_out = linear(inputs, 6), linear(inputs, 21 * 6)
+        self.shape_out, self.cam_out = linear(config.width, 10), linear(config.width, 3)
+
+    def forward(self, tokens: Float[Tensor, "b 31 c"], places: Float[Tensor, "b 25 3"]) -> tuple[Tensor, Tensor, Tensor]:
+        joints = torch.cat((self.body_conv(tokens[:, JOINTS]), places.detach()), -1).flatten(1)
+        six = torch.cat((self.root_pose_out(joints), self.body_pose_out(joints)), 1).unflatten(1, (-1, 6))
+        return six, self.shape_out(tokens[:, SHAPE]), self.cam_out(tokens[:, CAMERA])
+
+
+class BoxNet(nn.Module):
+    """The feature map and the body's volume -> centre and size of left hand, right hand and face, in cells of the map."""
+
+    def __init__(self, config: Config):
+        super().__init__()
+        width = config.box_width
+        self.deconv = deconvolutions((config.width + BODY * DEPTH, width, width, width))
+        self.bbox_center = nn.Sequential(nn.Conv2d(width, 3, 1))
+        for name in ("lhand", "rhand", "face"):
+            setattr(self, f"{name}_size", nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 2)))
+
+    def forward(self, maps: Float[Tensor, "b c 16 12"], volume: Float[Tensor, "b 25 d 16 12"]) -> Float[Tensor, "b 3 4"]:
+        finer = self.deconv(torch.cat((maps, volume.flatten(1, 2)), 1))
+        centres = expected_place(self.bbox_center(finer)[:, :, None])[0][..., :2]
+        seen = read_at(finer, centres)
+        layers = (self.lhand_size, self.rhand_size, self.face_size)
+        sizes = torch.stack([layer(seen[:, i]) for i, layer in enumerate(layers)], 1)
+        return torch.cat((centres / BOX_SCALE, sizes), -1)
+
+
+def regions(boxes: Float[Tensor, "b 3 4"]) -> Float[Tensor, "b 3 4"]:
+    """Centres and sizes -> squares (xyxy) around the longer side, enlarged to twice (hands) or one and a half times (face); same units."""
+    half = boxes[..., 2:].amax(-1, keepdim=True) * boxes.new_tensor(ENLARGED)[:, None] / 2
+    return torch.cat((boxes[..., :2] - half, boxes[..., :2] + half), -1)
+
+
+class HandRegressor(nn.Module):
+    """Decoded queries and keypoints of a right hand -> six numbers of 15 joints."""
+
+    def __init__(self, config: Config):
+        super().__init__()
+        self.hand_conv = linear(config.decoder_width, config.joint_width)
+        self.hand_pose_out = linear(HAND * (config.joint_width + 3), 15 * 6)
+
+    def forward(self, queries: Float[Tensor, "n 20 d"], places: Float[Tensor, "n 20 3"]) -> Float[Tensor, "n 15 6"]:
+        joints = torch.cat((self.hand_conv(queries), places), -1).flatten(1)
+        return self.hand_pose_out(joints).unflatten(1, (-1, 6))
+
+
+class FaceRegressor(nn.Module):
+    """The face's coarsest crop, decoded queries and keypoints -> expression, and six numbers of the jaw."""
+
+    def __init__(self, config: Config):
+        super().__init__()
+        self.conv = linear(config.width, config.joint_width)
+        self.joint_conv = linear(config.decoder_width, config.joint_width)
+        inputs = config.joint_width + FACE * (config.joint_width + 3)
+        self.expr_out, self.jaw_pose_out = linear(inputs, 10), linear(inputs, 6)
+
+    def forward(self, crop: Float[Tensor, "n c 4 4"], queries: Tensor, places: Tensor) -> tuple[Float[Tensor, "n 10"], Float[Tensor, "n 6"]]:
+        joints = torch.cat((self.joint_conv(queries), places), -1).flatten(1)
+        both = torch.cat((self.conv(crop.mean((2, 3))), joints), 1)
+        return self.expr_out(both), self.jaw_pose_out(both)
+
+
+class OSX(nn.Module):
+    """Crops of people (RGB in 0..1, see osx_crop) -> `Prediction`."""
+
+    def __init__(self, config: Config):
+        super().__init__()
+        self.config = config
+        width, decoder = config.width, (config.decoder_width, config.decoder_depth, config.decoder_hidden)
+        self.encoder = ViT(width, config.depth, width // HEAD_WIDTH, GRID, padding=4)
+        self.task_tokens = nn.Parameter(0.02 * torch.randn(1, TOKENS, width))
+        self.body_position_net = PositionNet(width, BODY, DEPTH)
+        self.body_regressor = BodyRegressor(config)
+        if config.hand_decoder:
+            self.box_net = BoxNet(config)
+            self.hand_roi_net = RoIPyramid(width, HAND_CELLS)
+            self.hand_position_net = PositionNet(width // 2, HAND, DEPTH, config.decoder_width)
+            self.hand_decoder = KeypointDecoder(width, HAND_CELLS, HAND, *decoder)
+            self.hand_regressor = HandRegressor(config)
+        else:
+            self.hand_token_out = nn.Linear(width, 15 * 6)
+        if config.face_decoder:
+            self.face_roi_net = RoIPyramid(width, FACE_CELLS)
+            self.face_position_net = PositionNet(width // 2, FACE, FACE_DEPTH, config.decoder_width)
+            self.face_decoder = KeypointDecoder(width, FACE_CELLS, FACE, *decoder)
+            self.face_regressor = FaceRegressor(config)
+        else:
+            self.expression_token_out, self.jaw_token_out = nn.Linear(width, 10), nn.Linear(width, 6)
+
+    def encode(self, image: Float[Tensor, "b 3 512 384"]) -> tuple[Float[Tensor, "b c 16 12"], Float[Tensor, "b 31 c"]]:
+        """The feature map and the tokens. Raises VitruvianError for crops of another size."""
+        if tuple(image.shape[2:]) != CROP:
+            raise VitruvianError(f"the network takes crops of {CROP[0]}x{CROP[1]} (height, width), not {tuple(image.shape[2:])}: use osx_crop")
+        patches, grid = self.encoder.tokens(image[:, :, ::2, ::2])
+        tokens = self.encoder.encode(torch.cat((self.task_tokens.expand(image.shape[0], -1, -1), patches), 1))
+        return tokens[:, TOKENS:].transpose(1, 2).unflatten(2, grid), tokens[:, :TOKENS]
+
+    def body(self, maps: Float[Tensor, "b c 16 12"], tokens: Float[Tensor, "b 31 c"]) -> Body:
+        """Keypoints, rotations, shape and place of the body."""
+        places, volume = self.body_position_net(maps)
+        six, shape, camera = self.body_regressor(tokens, places)
+        farthest = math.sqrt(FOCAL**2 * SIZE_METRES**2 / (256 * 192))
+        translation = torch.cat((camera[:, :2], farthest * camera[:, 2:].sigmoid()), 1)
+        return Body(six, shape, camera, translation, places, volume)
+
+    def hands(self, maps: Float[Tensor, "b c 16 12"], squares: Float[Tensor, "b 3 4"]) -> Part:
+        """Both hands, from their squares in cells of the map."""
+        left, right = self.hand_roi_net(maps, squares[:, 0], squares[:, 1])
+        crops = [torch.cat((one.flip(3), other)) for one, other in zip(left, right, strict=True)]
+        places, _ = self.hand_position_net(crops[1])
+        queries = self.hand_position_net.queries(crops[1], places)
+        decoded = self.hand_decoder(crops, queries, places[..., :2] / (2 * HAND_CELLS))
+        six = self.hand_regressor(decoded, places)
+        return Part(crops, places, queries, decoded, six, six.new_zeros(six.shape[0], 0))
+
+    def face(self, maps: Float[Tensor, "b c 16 12"], squares: Float[Tensor, "b 3 4"]) -> Part:
+        """The face, from its square in cells of the map."""
+        (crops,) = self.face_roi_net(maps, squares[:, 2])
+        places, _ = self.face_position_net(crops[1])
+        queries = self.face_position_net.queries(crops[1], places)
+        decoded = self.face_decoder(crops, queries, places[..., :2] / (2 * FACE_CELLS))
+        expression, jaw = self.face_regressor(crops[2], decoded, places)
+        return Part(crops, places, queries, decoded, jaw[:, None], expression)
+
+    def forward(self, image: Float[Tensor, "b 3 512 384"]) -> Prediction:
+        """Everything."""
+        maps, tokens = self.encode(image)
+        body = self.body(maps, tokens)
+        none, places = maps.new_zeros(maps.shape[0], 0, 4), body.places
+        boxes = squares = none
+        if self.config.hand_decoder:
+            boxes = self.box_net(maps, body.volume)
+            squares = regions(boxes).detach()
+            hands = self.hands(maps, squares)
+            left, right = hands.six.unflatten(0, (2, -1))
+            places = torch.cat((places, *hand_places(hands.places, squares)), 1)
+        else:
+            left, right = self.hand_token_out(tokens[:, HANDS]).unflatten(2, (-1, 6)).unbind(1)
+        if self.config.face_decoder:
+            face = self.face(maps, squares)
+            expression, jaw, face_places = face.expression, face.six, face.places
+        else:
+            expression, jaw = self.expression_token_out(tokens[:, EXPRESSION]), self.jaw_token_out(tokens[:, JAW])[:, None]
+            face_places = none[..., :3]
+        pose = pose_rotations(body.six, left, right, jaw)
+        in_crop = squares * squares.new_tensor(CROP[0] / GRID[0])
+        return Prediction(pose, body.shape, expression, body.translation, places, face_places, boxes, in_crop)
+
+
+def pose_rotations(body: Tensor, left: Tensor, right: Tensor, jaw: Tensor) -> Float[Tensor, "b 53 3 3"]:
+    """The whole pose from six numbers per joint; the left hand, which is given as a right one, is mirrored back."""
+    rotations = rotations_from_6d(torch.cat((body, left, right, jaw), 1), "interleaved")
+    sign = rotations.new_tensor([-1.0, 1.0, 1.0])
+    mirrored = rotations[:, 22:37] * sign[:, None] * sign
+    return torch.cat((rotations[:, :22], mirrored, rotations[:, 37:]), 1)
+
+
+def hand_places(places: Float[Tensor, "n 20 3"], squares: Float[Tensor, "b 3 4"]) -> tuple[Tensor, Tensor]:
+    """Keypoints of left (mirrored) and right hands in cells of their crops -> in cells of the body's map; their depth stays."""
+    cells = 2 * HAND_CELLS
+    left, right = places.unflatten(0, (2, -1))
+    left = torch.cat((cells - 1 - left[..., :1], left[..., 1:]), -1)
+    out = []
+    for hand, square in ((left, squares[:, 0]), (right, squares[:, 1])):
+        extent = (square[:, 2:] - square[:, :2])[:, None]
+        out.append(torch.cat((hand[..., :2] / cells * extent + square[:, None, :2], hand[..., 2:]), -1))
+    return out[0], out[1]
+
+
+class Labels(NamedTuple):
+    """What the loss compares, of a prediction or of the truth, or (numbers 0 or 1 that broadcast) how far the truth is known.
+
+    `pose` rotation vectors; `joints` 137 in metres (body 25, hands 20 each, face 72) as the data has them, `fitted_joints` those of fitted
+    bodies; `projected` the 137 in cells of the 12x16 map; `places`, `fitted_places` (65) and `face_places` as in `Prediction`. Of a
+    prediction, the fitted ones repeat the others.
+    """
+
+    pose: Float[Tensor, "b 53 3"]
+    shape: Float[Tensor, "b 10"]
+    expression: Float[Tensor, "b 10"]
+    joints: Float[Tensor, "b 137 3"]
+    fitted_joints: Float[Tensor, "b 137 3"]
+    boxes: Float[Tensor, "b 3 4"]
+    projected: Float[Tensor, "b 137 2"]
+    places: Float[Tensor, "b 65 3"]
+    fitted_places: Float[Tensor, "b 65 3"]
+    face_places: Float[Tensor, "b 72 3"]
+
+
+PARTS = ((slice(0, 25), 0), (slice(25, 45), 12), (slice(45, 65), 13), (slice(65, 137), 7))
+"""Body, left hand, right hand, face: their rows among the 137 joints, and the joint that each is counted from (pelvis, wrists, neck)."""
+
+
+def from_part_roots(joints: Float[Tensor, "b 137 3"]) -> Float[Tensor, "b 137 3"]:
+    """Joints counted from the root of their part."""
+    return torch.cat([joints[:, rows] - joints[:, root : root + 1] for rows, root in PARTS], 1)
+
+
+def in_hand_cells(places: Float[Tensor, "b k d"], squares: Float[Tensor, "b 3 4"], hands: tuple[slice, slice]) -> Float[Tensor, "b k d"]:
+    """The hands' rows of `places` (cells of the map) in cells of their crops; other rows and depths stay."""
+    parts = [places[:, : hands[0].start]]
+    for rows, square in zip(hands, (squares[:, 0], squares[:, 1]), strict=True):
+        extent = (square[:, 2:] - square[:, :2]).clamp(min=1e-3)[:, None]
+        inside = (places[:, rows, :2] - square[:, None, :2]) / extent * (2 * HAND_CELLS)
+        parts.append(torch.cat((inside, places[:, rows, 2:]), -1))
+    return torch.cat((*parts, places[:, hands[1].stop :]), 1)
+
+
+def loss_terms(
+    prediction: Labels, truth: Labels, known: Labels, in_crop: Float[Tensor, "b 3 4"]
+) -> dict[str, Float[Tensor, ""]]:
+    """Every term: the mean absolute difference over all numbers, those that are not known as zero (card, section 6). All weigh the same.
+
+    `in_crop` are the predicted `regions`, in whose cells hands are measured. An empty batch gives 0.
+    """
+    squares = in_crop.detach() * (GRID[0] / CROP[0])
+    hands, shown = (PARTS[1][0], PARTS[2][0]), known.projected.expand_as(truth.projected)
+
+    def mean(gap: Tensor, valid: Tensor) -> Tensor:
+        gap = torch.where(valid.expand_as(gap) > 0, gap, torch.zeros_like(gap))  # an unknown number may be NaN
+        return (gap.abs() * valid).sum() / max(gap.numel(), 1)
+
+    def plain(name: str) -> Tensor:
+        return mean(getattr(prediction, name) - getattr(truth, name), getattr(known, name))
+
+    terms = {name: plain(name) for name in ("pose", "shape", "expression", "boxes", "face_places")}
+    for name in ("joints", "fitted_joints"):
+        gap = from_part_roots(getattr(prediction, name)) - from_part_roots(getattr(truth, name))
+        terms[name] = mean(gap, getattr(known, name))
+    for name in ("places", "fitted_places"):
+        gap = in_hand_cells(getattr(prediction, name), squares, hands) - in_hand_cells(getattr(truth, name), squares, hands)
+        terms[name] = mean(gap, getattr(known, name))
+    gap = in_hand_cells(prediction.projected, squares, hands) - in_hand_cells(truth.projected, squares, hands)
+    gap = torch.where(shown > 0, gap, torch.zeros_like(gap))
+    local = [gap[:, :25]]
+    for rows, _ in PARTS[1:]:  # only the shape of hands and face counts here, not where they are
+        middle = (gap[:, rows] * shown[:, rows]).sum(1, keepdim=True) / shown[:, rows].sum(1, keepdim=True).clamp(min=1)
+        local.append(gap[:, rows] - middle)
+    terms["projected"] = mean(torch.cat(local, 1), shown)
+    return terms
+
+
+def osx_loss(prediction: Labels, truth: Labels, known: Labels, in_crop: Float[Tensor, "b 3 4"]) -> Float[Tensor, ""]:
+    """The training loss: the plain sum of the terms."""
+    return sum(loss_terms(prediction, truth, known, in_crop).values())
+
+
+def _fold(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Published tables in the layout of ours: places without the class token's, one matrix for all heads, three levels."""
+    out = {}
+    for name, value in state.items():
+        if name == "encoder.pos_embed" and value.ndim == 3 and value.shape[1] == GRID[0] * GRID[1] + 1:
+            value = value[:, 1:] + value[:, :1]
+        elif name.endswith("across.value_proj_weight.weight"):
+            name, width = name.replace("value_proj_weight", "value_proj"), value.shape[0] // 8
+            if value.ndim == 2 and width * 8 == value.shape[0] == value.shape[1] * 64:
+                value = value.reshape(8, width, -1).transpose(1, 2).reshape(width, width)
+        elif name.endswith("across.value_proj_bias.weight"):
+            name, value = name.replace("value_proj_bias.weight", "value_proj.bias"), value.flatten()
+        elif name.endswith("_decoder.level_embeds"):
+            value = value[:3]
+        out[name] = value
+    return out
+
+
+def infer_config(state: Mapping[str, Tensor]) -> Config:
+    """The variant that a state dict in our names belongs to, from its shapes. Raises WeightsError if it is of another system."""
+    width = need(state, "encoder.patch_embed.proj.weight", 4)[0]
+    joint_width = need(state, "body_regressor.body_conv.0.weight", 2)[0]
+    hand, face = (f"{part}_decoder.pos_embed.weight" in state for part in ("hand", "face"))
+    if width % HEAD_WIDTH or face and not hand:
+        raise WeightsError(f"an encoder of width {width} is not of OSX, or decoders are missing: check which file was given")
+    plain = Config(width, _count(state, "encoder.blocks."), hand, face, joint_width=joint_width)
+    if not hand:
+        return plain
+    return replace(
+        plain,
+        decoder_width=need(state, "hand_decoder.pos_embed.weight", 2)[1],
+        decoder_depth=_count(state, "hand_decoder.layers."),
+        decoder_hidden=need(state, "hand_decoder.layers.0.fc1.weight", 2)[0],
+        box_width=need(state, "box_net.bbox_center.0.weight", 4)[1],
+    )
+
+
+def _count(state: Mapping[str, Tensor], prefix: str) -> int:
+    return len({name[len(prefix) :].split(".")[0] for name in state if name.startswith(prefix)})
+
+
+def from_published(state: Mapping[str, Tensor]) -> tuple[Config, OSX]:
+    """Build the network that a published state dict describes (the entry "network" of a file) and fill it; in eval mode.
+
+    Raises WeightsError, which lists every missing, left-over or wrongly shaped entry.
+    """
+    renamed = _fold(rename(state, KEYMAP, DROP))
+    try:
+        config = infer_config(renamed)
+    except ValueError as error:
+        raise WeightsError(f"the file is not of OSX: {error}") from error
+    with torch.device("meta"):
+        check_fit(OSX(config), renamed)  # before memory is taken for what a damaged file asks for
+    model = OSX(config)
+    pour(model, renamed)
+    return config, model.eval()
+
+
+class Deployed(nn.Module):
+    """For ONNX: crops -> the parts of `Prediction`, as far as the variant has them. The body is posed by the caller."""
+
+    def __init__(self, model: OSX):
+        super().__init__()
+        self.network = model
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of what `forward` gives."""
+        config, names = self.network.config, Prediction._fields
+        return tuple(n for n in names if (config.hand_decoder or n not in ("boxes", "regions")) and (config.face_decoder or n != "face_places"))
+
+    def forward(self, image: Float[Tensor, "b 3 512 384"]) -> tuple[Tensor, ...]:
+        """`outputs` names them."""
+        prediction = self.network(image)
+        return tuple(getattr(prediction, name) for name in self.outputs)
