@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # importlib mode, which lets two
 
 @pytest.fixture(scope="session")
 def networks(tmp_path_factory):
-    """Options for `capture` that name a detector of coloured rectangles and a pose network with a fixed answer (see nets.py)."""
+    """Options for `capture`: a detector of coloured rectangles, a pose network with a fixed answer (see nets.py), no bodies."""
     nets = pytest.importorskip("nets", reason="needs onnx")
     folder = tmp_path_factory.mktemp("networks")
-    return {"detector": nets.detector(folder), "pose": nets.pose(folder)}
+    return {"detector": nets.detector(folder), "pose": nets.pose(folder), "mesh": False}

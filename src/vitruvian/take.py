@@ -158,6 +158,7 @@ class Take:
     sizes: (F, 2) int32 (width, height) pixels, zero where unknown. names: one file name per frame (pictures), or a single one (video).
     source: what was asked for. cards: ids of the networks. version: of the package that made it.
     space: the frame of points and bodies. body: the body model that the body columns belong to, "" for none.
+    fov: degrees that the camera of points and bodies sees across the picture's longer side, 0 where that is not known.
     complete: False where the capture was stopped early.
     Raises VitruvianError where these don't fit each other.
     """
@@ -173,6 +174,7 @@ class Take:
     complete: bool = True
     space: Space = ""
     body: str = ""
+    fov: float = 0.0
 
     def __post_init__(self) -> None:
         for name, (dtype, tail) in FRAME_COLUMNS.items():
@@ -261,6 +263,8 @@ def _problem(take: Take) -> str | None:
         return "a frame has a negative size"
     if take.space not in get_args(Space):
         return f"space {take.space!r} is none of {', '.join(map(repr, get_args(Space)))}"
+    if not 0 <= take.fov < 180:
+        return f"a field of view of {take.fov} degrees; give one between 0 and 180"
     if take.people.points is not None and not take.space:
         return "it has points in metres, but does not say in which space: camera or world"
     return None

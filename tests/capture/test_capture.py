@@ -62,7 +62,7 @@ def test_smoothing_delays_a_walker_a_little_and_can_be_turned_off(walking, netwo
 
 def test_parts_that_the_detector_finds_get_their_owners(walking, networks, tmp_path):
     faces = nets.detector(tmp_path, also="face")
-    take = capture(walking, tmp_path / "out", detector=faces, pose=networks["pose"], overlay=False)
+    take = capture(walking, tmp_path / "out", overlay=False, **networks | {"detector": faces})
     face = PARTS.index("face")
     np.testing.assert_allclose(take.people.part_boxes[:, face], take.people.boxes, atol=1e-3)
     assert np.isnan(np.delete(take.people.part_boxes, face, axis=1)).all()

@@ -44,7 +44,7 @@ def run_and_kill(source: Path, out: Path, networks: dict, after: int) -> None:
             if now.frames == {after}:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        networks = {{name: str(path) for name, path in {networks!r}.items()}}
+        networks = {networks!r}
         capture({str(source)!r}, {str(out)!r}, on_progress=on_progress, **networks)
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], env=os.environ, timeout=120)

@@ -25,7 +25,7 @@ def run(capsys, *arguments):
 
 @pytest.fixture
 def nets(networks):
-    return ["--detector", networks["detector"], "--pose", networks["pose"]]
+    return ["--detector", networks["detector"], "--pose", networks["pose"], "--no-mesh"]
 
 
 @pytest.fixture

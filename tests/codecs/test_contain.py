@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from vitruvian.errors import VitruvianError
 from vitruvian.codecs.contain import contain, resize_bicubic
+from vitruvian.errors import VitruvianError
 
 
 def picture(height, width, seed=0):

@@ -10,6 +10,7 @@ from vitruvian.errors import VitruvianError
 from vitruvian.geometry.camera import (
     Camera,
     cropped,
+    fitted,
     looking_at,
     moved,
     normalise,
@@ -20,6 +21,8 @@ from vitruvian.geometry.camera import (
     to_camera,
     to_world,
     undistort,
+    up_axis,
+    y_up,
 )
 
 K = np.array([[1600.0, 0, 955], [0, 1580, 543], [0, 0, 1]])
@@ -75,7 +78,7 @@ def test_pixels_lead_back_to_their_rays(name):
 
 @settings(max_examples=40, deadline=None)
 @given(
-    st.lists(st.floats(-0.15, 0.15), min_size=5, max_size=5),
+    st.lists(st.floats(-0.08, 0.15), min_size=5, max_size=5),
     st.tuples(st.floats(0, 1919), st.floats(0, 1079)),
 )
 def test_a_pixel_survives_undistortion_and_distortion(distortion, pixel):
@@ -111,6 +114,30 @@ def test_scaled_pictures_have_a_scaled_camera():
 
 def test_a_window_shifts_pixels():
     np.testing.assert_allclose(project(cropped(lens("five"), 100, -20, (500, 500)), cloud()), project(lens("five"), cloud()) - [100, -20])
+
+
+def test_pictures_with_borders_are_scaled_alike():
+    camera = Camera(K, size=(1088, 1920))
+    border = fitted(camera, (1080, 1920))
+    seen = project(camera, cloud() + [0, 0, 5])
+    scale = 1080 / 1088
+    expected = (seen + 0.5) * scale - 0.5 + [0, (1920 - 1920 * scale) / 2]
+    np.testing.assert_allclose(project(border, cloud() + [0, 0, 5]), expected, atol=1e-9)
+    np.testing.assert_allclose(fitted(camera, (544, 960)).intrinsics, resized(camera, (544, 960)).intrinsics)
+    assert fitted(Camera(K), (10, 20)).size == (10, 20)
+
+
+@pytest.mark.parametrize("up", ["x", "-x", "y", "-y", "z", "-z"])
+def test_the_axis_that_points_up_is_found_and_turned_to_y(up):
+    direction = np.eye(3)["xyz".index(up[-1])] * (-1 if up[0] == "-" else 1)
+    aside = np.roll(direction, 1)
+    cameras = [looking_at(4 * side + direction, np.zeros(3), 1000, (640, 480), direction) for side in (aside, np.cross(direction, aside))]
+    assert up_axis(cameras) == up
+    T = y_up(up)
+    np.testing.assert_allclose(T[:3, :3] @ direction, [0, 1, 0])
+    assert np.linalg.det(T) == pytest.approx(1)
+    with pytest.raises(VitruvianError, match="axis"):
+        y_up("up")
 
 
 def test_another_world_does_not_change_the_picture():

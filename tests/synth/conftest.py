@@ -6,6 +6,6 @@ import pytest
 @pytest.fixture(scope="session")
 def wardrobe():
     pytest.importorskip("anny")
-    from vitruvian.synth.person import Wardrobe
+    from vitruvian.synth.wardrobe import Wardrobe
 
     return Wardrobe()

@@ -5,10 +5,13 @@ import pytest
 
 pytest.importorskip("anny")
 from vitruvian.cli import main
-from vitruvian.synth.store import Store, make_shard
+from vitruvian.errors import FormatError, VitruvianError
+from vitruvian.synth.look import Look
+from vitruvian.synth.store import Store, make_shard, write_look
 
 
 def test_command_makes_a_store_and_leaves_whole_shards_alone(tmp_path, wardrobe, capsys):
+    write_look(tmp_path, Look(), 5)
     make_shard(tmp_path, 0, 5, wardrobe)
     before = (tmp_path / "shard-00000.npz").stat().st_mtime_ns
     (tmp_path / "shard-00001.bin").write_bytes(b"a killed run's half shard")
@@ -27,3 +30,15 @@ def test_command_makes_a_store_and_leaves_whole_shards_alone(tmp_path, wardrobe,
 def test_no_people_is_a_wrong_number(tmp_path, capsys):
     assert main(["synth", str(tmp_path), "-n", "0"]) == 2
     assert "at least one" in capsys.readouterr().err
+
+
+def test_a_store_keeps_to_its_seed_and_look(tmp_path):
+    write_look(tmp_path, Look().without(["hair"]), 5)
+    write_look(tmp_path, Look().without(["hair"]), 5)
+    with pytest.raises(FormatError, match="another folder"):
+        write_look(tmp_path, Look(), 5)
+
+
+def test_an_unknown_ingredient_is_named(tmp_path):
+    with pytest.raises(VitruvianError, match="'wings'"):
+        Look().without(["wings"])

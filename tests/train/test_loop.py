@@ -97,3 +97,9 @@ def test_score_threshold_tells_right_points_from_wrong_ones():
     assert 0.5 <= threshold < 4.5
     error = defaults.pose_error(lambda _: (x, y), [(images, keypoints)])
     assert error["body_px"] < 0.5 and error["all_px"] > 20 and error["body_oks"] > 0.99
+
+
+def test_flat_part_keeps_the_rate_until_the_cosine_starts():
+    schedule = Schedule(100, learning_rate=1.0, warmup=1, final=0.05, flat=0.5)
+    assert schedule.rate(49, 0) == 1.0 and schedule.rate(75, 0) == pytest.approx(0.525, abs=0.01)
+    assert schedule.rate(100, 0) == pytest.approx(0.05)

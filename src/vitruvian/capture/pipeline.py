@@ -12,17 +12,24 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal, get_args
 
+import numpy as np
+
 from vitruvian._version import __version__
+from vitruvian.body.compact import load_compact
+from vitruvian.capture.bodies import ASSUMED_FOV, add_bodies, intrinsics
 from vitruvian.capture.finder import Finder
 from vitruvian.capture.journal import Journal
-from vitruvian.capture.sinks import Background, Format, Sink, Stopwatch, check_formats, open_sinks, write_later
+from vitruvian.capture.sinks import BODY_FORMATS, Background, Draw, Format, Sink, Stopwatch, check_formats, open_sinks, write_later
+from vitruvian.draw.mesh import draw_bodies
+from vitruvian.draw.overlay import draw_boxes, draw_people
 from vitruvian.errors import VitruvianError
 from vitruvian.formats.text import make_folder
 from vitruvian.media import Frame, Pictures, Video, open_source, prefetch
 from vitruvian.media.live import Live, is_live, open_live, paced
 from vitruvian.people import Refiner, Smoother, Tracker, is_part, presets, repair_swaps, smooth_take
 from vitruvian.runtime import Detector, OneStage, PoseEstimator
-from vitruvian.skeletons import by_name
+from vitruvian.runtime.lift import Lifter
+from vitruvian.skeletons import COCO_WHOLEBODY_133, Skeleton, by_name
 from vitruvian.take import People, Take
 from vitruvian.weights import Card, card_for
 
@@ -60,6 +67,8 @@ class _Options:
     flip_test: bool
     smooth: Smooth
     repair_swaps: bool
+    mesh: bool
+    fov: float
     device: Device
 
     def __post_init__(self) -> None:
@@ -67,20 +76,27 @@ class _Options:
             raise VitruvianError(f"the threshold must be over 0 and at most 1, not {self.threshold}: 0.3 is a good start")
         if self.detect_every < 1:
             raise VitruvianError(f"the detector can't look at every {self.detect_every}th frame: give 1 (every frame) or more")
+        if not 5 <= self.fov <= 170:
+            raise VitruvianError(f"no camera sees {self.fov} degrees: give a field of view from 5 to 170")
         if self.smooth not in get_args(Smooth):
             raise VitruvianError(f"no way to smooth called {self.smooth!r}: choose one of {', '.join(get_args(Smooth))}")
 
     @property
     def looks_back(self) -> bool:
         """Whether the whole video must be known before a frame is final."""
-        return self.repair_swaps or self.smooth in ("kalman", "butterworth")
+        return self.mesh or self.repair_swaps or self.smooth in ("kalman", "butterworth")
 
-    def finished(self, take: Take) -> Take:
+    def finished(self, take: Take, lifter: Lifter | None, stopwatch: Stopwatch) -> Take:
         """The take with what only the whole video tells."""
         if self.repair_swaps:
             take, report = repair_swaps(take)
             log.info("%d stretches with left and right exchanged were repaired", len(report.swaps))
-        return take if self.smooth == "none" else smooth_take(take, presets(self.smooth))
+        if self.smooth != "none" and len(take.tracks):
+            take = smooth_take(take, presets(self.smooth))
+        if lifter is None:
+            return take
+        with stopwatch("bodies"):
+            return add_bodies(take, lifter, self.fov)
 
 
 def capture(
@@ -96,6 +112,9 @@ def capture(
     flip_test: bool = False,
     smooth: Smooth = "one-euro",
     repair_swaps: bool = False,
+    mesh: bool = True,
+    lift: Card | str | Path = "lift-s",
+    fov: float | None = None,
     overlay: bool = True,
     formats: Sequence[Format] = ("json",),
     realtime: bool = False,
@@ -116,6 +135,10 @@ def capture(
     flip_test: a second look at mirrored crops, a little better, takes twice as long.
     smooth: "one-euro" knows only the past; "kalman" and "butterworth" also look ahead, don't lag, and fill short gaps; "none".
     repair_swaps: undo exchanges of left and right over time. Where the whole video must be known, it is read once more for the overlay.
+    mesh: lift the keypoints into space and fit bodies: points and body parameters in the take, meshes in the overlay, and bodies.glb,
+    skeleton.bvh and markers.trc. Needs a pose network of the 133 points; nothing is done for others, nor for cameras and streams.
+    lift: the network for it. fov: degrees that the camera sees across the picture's longer side; None assumes 60, and metres are as
+    uncertain as that.
     realtime: play a video at its own pace and leave out frames that come too early, as cameras and streams always do.
     device: where the networks run. on_progress: called after each frame and at the end, in this thread.
 
@@ -124,13 +147,15 @@ def capture(
     so far is written and returned, with `complete` False. Raises MediaError on a source that can't be read, WeightsError on networks,
     FormatError on files that can't be written, VitruvianError on senseless options; then no half-written file stays.
     """
-    options = _Options(threshold, detect_every, flip_test, smooth, repair_swaps, device)
     check_formats(formats)
     folder, stopwatch = None if out is None else Path(out), Stopwatch()
     is_new = folder is not None and not folder.exists()
     with _open(source, realtime) as opened:
+        mesh = mesh and not isinstance(opened, Live) and _has_points(pose)
+        options = _Options(threshold, detect_every, flip_test, smooth, repair_swaps, mesh, ASSUMED_FOV if fov is None else fov, device)
         if options.looks_back and isinstance(opened, Live):
             raise VitruvianError(f"{opened.name} can't be seen twice: smooth it with one-euro, and repair no swaps")
+        lifter = Lifter(lift, device=device) if mesh else None
         finder, cards = _finder(opened, (detector, pose, hands, face), options, stopwatch)
         journal = Journal(folder, _job(opened, cards, options), finder.skeleton, opened.kind == "video")
         finder.restore(journal.state)
@@ -138,7 +163,8 @@ def capture(
         about = {"source": asked, "cards": tuple(card.id for card in cards)}
 
         def sinks() -> list[Sink]:
-            return [] if folder is None else open_sinks(folder, opened, finder.skeleton, about, overlay, formats, stopwatch)
+            draw = _drawer(finder.skeleton, options) if overlay else None
+            return [] if folder is None else open_sinks(folder, opened, finder.skeleton, about, draw, formats, stopwatch)
 
         run = _Run(opened, finder, journal, stopwatch, on_progress)
         if folder is not None:
@@ -147,11 +173,11 @@ def capture(
             complete = run([] if options.looks_back else sinks())
             take = replace(journal.take(), **about, complete=complete)
             if options.looks_back:
-                take = options.finished(take)
+                take = options.finished(take, lifter, stopwatch)
                 _show(take, opened, sinks())
             if folder is not None:
                 take.save(folder / "take.npz")
-                write_later(take, folder, formats)
+                write_later(take, folder, [*formats, *(BODY_FORMATS if take.body and len(take.people) else ())])
         except BaseException:
             if is_new:
                 with suppress(OSError):  # it is not empty: what is whole may stay
@@ -165,6 +191,26 @@ def capture(
         on_progress(Progress(len(take.times), len(take.times), last, seconds, run.resumed))
     log.info("seconds by stage: %s", ", ".join(f"{stage} {spent:.2f}" for stage, spent in seconds.items()))
     return take
+
+
+def _has_points(pose: Card | str | Path) -> bool:
+    """Whether a pose network finds the points that bodies are made from."""
+    card = pose if isinstance(pose, Card) else card_for(pose)
+    return by_name(card.skeleton) == COCO_WHOLEBODY_133
+
+
+def _drawer(skeleton: Skeleton, options: _Options) -> Draw:
+    """Draws a frame's people: bodies where there are some, skeletons of the others."""
+
+    def draw(image: np.ndarray, people: People) -> None:
+        if people.body_pose is None:
+            return draw_people(image, people, skeleton)
+        has_body = np.isfinite(people.body_pose).all((1, 2))
+        draw_bodies(image, people[has_body], load_compact(), intrinsics(image.shape[1::-1], options.fov))
+        draw_boxes(image, people[has_body])
+        draw_people(image, people[~has_body], skeleton)
+
+    return draw
 
 
 def _finder(

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, get_args
 
-from vitruvian.draw.overlay import draw_people
+import numpy as np
+
 from vitruvian.errors import MediaError, VitruvianError
 from vitruvian.formats.coco import CocoWriter
 from vitruvian.formats.openpose import write_openpose_frame
@@ -28,7 +29,14 @@ log = logging.getLogger(__name__)
 Format = Literal["json", "openpose", "csv", "parquet", "controlnet", "rerun"]
 """What a capture can write besides the take and the overlay."""
 
-_LATER = {"csv": "keypoints.csv", "parquet": "keypoints.parquet", "controlnet": "controlnet.mp4", "rerun": "take.rrd"}
+_LATER = {
+    **{"csv": "keypoints.csv", "parquet": "keypoints.parquet", "controlnet": "controlnet.mp4", "rerun": "take.rrd"},
+    **{"glb": "bodies.glb", "bvh": "skeleton.bvh", "trc": "markers.trc"},
+}
+BODY_FORMATS = ("glb", "bvh", "trc")
+"""What a capture writes of bodies, where it finds any."""
+Draw = Callable[[np.ndarray, People], None]
+"""Draws the people of a frame into its picture (RGB), in place."""
 
 BEHIND = 4  # frames that wait to be written at most
 
@@ -71,9 +79,12 @@ def check_formats(formats: Sequence[str]) -> None:
 
 
 def written(formats: Sequence[str]) -> tuple[str, ...]:
-    """Names of the files and folders that `formats` lead to."""
+    """Names of the files and folders that `formats` may lead to, some of them patterns."""
     names = {"json": "keypoints.json", "openpose": "openpose"} | _LATER
-    return tuple(name for format in formats for name in {names[format], names[format].removesuffix(".mp4")})
+    several = {"bvh": ("skeleton_person*.bvh",), "trc": ("markers_person*.trc",)}  # one for each person
+    return tuple(
+        name for format in formats for name in {names[format], names[format].removesuffix(".mp4"), *several.get(format, ())}
+    )
 
 
 def write_later(take: Take, folder: Path, formats: Sequence[str]) -> None:
@@ -92,13 +103,13 @@ def open_sinks(
     source: Video | Pictures | Live,
     skeleton: Skeleton,
     about: Mapping[str, object],
-    overlay: bool,
+    draw: Draw | None,
     formats: Sequence[Format],
     stopwatch: Stopwatch,
 ) -> list[Sink]:
     """The sinks that write into `folder`. The overlay is the last, because it draws into the images.
 
-    about: "source" in the user's words and "cards", the ids of the networks, for the files' headers.
+    about: "source" in the user's words and "cards", the ids of the networks, for the files' headers. draw: for the overlay, None for none.
     Raises FormatError when a file can't be written.
     """
     sinks: list[Sink] = []
@@ -106,11 +117,11 @@ def open_sinks(
         sinks.append(CocoSink(CocoWriter(folder / "keypoints.json", skeleton, about["source"], about["cards"]), stopwatch))
     if "openpose" in formats:
         sinks.append(OpenPoseSink(folder / "openpose", skeleton, source.kind == "video", stopwatch))
-    if overlay and source.kind == "video":
-        sinks.append(VideoOverlay(folder / "overlay.mp4", source.fps, skeleton, stopwatch))
-    elif overlay:
+    if draw and source.kind == "video":
+        sinks.append(VideoOverlay(folder / "overlay.mp4", source.fps, draw, stopwatch))
+    elif draw:
         single = source.frame_count == 1
-        sinks.append(PictureOverlay(folder / "overlay.png" if single else folder / "overlay", single, skeleton, stopwatch))
+        sinks.append(PictureOverlay(folder / "overlay.png" if single else folder / "overlay", single, draw, stopwatch))
     return sinks
 
 
@@ -158,8 +169,8 @@ class OpenPoseSink:
 class VideoOverlay:
     """The video with the people drawn over it, with its times. A video without frames leaves no file."""
 
-    def __init__(self, path: Path, fps: float, skeleton: Skeleton, stopwatch: Stopwatch) -> None:
-        self._path, self._fps, self._skeleton, self._stopwatch = path, fps, skeleton, stopwatch
+    def __init__(self, path: Path, fps: float, draw: Draw, stopwatch: Stopwatch) -> None:
+        self._path, self._fps, self._draw, self._stopwatch = path, fps, draw, stopwatch
         # VideoWriter keeps what it has at any end; a name of our own lets an abort leave an older overlay alone.
         self._partial = path.with_name(f".{secrets.token_hex(6)}.{path.name}")
         self._writer: VideoWriter | None = None
@@ -167,7 +178,7 @@ class VideoOverlay:
     def write(self, frame: Frame, people: People) -> None:
         """Draw and encode the frame."""
         with self._stopwatch("draw"):
-            draw_people(frame.image, people, self._skeleton)
+            self._draw(frame.image, people)
         with self._stopwatch("encode"):
             if self._writer is None:
                 self._writer = VideoWriter(self._partial, frame.image.shape[1], frame.image.shape[0], self._fps)
@@ -196,14 +207,14 @@ class VideoOverlay:
 class PictureOverlay:
     """The pictures with the people drawn over them, as .png, each whole by itself; those written before an abort stay."""
 
-    def __init__(self, path: Path, single: bool, skeleton: Skeleton, stopwatch: Stopwatch) -> None:
-        self._path, self._single, self._skeleton, self._stopwatch = path, single, skeleton, stopwatch
+    def __init__(self, path: Path, single: bool, draw: Draw, stopwatch: Stopwatch) -> None:
+        self._path, self._single, self._draw, self._stopwatch = path, single, draw, stopwatch
         self._names = UniqueNames()
 
     def write(self, frame: Frame, people: People) -> None:
         """Draw and write the picture: the path itself for a single one, else its name in the folder."""
         with self._stopwatch("draw"):
-            draw_people(frame.image, people, self._skeleton)
+            self._draw(frame.image, people)
         with self._stopwatch("encode"):
             if not self._single:
                 self._path.mkdir(exist_ok=True)

@@ -6,14 +6,13 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-from cyclopts import App, Parameter
+from cyclopts import App
 from rich.logging import RichHandler
 
 from vitruvian._version import __version__
-from vitruvian.cli.console import COLUMNS, INTERRUPTED, Progress, console, print_rows, say_error, stderr
+from vitruvian.cli.console import INTERRUPTED, console, print_rows, say_error, stderr
 from vitruvian.errors import VitruvianError
 
 app = App(
@@ -29,6 +28,9 @@ _ELSEWHERE = {
     "weights": ("weights:app", "List, fetch, check and add networks."),
     "convert-checkpoint": ("checkpoint:convert_checkpoint", "Turn a published checkpoint into a safe file with a card."),
     "export": ("checkpoint:export", "Write a checkpoint's network as ONNX."),
+    "train": ("train:train", "Train the networks of a recipe."),
+    "eval": ("evaluate:evaluate", "Measure a network on a data set, part by part."),
+    "synth": ("synth:synth", "Draw synthetic people for training."),
     "body": ("body:app", "List and import body models."),
 }
 for _name, (_place, _help) in _ELSEWHERE.items():
@@ -84,34 +86,6 @@ def info(take: Path) -> None:
         first, last = people.frame.min(), people.frame.max()
         score = np.mean(people.scores)
         console.print(f"  person {track}: {len(people)} frames between {first} and {last}, mean score {score:.2f}")
-
-
-@app.command
-def synth(
-    out: Path, /, *, number: Annotated[int, Parameter(name=["--number", "-n"])] = 20000, seed: int = 0, processes: int | None = None
-) -> None:
-    """Draw label images of synthetic people for training; a stopped run goes on where it was.
-
-    Parameters
-    ----------
-    out
-        Folder for the shards.
-    number
-        How many people, rounded up to whole shards of 250.
-    seed
-        The same seed gives the same people.
-    processes
-        How many at a time; by default one per core.
-    """
-    from vitruvian.synth.generate import generate
-
-    if number < 1:
-        raise VitruvianError(f"can't draw {number} people: ask for at least one")
-    with Progress(*COLUMNS, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
-        task = bar.add_task("people", total=None, note="people")
-        for done, total in generate(out, number, seed, processes):
-            bar.update(task, completed=done, total=total)
-    console.print(f"{total} people in {out}")
 
 
 @app.command

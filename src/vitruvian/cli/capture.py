@@ -26,6 +26,9 @@ def capture(
     pose: str = "wholebody-t",
     hands: str | None = None,
     face: str | None = None,
+    mesh: bool = True,
+    lift: str = "lift-s",
+    fov: float | None = None,
     overlay: bool = True,
     formats: str = "json",
     detect_every: int = 1,
@@ -53,6 +56,12 @@ def capture(
         A network of 21 hand points that looks at everybody's hands once more.
     face
         A network of face points that looks at everybody's face once more.
+    mesh
+        Bodies in metres too: a mesh over the video, bodies.glb, skeleton.bvh and markers.trc. Not for cameras and streams.
+    lift
+        Network that lifts keypoints into space: an id, or the path of an .onnx file.
+    fov
+        Degrees that the camera sees across the picture's longer side; 60 is assumed otherwise. Distances depend on it.
     overlay
         Draw the people over the video or pictures.
     formats
@@ -76,6 +85,7 @@ def capture(
         Print the time that each stage took.
     """
     from vitruvian.capture import capture as run_capture
+    from vitruvian.capture.sinks import BODY_FORMATS
 
     folder = out if out is not None else default_folder(source)
     wanted = [name.strip() for name in formats.split(",") if name.strip()]
@@ -84,9 +94,13 @@ def capture(
         "threshold": threshold,
         "detect_every": detect_every,
         "smooth": smooth,
+        "repair_swaps": repair_swaps,
         "overlay": overlay,
         "formats": wanted,
         "realtime": realtime,
+        "mesh": mesh,
+        "lift": lift,
+        "fov": fov,
     }
     asked = source[0] if len(source) == 1 else source
     seconds: dict[str, float] = {}
@@ -94,7 +108,7 @@ def capture(
     with _progress_bar(seconds) as on_progress:
         take = run_capture(asked, folder, on_progress=on_progress, **networks, **tuning)
     _print_summary(take, time.perf_counter() - start)
-    for path in _written(folder, overlay, wanted):
+    for path in _written(folder, overlay, [*wanted, *BODY_FORMATS] if take.body else wanted):
         console.print(f"  {path}", markup=False)
     if profile:
         _print_profile(seconds, len(take.times))
@@ -134,7 +148,7 @@ def _written(folder: Path, overlay: bool, formats: Sequence[str]) -> list[Path]:
     from vitruvian.capture.sinks import written
 
     names = ["take.npz", *(["overlay.mp4", "overlay.png", "overlay"] if overlay else []), *written(formats)]
-    return [folder / name for name in names if (folder / name).exists()]
+    return [path for name in names for path in sorted(folder.glob(name))]
 
 
 def _print_summary(take: Take, spent: float) -> None:

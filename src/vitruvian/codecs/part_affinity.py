@@ -161,7 +161,8 @@ class PartAffinity:
                 unit = along / length
                 dx, dy = (x - places[person, a, 0]) * self.stride[0], (y - places[person, a, 1]) * self.stride[1]
                 reach, off = dx * unit[0] + dy * unit[1], np.abs(dx * unit[1] - dy * unit[0])
-                inside = (reach >= -self.half_width / 2) & (reach <= length + self.half_width / 2) & (off <= self.half_width)
+                # Past the ends too, because short limbs are asked at few cells, which may lie there.
+                inside = (reach >= -self.half_width) & (reach <= length + self.half_width) & (off <= self.half_width)
                 out[limb] += unit[:, None, None] * inside
                 count += inside
             out[limb] /= np.maximum(count, 1)

@@ -1,15 +1,15 @@
 """What training does to person crops, in numpy and OpenCV: where they lie (`Geometry`), and what becomes of their pixels (`Looks`).
 
-Sources, with their presets: DWPose and RTMW (cards dwpose.md and rtmw.md, section 6), DSTA and DiffPose (dsta.md, diffpose-video.md). Where the
-cards don't say how a number is spread, it is uniform; from memory [mem]: the size of the blurs, the gains of YOLOX's colour jitter, that
-photometric steps come with probability 0.5 each. All randomness comes from the generator that is passed in.
+Sources, with their presets: DWPose and RTMW (cards dwpose.md and rtmw.md, section 6), DSTA and DiffPose (dsta.md, diffpose-video.md).
+Where the cards don't say how a number is spread, it is uniform; from memory [mem]: the size of the blurs, the gains of YOLOX's colour
+jitter, that photometric steps come with probability 0.5 each. All randomness comes from the generator that is passed in.
 
 A crop is warped once: flip, half body, shift, scale and rotation end up in one matrix. Colour works on a whole batch at a time.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -30,7 +30,7 @@ class Jitter:
     chance: float = 1.0
     spread: float | None = None
 
-    def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Float64[np.ndarray, "..."]:
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Float64[np.ndarray, "*shape"]:
         """Numbers of the given shape; along the last axis, chance decides for all together."""
         values = rng.uniform(-1, 1, shape) * self.limit if self.spread is None else rng.normal(0, self.spread, shape)
         happens = rng.random(shape[:1]) < self.chance
@@ -66,8 +66,8 @@ class Looks:
     """What becomes of a crop's pixels; chances, or 0 for never.
 
     hsv: YOLOX's jitter, largest change of hue (of 180), saturation and value (grey levels). photometric: brightness within +-32, contrast
-    and saturation within 0.5 to 1.5, hue within +-18, each with this chance. blur, median: kernels of 3, 5 or 7. dropout: one rectangle with
-    sides of 0.2 to 0.4 of the crop becomes black.
+    and saturation within 0.5 to 1.5, hue within +-18, each with this chance. blur, median: kernels of 3, 5 or 7. dropout: one rectangle
+    with sides of 0.2 to 0.4 of the crop becomes black.
     """
 
     hsv: tuple[float, float, float] | None = None
@@ -237,9 +237,3 @@ def _blur(crops: np.ndarray, looks: Looks, rng: np.random.Generator) -> None:
         crops[i] = cv2.blur(crops[i], (int(kernels[i, 0]),) * 2)
     for i in np.flatnonzero(happens[:, 1] < looks.median):
         crops[i] = cv2.medianBlur(crops[i], int(kernels[i, 1]))
-
-
-def without_flip(augmentation: Augmentation) -> Augmentation:
-    """The same without mirroring, for pictures that are mirrored already (`vitruvian.synth`)."""
-    late = None if augmentation.late is None else without_flip(augmentation.late)
-    return replace(augmentation, geometry=replace(augmentation.geometry, flip=0.0), late=late)

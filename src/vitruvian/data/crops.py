@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +9,7 @@ from jaxtyping import Float, UInt8
 
 from vitruvian.codecs.crop import warp_crops
 from vitruvian.data.augment import Geometry, placements
-from vitruvian.data.pictures import Labels, Picture
-from vitruvian.media.pictures import read_image
+from vitruvian.data.pictures import Labels
 from vitruvian.skeletons import Skeleton
 
 
@@ -48,12 +46,3 @@ def cut(
     keypoints = np.concatenate([points * seen[..., None], seen[..., None]], axis=-1).astype(np.float32)
     keypoints[mirrored] = keypoints[mirrored][:, np.asarray(skeleton.swap)]
     return Crops(warp_crops(image, matrices, size), keypoints)
-
-
-def person_crops(
-    pictures: Iterable[Picture], skeleton: Skeleton, size: tuple[int, int], geometry: Geometry, rng: np.random.Generator
-) -> Iterator[tuple[UInt8[np.ndarray, "h w 3"], Float[np.ndarray, "k 3"]]]:
-    """One sample per person, picture after picture; each picture is decoded once. Raises MediaError where one can't be read."""
-    for picture in pictures:
-        found = cut(read_image(picture.file), picture.people, skeleton, size, geometry, rng)
-        yield from zip(found.images, found.keypoints, strict=True)

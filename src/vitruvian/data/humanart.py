@@ -18,7 +18,10 @@ _SPLITS = {"train": "training", "val": "validation"}
 
 
 def humanart(folder: str | Path, split: Literal["train", "val"] = "val", real_only: bool = False) -> Dataset:
-    """Human-Art's persons; `real_only` leaves out pictures of works of art, as RTMW's training does. Raises FormatError without annotations."""
+    """Human-Art's persons; `real_only` leaves out pictures of works of art, as RTMW's training does.
+
+    Raises FormatError where the annotations are missing.
+    """
     path = find(folder, "Human-Art", LAYOUT, f"annotations/{_SPLITS[split]}_humanart.json", f"{_SPLITS[split]}_humanart.json")
     pictures = in_folder(Path(folder), drop="HumanArt/")
 

@@ -38,7 +38,7 @@ def mpii(folder: str | Path, split: Literal["train", "test"] = "train", only: Co
                 name = str(row["image"]["name"][()])
                 if bool(trained) == (split == "train") and (only is None or name in only):
                     yield Picture(below(images, name), number, (0, 0), _people(row["annorect"]))
-        except (ValueError, TypeError, IndexError, KeyError, OverflowError) as error:
+        except (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError) as error:
             raise FormatError(f"{path} is no release of MPII ({error}); fetch it again") from error
 
     return Dataset("mpii", MPII_16, "see the set's page (Simplified BSD, from memory)", read)

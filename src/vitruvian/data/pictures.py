@@ -102,8 +102,8 @@ def labels(
 class Picture:
     """One annotated picture. The file is named, not opened, and may be missing.
 
-    size: (width, height), zeros where the annotations don't tell. video, frame: the video's name and the number of the frame in it, "" and -1
-    for a still picture. crowding: CrowdPose's index in [0, 1], NaN elsewhere.
+    size: (width, height), zeros where the annotations don't tell. video, frame: the video's name and the number of the frame in it,
+    "" and -1 for a still picture. crowding: CrowdPose's index in [0, 1], NaN elsewhere.
     """
 
     file: Path

@@ -23,15 +23,27 @@ def draw_people(image: UInt8[np.ndarray, "h w 3"], people: People, skeleton: Ske
     Keypoints below `threshold` (confidence) or not finite are left out, with the links that end in them. Lines are sized to the picture,
     and thinner on people who are small in it.
     """
-    height, width = image.shape[:2]
-    unit = max(1.0, min(height, width) / 360)
-    for row in range(len(people)):
+    height, unit = image.shape[0], _unit(image)
+    for row in np.flatnonzero(_drawable(people.boxes)).tolist():
         box = people.boxes[row]
-        if not (np.isfinite(box).all() and np.abs(box).max() < FAR):
-            continue
         scale = unit * float(np.clip((box[3] - box[1]) / (0.4 * height), 0.3, 1.0))
         _draw_pose(image, people.keypoints[row], people.confidence[row] >= threshold, skeleton, scale)
         _draw_box(image, box, int(people.track[row]), unit)
+
+
+def draw_boxes(image: UInt8[np.ndarray, "h w 3"], people: People) -> None:
+    """Draw the people of one frame into `image` (RGB), in place, as thin boxes with ids only."""
+    for row in np.flatnonzero(_drawable(people.boxes)).tolist():
+        _draw_box(image, people.boxes[row], int(people.track[row]), _unit(image))
+
+
+def _unit(image: UInt8[np.ndarray, "h w 3"]) -> float:
+    """Width in pixels of a fine line."""
+    return max(1.0, min(image.shape[:2]) / 360)
+
+
+def _drawable(boxes: Float[np.ndarray, "n 4"]) -> Bool[np.ndarray, " n"]:
+    return (np.abs(np.nan_to_num(boxes, nan=np.inf)) < FAR).all(1)
 
 
 def _draw_pose(

@@ -1,1 +1,4 @@
-"""Geometry on arrays: boxes so far; cameras, rotations and alignment come here. Not here: anything that knows a network or a file."""
+"""Geometry on arrays: boxes, cameras with lenses, triangulation, alignment, people matched across cameras, clocks, bundle adjustment.
+
+Not here: anything that knows a network or a file (calibration files: `formats.calibration`), and rotations of bodies (`body`).
+"""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float
@@ -198,6 +199,52 @@ def moved(camera: Camera, T_new_world: Float[np.ndarray, "4 4"]) -> Camera:
         raise VitruvianError("the new world is no turned, moved and scaled old one: give a similarity")
     rotation = camera.R_cam_world @ linear.T / scale
     return replace(camera, R_cam_world=rotation, t_cam_world=scale * camera.t_cam_world - rotation @ shift)
+
+
+def fitted(camera: Camera, size: tuple[int, int]) -> Camera:
+    """The camera of pictures that were scaled alike in both directions to fit into (width, height), with equal borders around.
+
+    What video tools do to another aspect ratio. A camera of unknown size is taken for one of this size.
+    """
+    if camera.size == tuple(size):
+        return camera
+    if min(camera.size) < 1:
+        return replace(camera, size=size)
+    scale = min(size[0] / camera.size[0], size[1] / camera.size[1])
+    k = camera.intrinsics.copy()
+    k[:2] *= scale
+    k[:2, 2] += (scale - 1) / 2 + (np.array(size) - scale * np.array(camera.size)) / 2
+    return replace(camera, intrinsics=k, size=size)
+
+
+Axis = Literal["x", "-x", "y", "-y", "z", "-z"]
+
+
+def up_axis(cameras: Sequence[Camera]) -> Axis:
+    """The axis of the world that is nearest to what upright cameras have above them. Raises VitruvianError for no cameras."""
+    above = -np.mean([camera.R_cam_world[1] for camera in at_least_one(cameras)], axis=0)
+    axis = int(np.abs(above).argmax())
+    return get_args(Axis)[2 * axis + bool(above[axis] < 0)]
+
+
+def y_up(up: Axis) -> Float[np.ndarray, "4 4"]:
+    """T_yup_world: the turn of a world whose `up` axis points up to one with y up; z up becomes (x, z, -y), as in the formats.
+
+    Raises VitruvianError for another axis.
+    """
+    turns = {
+        "x": ((0, -1, 0), (1, 0, 0), (0, 0, 1)),
+        "-x": ((0, 1, 0), (-1, 0, 0), (0, 0, 1)),
+        "y": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
+        "-y": ((1, 0, 0), (0, -1, 0), (0, 0, -1)),
+        "z": ((1, 0, 0), (0, 0, 1), (0, -1, 0)),
+        "-z": ((1, 0, 0), (0, 0, -1), (0, 1, 0)),
+    }
+    if up not in turns:
+        raise VitruvianError(f"no axis {up!r}: say which one points up, one of {', '.join(turns)}")
+    out = np.eye(4)
+    out[:3, :3] = turns[up]
+    return out
 
 
 def looking_at(

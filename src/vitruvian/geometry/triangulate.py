@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 
 import numpy as np
@@ -28,7 +29,7 @@ from vitruvian.geometry.camera import Camera, at_least_one, normalise, project
 _CHUNK = 2048  # points that are worked on together: what fits into a core's cache
 _PARALLEL = 1e-7  # of the determinant of a system with trace 2 or so: rays within about 0.03 degrees don't meet
 _STEPS = 4  # of Gauss-Newton at most; it starts near its end
-_GAIN = 1e-3  # share of the squared error: a point that gained less in a step is done
+_GAIN = 1e-2  # share of the squared error: a point that gained less in a step would gain its square in the next
 _NEAR = 1e-3  # metres; what lies nearer to a camera's plane, or behind it, can't be seen
 
 
@@ -42,14 +43,14 @@ class Triangulation:
 
     points: Float[np.ndarray, "*n 3"]
     confidence: Float[np.ndarray, "*n"]
-    used: Bool[np.ndarray, "c *n"]
+    used: Bool[np.ndarray, " c *n"]
     error: Float[np.ndarray, "*n"]
 
 
 def triangulate(
     cameras: Sequence[Camera],
     keypoints: Float[np.ndarray, "c *n 2"],
-    confidence: Float[np.ndarray, "c *n"] | None = None,
+    confidence: Float[np.ndarray, " c *n"] | None = None,
     *,
     min_views: int = 2,
     threshold: float | None = 15.0,
@@ -76,7 +77,7 @@ def triangulate(
 def triangulate_rays(
     cameras: Sequence[Camera],
     rays: Float[np.ndarray, "c *n 2"],
-    weight: Float[np.ndarray, "c *n"],
+    weight: Float[np.ndarray, " c *n"],
     *,
     min_views: int = 2,
     threshold: float | None = 15.0,
@@ -101,7 +102,7 @@ def triangulate_rays(
 
 def reprojection_errors(
     cameras: Sequence[Camera], points: Float[np.ndarray, "*n 3"], keypoints: Float[np.ndarray, "c *n 2"]
-) -> Float[np.ndarray, "c *n"]:
+) -> Float[np.ndarray, " c *n"]:
     """Distances in pixels between keypoints and the projections (with distortion) of their points; NaN where either is missing."""
     keypoints = np.asarray(keypoints, np.float64)
     pairs = zip(at_least_one(cameras), keypoints, strict=True)
@@ -109,7 +110,7 @@ def reprojection_errors(
 
 
 def linear_svd(
-    projections: Float[np.ndarray, "c 3 4"], pixels: Float[np.ndarray, "c *n 2"], weight: Float[np.ndarray, "c *n"]
+    projections: Float[np.ndarray, "c 3 4"], pixels: Float[np.ndarray, "c *n 2"], weight: Float[np.ndarray, " c *n"]
 ) -> Float[np.ndarray, "*n 3"]:
     """The homogeneous form: rows w (u P3 - P1), w (v P3 - P2), smallest singular vector, divided by its last number.
 
@@ -153,20 +154,25 @@ class _Views:
         packed = np.stack([full[..., i, j] for i, j in _PACKED], -1)
         return cls(rows, middle, focal, np.concatenate([packed, -full[..., :3, 3]], -1))
 
+    @cached_property
+    def single(self) -> _Views:
+        """The same in single precision."""
+        return _Views(*(table.astype(np.float32) for table in (self.rows, self.middle, self.focal, self.products)))
+
 
 _PACKED = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 
 
 def _systems(products: np.ndarray, x: np.ndarray, y: np.ndarray, wx: np.ndarray, wy: np.ndarray) -> np.ndarray:
     """(n, columns): for each point the sum over cameras of its squared rows' outer products; x, y, wx, wy are (c, n)."""
-    features = np.empty((len(x), 5, x.shape[1]))
+    features = np.empty((len(x), 5, x.shape[1]), x.dtype)
     square, ax, ay = features[:, 0], features[:, 1], features[:, 2]
     np.multiply(wx, x, out=ax)
     np.multiply(wy, y, out=ay)
     np.multiply(ax, x, out=square)
     square += ay * y
     features[:, 3], features[:, 4] = wx, wy
-    return features.reshape(-1, x.shape[1]).T @ products.reshape(-1, products.shape[-1])
+    return features.reshape(5 * len(x), x.shape[1]).T @ products.reshape(-1, products.shape[-1])
 
 
 def _solve(system: Float[np.ndarray, "n 6"], right: Float[np.ndarray, "n 3"]) -> tuple[Float[np.ndarray, "n 3"], Bool[np.ndarray, " n"]]:
@@ -189,9 +195,8 @@ def _solve(system: Float[np.ndarray, "n 6"], right: Float[np.ndarray, "n 3"]) ->
 
 
 def _linear(views: _Views, x: np.ndarray, y: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Points about the middle, and which are any."""
-    squared = w * w
-    system = _systems(views.products, x, y, squared, squared)
+    """Points about the middle, and which are any. Here and below w is the squared confidence, as the rows are weighted by it."""
+    system = _systems(views.products, x, y, w, w)
     return _solve(system[:, :6], system[:, 6:])
 
 
@@ -217,17 +222,13 @@ def _squares(views: _Views, dx: np.ndarray, dy: np.ndarray, depth: np.ndarray) -
 
 
 def _chunk(
-    views: _Views, x: np.ndarray, y: np.ndarray, w: np.ndarray, min_views: int, threshold: float | None, refine: bool
+    views: _Views, x: np.ndarray, y: np.ndarray, sure: np.ndarray, min_views: int, threshold: float | None, refine: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Points, error, confidence, used cameras of some points; x, y, w are (c, n), w is 0 where nothing is seen."""
-    points, good = _linear(views, x, y, w)
-    points, square = _refined(views, points, x, y, w) if refine else (points, _squared_errors(views, points, x, y))
-    w = w.copy()
+    """Points, error, confidence, used cameras of some points; x, y, sure are (c, n), sure is 0 where nothing is seen."""
+    w = sure * sure
+    points, good, square = _best(views, x, y, w, refine)
     if threshold is not None:
-        doubtful = np.flatnonzero(((square > threshold**2) & (w > 0)).any(0) & (np.count_nonzero(w, axis=0) >= 2))
-        if len(doubtful):
-            part = (x[:, doubtful], y[:, doubtful], w[:, doubtful])
-            points[doubtful], square[:, doubtful], good[doubtful], w[:, doubtful] = _consensus(views, *part, threshold, refine)
+        w = _agreed(views, points, square, good, x, y, w, threshold, refine)
     used = w > 0
     count = used.sum(0)
     behind = (used & ~np.isfinite(square)).any(0)
@@ -235,16 +236,60 @@ def _chunk(
     used &= good
     with np.errstate(invalid="ignore", divide="ignore"):
         error = np.sqrt(np.where(used, square, 0.0).sum(0) / np.where(good, count, np.nan))
-        sure = np.where(good, np.where(used, w, 0.0).sum(0) / np.maximum(count, 1), 0.0)
-    return np.where(good[:, None], points + views.middle, np.nan), error, sure, used
+        mean = np.where(good, np.where(used, sure, 0.0).sum(0) / np.maximum(count, 1), 0.0)
+    return np.where(good[:, None], points + views.middle, np.nan), error, mean, used
 
 
-def _consensus(
-    views: _Views, x: np.ndarray, y: np.ndarray, w: np.ndarray, threshold: float, refine: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Points that the cameras disagree about, from the pair that most agree with: points, squared errors, which are any, weights left."""
+def _best(views: _Views, x: np.ndarray, y: np.ndarray, w: np.ndarray, refine: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points of all cameras that count (w > 0), which are any, and their (c, n) squared errors."""
+    points, good = _linear(views, x, y, w)
+    if not refine:
+        return points, good, _squared_errors(views, points, x, y)
+    # Single precision is a thousandth of a pixel here, and half the time.
+    return _refined(views.single, points, *(values.astype(np.float32) for values in (x, y, w)), good)
+
+
+def _agreed(
+    views: _Views,
+    points: np.ndarray,
+    square: np.ndarray,
+    good: np.ndarray,
+    x: np.ndarray,
+    y: np.ndarray,
+    w: np.ndarray,
+    threshold: float,
+    refine: bool,
+) -> np.ndarray:
+    """The weights without the cameras that are wrong. `points`, `square` and `good` are changed in place where these are left out.
+
+    The worst camera is left out again and again; if the others agree while they are more than half, and three, that is it. For the
+    other points every pair is asked.
+    """
+    w, limit = w.copy(), threshold**2
+    seen = np.count_nonzero(w, axis=0)
+    doubtful = np.flatnonzero(((square > limit) & (w > 0)).any(0) & (seen >= 2))
+    if not len(doubtful):
+        return w
+    rows, left, errors, hard = doubtful, w[:, doubtful], square[:, doubtful], [doubtful[:0]]
+    while len(rows):
+        many = np.count_nonzero(left, axis=0) > np.maximum(3, seen[rows] // 2 + 1)
+        hard.append(rows[~many])
+        rows, left, errors = rows[many], left[:, many], errors[:, many]
+        left[np.where(left > 0, errors, -1.0).argmax(0), np.arange(len(rows))] = 0
+        _, _, errors = _best(views, x[:, rows], y[:, rows], left, False)
+        done = ((errors <= limit) | (left == 0)).all(0)
+        w[:, rows[done]] = left[:, done]
+        rows, left, errors = rows[~done], left[:, ~done], errors[:, ~done]
+    rows = np.concatenate(hard)
+    w[:, rows] = _consensus(views, x[:, rows], y[:, rows], w[:, rows], limit)
+    found = _best(views, x[:, doubtful], y[:, doubtful], w[:, doubtful], refine)
+    points[doubtful], good[doubtful], square[:, doubtful] = found
+    return w
+
+
+def _consensus(views: _Views, x: np.ndarray, y: np.ndarray, w: np.ndarray, limit: float) -> np.ndarray:
+    """The weights of the cameras that agree with the pair of cameras that most agree with; all 0 where no pair agrees with itself."""
     best, agree = np.full(x.shape[1], np.inf), np.zeros(x.shape, bool)
-    limit = threshold**2
     for pair in combinations(range(len(x)), 2):
         rows = np.flatnonzero((w[list(pair)] > 0).all(0))
         if not len(rows):
@@ -257,39 +302,38 @@ def _consensus(
         wins = good & close[list(pair)].all(0) & (cost < best[rows])
         best[rows[wins]] = cost[wins]
         agree[:, rows[wins]] = close[:, wins]
-    left = np.where(agree, w, 0.0)
-    points, good = _linear(views, x, y, left)
-    points, square = _refined(views, points, x, y, left) if refine else (points, _squared_errors(views, points, x, y))
-    return points, square, good, left
+    return np.where(agree, w, 0.0)
 
 
-def _refined(views: _Views, points: np.ndarray, x: np.ndarray, y: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Gauss-Newton on the weighted squared pixel error: points and their (c, n) squared errors.
+def _refined(
+    views: _Views, points: np.ndarray, x: np.ndarray, y: np.ndarray, w: np.ndarray, good: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Gauss-Newton on the weighted squared pixel error: points, which are any (as given), and their (c, n) squared errors.
 
     Points that a step makes worse stay where they were, and only those that it made much better make another.
     """
     points, square = points.copy(), np.empty_like(x)
-    rows = np.arange(len(points))
-    px, py, depth = _seen(views, points)
+    rows, here = np.arange(len(points)), points.astype(np.float32)
+    px, py, depth = _seen(views, here)
     square[:] = _squares(views, px - x, py - y, depth)
     cost = _total(square, w)
     for _ in range(_STEPS):
-        new = points[rows] + _step(views, px, py, depth, x, y, w)
+        new = here + _step(views, px, py, depth, x, y, w)
         px, py, depth = _seen(views, new)
         errors = _squares(views, px - x, py - y, depth)
         now = _total(errors, w)
         better = now < cost
         points[rows[better]], square[:, rows[better]] = new[better], errors[:, better]
         go_on = now < (1 - _GAIN) * cost
-        rows, cost = rows[go_on], now[go_on]
+        rows, cost, here = rows[go_on], now[go_on], new[go_on]
         if not len(rows):
             break
         px, py, depth, x, y, w = (values[:, go_on] for values in (px, py, depth, x, y, w))
-    return points, square
+    return points, good, square
 
 
 def _total(square: np.ndarray, w: np.ndarray) -> np.ndarray:
-    return np.where(w > 0, square * w, 0.0).sum(0)
+    return (np.where(w > 0, square, 0.0) * w).sum(0)
 
 
 def _step(
@@ -300,13 +344,13 @@ def _step(
     wx = w * inverse
     wy = wx * views.focal[:, 1:] ** 2
     wx *= views.focal[:, :1] ** 2
-    pull = np.empty((len(x), 3, x.shape[1]))
+    pull = np.empty((len(x), 3, x.shape[1]), x.dtype)
     np.multiply(wx, x - px, out=pull[:, 0])
     np.multiply(wy, y - py, out=pull[:, 1])
     pull[:, 2] = -(pull[:, 0] * px + pull[:, 1] * py)
     wx *= inverse
     wy *= inverse
     system = _systems(views.products[..., :6], px, py, wx, wy)
-    move, good = _solve(system, pull.reshape(-1, x.shape[1]).T @ views.rows[:, :, :3].reshape(-1, 3))
+    move, good = _solve(system, pull.reshape(3 * len(x), x.shape[1]).T @ views.rows[:, :, :3].reshape(-1, 3))
     move[~good] = 0
     return move

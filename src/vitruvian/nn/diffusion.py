@@ -5,13 +5,14 @@ Time runs from 0 (one step of noise) to T - 1 (almost nothing but noise). What i
 
     cosine schedule                            Nichol and Dhariwal 2021, arXiv 2102.09672, eq. 17, betas cut at 0.999
     x_t = sqrt(a_t) x_0 + sqrt(1 - a_t) noise  noised
-    DDIM with eta                              Song et al. 2021, arXiv 2010.02502, eq. 12 and 16: ddim_step; times as D3DP takes them: ddim_times
+    DDIM with eta                              Song et al. 2021, arXiv 2010.02502, eq. 12, 16: ddim_step, ddim_times
 """
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -34,9 +35,7 @@ def embed_time(time: Float[Tensor, " b"] | Int[Tensor, " b"], length: int) -> Fl
     return torch.cat((angles.sin(), angles.cos()), 1)
 
 
-def noised(
-    clean: Float[Tensor, b *n], energy: Float[Tensor, " b"], noise: Float[Tensor, b *n]
-) -> Float[Tensor, b *n]:
+def noised(clean: Float[Tensor, b * n], energy: Float[Tensor, " b"], noise: Float[Tensor, b * n]) -> Float[Tensor, b * n]:
     """x_t from x_0, where `energy` is left of each sample's signal."""
     energy = energy.view(-1, *(1,) * (clean.ndim - 1))
     return (energy.sqrt() * clean + (1 - energy).sqrt() * noise).to(clean.dtype)
@@ -44,7 +43,10 @@ def noised(
 
 def ddim_times(times: int, steps: int) -> list[int]:
     """The `steps` + 1 times from `times` - 1 down to -1, spread evenly and cut to whole numbers."""
-    return torch.linspace(-1, times - 1, steps + 1).int().tolist()[::-1]
+    # As torch.linspace rounds in float32, from both ends to the middle; in numpy, because exporters trace what torch does.
+    width, ends = np.float32(times) / np.float32(steps), (np.float32(-1), np.float32(times - 1))
+    half = (steps + 1) // 2
+    return [int(ends[0] + width * np.float32(i) if i < half else ends[1] - width * np.float32(steps - i)) for i in range(steps, -1, -1)]
 
 
 def ddim_step(

@@ -76,9 +76,9 @@ def clean(iuv: IUV) -> IUV:
     return IUV(iuv.u * index, iuv.v * index, index, None if iuv.annotation is None else hard(iuv.annotation))
 
 
-def cleaned_labels(labels: IUVLabels) -> IUV:
-    """Labels as cleaned maps: what a regressor that reads IUV is given in place of a prediction."""
-    channels = torch.arange(PARTS + 1, device=labels.index.device)[:, None, None]
+def cleaned_labels(labels: IUVLabels, count: int = PARTS + 1) -> IUV:
+    """Labels as cleaned maps of `count` channels: what a regressor that reads IUV is given in place of a prediction."""
+    channels = torch.arange(count, device=labels.index.device)[:, None, None]
     index = (labels.index[..., None, :, :] == channels).to(labels.u)
     return IUV(labels.u[..., None, :, :] * index, labels.v[..., None, :, :] * index, index)
 

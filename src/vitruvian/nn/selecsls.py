@@ -1,4 +1,6 @@
-"""SelecSLS (XNect, Mehta et al. 2020, arXiv 1907.00837): a fast backbone of concatenated convolutions with few long skips; names of its files.
+"""SelecSLS, the backbone of XNect (Mehta et al. 2020, arXiv 1907.00837): concatenated convolutions with few long skips, and fast.
+
+Attribute names are those of the published files.
 
 A block is six convolutions, each with normalisation and ReLU:
 
@@ -174,7 +176,8 @@ def infer_selecsls(state: Mapping[str, Tensor], prefix: str = "") -> SelecSLSCon
         levels[-1].append(widths)
         count += 1
     head = tuple(outputs(f"head.{i}") for i in range(len(HEAD_STRIDES)))
-    classes = len(state.get(f"{prefix}classifier.0.bias", ())) if all(head) else 0
+    bias = state.get(f"{prefix}classifier.0.bias")
+    classes = bias.numel() if all(head) and bias is not None else 0
     if not (levels and outputs("stem")):
         return None
     fused = f"{prefix}stem.1.weight" not in state

@@ -10,8 +10,6 @@ import numba
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from vitruvian.render.shade import vertex_normals  # noqa: F401  (synth takes both from here)
-
 
 @numba.njit(cache=True, fastmath=True)
 def _nearest(points, nearness, faces, drawn, double_sided, best, owner):
@@ -57,12 +55,37 @@ def _spread(points, nearness, faces, owner, attributes, out):
             a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
             ax, ay, bx, by, cx, cy = points[a, 0], points[a, 1], points[b, 0], points[b, 1], points[c, 0], points[c, 1]
             inverse = 1.0 / ((bx - ax) * (cy - ay) - (by - ay) * (cx - ax))
-            wb = ((x - ax) * (cy - ay) - (y - ay) * (cx - ax)) * inverse * nearness[b]
-            wc = ((bx - ax) * (y - ay) - (by - ay) * (x - ax)) * inverse * nearness[c]
-            wa = nearness[a] * (1.0 - ((x - ax) * (cy - ay) - (y - ay) * (cx - ax)) * inverse - ((bx - ax) * (y - ay) - (by - ay) * (x - ax)) * inverse)
+            wb = ((x - ax) * (cy - ay) - (y - ay) * (cx - ax)) * inverse
+            wc = ((bx - ax) * (y - ay) - (by - ay) * (x - ax)) * inverse
+            wa, wb, wc = (1.0 - wb - wc) * nearness[a], wb * nearness[b], wc * nearness[c]
             total = 1.0 / (wa + wb + wc)
             for k in range(attributes.shape[1]):
                 out[y, x, k] = (wa * attributes[a, k] + wb * attributes[b, k] + wc * attributes[c, k]) * total
+
+
+@numba.njit(cache=True, fastmath=True)
+def _add_normals(vertices, faces, out):
+    for f in range(faces.shape[0]):
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        ux, uy, uz = (vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1], vertices[b, 2] - vertices[a, 2])
+        vx, vy, vz = (vertices[c, 0] - vertices[a, 0], vertices[c, 1] - vertices[a, 1], vertices[c, 2] - vertices[a, 2])
+        nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+        for corner in (a, b, c):
+            out[corner, 0] += nx
+            out[corner, 1] += ny
+            out[corner, 2] += nz
+    for v in range(out.shape[0]):
+        length = np.sqrt(out[v, 0] ** 2 + out[v, 1] ** 2 + out[v, 2] ** 2)
+        if length > 0.0:
+            for k in range(3):
+                out[v, k] /= length
+
+
+def vertex_normals(vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]) -> Float[np.ndarray, "v 3"]:
+    """As `shade.vertex_normals`, compiled: synth needs them for every body that it draws."""
+    out = np.zeros(vertices.shape, np.float32)
+    _add_normals(np.ascontiguousarray(vertices, np.float32), np.ascontiguousarray(faces), out)
+    return out
 
 
 def rasterise(
@@ -82,10 +105,7 @@ def rasterise(
     Returns the class image (0 where nothing is), the interpolated attributes and the depth (inf where nothing is).
     """
     owner, z_buffer = nearest_faces(points, depth, faces, face_class, size, double_sided)
-    out = np.zeros((size[1], size[0], attributes.shape[1]), np.float32)
-    points, nearness = np.ascontiguousarray(points, np.float32), _nearness(depth)
-    _spread(points, nearness, faces, owner, np.ascontiguousarray(attributes, np.float32), out)
-    return of_faces(owner, face_class), out, z_buffer
+    return of_faces(owner, face_class), interpolate_faces(owner, points, depth, faces, attributes), z_buffer
 
 
 def nearest_faces(
@@ -104,6 +124,20 @@ def nearest_faces(
     _nearest(np.ascontiguousarray(points, np.float32), _nearness(depth), faces, drawn, double_sided, best, owner)
     with np.errstate(divide="ignore"):
         return owner, 1 / best
+
+
+def interpolate_faces(
+    owner: Int[np.ndarray, "h w"],
+    points: Float[np.ndarray, "v 2"],
+    depth: Float[np.ndarray, " v"],
+    faces: Int[np.ndarray, "f 3"],
+    attributes: Float[np.ndarray, "v c"],
+) -> Float[np.ndarray, "h w c"]:
+    """Attributes of the vertices at every pixel, in perspective; 0 where no face is."""
+    out = np.zeros((*owner.shape, attributes.shape[1]), np.float32)
+    corners = np.ascontiguousarray(points, np.float32)
+    _spread(corners, _nearness(depth), faces, owner, np.ascontiguousarray(attributes, np.float32), out)
+    return out
 
 
 def of_faces(owner: Int[np.ndarray, "h w"], values: np.ndarray) -> np.ndarray:

@@ -37,7 +37,8 @@ ACTS = {
     "table": Act(0.04, ("sit",), ("table", "table", "face"), grasp=0.4, things=("cup", "phone", "book", "laptop")),
     "ski": Act(0.06, ("ski", "ski", "stride", "stand"), ("poles", "poles", "bent"), grasp=1.0, things=("skis",)),
     "swing": Act(0.06, ("swing", "swing", "lunge", "stride"), ("grip", "grip", "overhead"), True, 1.0, ("bat", "bat", "club", "racket")),
-    "racket": Act(0.05, ("swing", "lunge", "kick", "stride"), ("aside", "overhead", "forward", "bent"), False, 1.0, ("racket", "bat", "frisbee")),
+    "racket": Act(0.05, ("swing", "lunge", "kick", "stride"), ("aside", "overhead", "forward", "bent"), grasp=1.0,
+                  things=("racket", "bat", "frisbee")),
     "catch": Act(0.03, ("squat", "crouch", "swing"), ("forward", "table", "lap"), grasp=0.3, things=("mitt", "ball", "")),
     "board": Act(0.05, ("board",), ("balance", "balance", "forward", "bent"), things=("skateboard", "surfboard", "snowboard")),
     "ride": Act(0.05, ("ride",), ("bars",), True, 0.9, ("bicycle", "motorbike", "horse")),
@@ -124,7 +125,10 @@ def collides(rig: Rig, heads: Float[np.ndarray, "n k 3"]) -> Bool[np.ndarray, " 
 
 
 def sample_scripts(rng: np.random.Generator, rig: Rig, parents: list[int], n: int, plain: bool = False) -> Scripts:
-    """Draw what `n` people do; `plain`: the attitudes of `poses` alone. Poses in which limbs pierce the body are drawn again, four times at most."""
+    """Draw what `n` people do; `plain`: the attitudes of `poses` alone.
+
+    Poses in which limbs pierce the body are drawn again, four times at most.
+    """
     scripts = _draw(rng, rig, _acts(rng, n, plain))
     for _ in range(4):
         bad = np.flatnonzero(collides(rig, posed_heads(rig, parents, scripts.poses)))

@@ -1,7 +1,7 @@
-"""What stands behind people: photographs without people, and made-up surfaces. The detector also learns from them what is no person.
+"""What stands behind people: photographs without people, made-up places (`scenery`) and surfaces.
 
-Photographs come from folders the user names: the recipe lists Debian wallpaper packages and scikit-image's samples with their licences.
-Without any, the made-up surfaces alone are used.
+The detector also learns from them what is no person. Photographs come from folders the user names: the recipe lists Debian
+wallpaper packages and scikit-image's samples with their licences. Without any, the made-up places alone are used.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from .paint import smooth_noise
+from .fabric import smooth_noise
+from .scenery import make_place
 
 
 def load_photographs(files: Sequence[str | Path], longest: int = 900) -> list[np.ndarray]:
@@ -47,27 +48,6 @@ def _surface(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
         row = int(rng.uniform(0.2, 0.9) * height)
         image[row:] += rng.normal(0, 45, 3).astype(np.float32)
     return np.clip(image, 0, 255).astype(np.uint8)
-
-
-def _facade(rng: np.random.Generator, image: np.ndarray) -> None:
-    """Draw a wall of windows, shutters or tiles in perspective over a part of `image`, in place: rows of like boxes are no people."""
-    height, width = image.shape[:2]
-    columns, rows = int(rng.integers(2, 14)), int(rng.integers(2, 14))
-    wall, pane = (tuple(int(c) for c in np.clip(rng.uniform(30, 235) + rng.normal(0, 25, 3), 0, 255)) for _ in range(2))
-    texture = np.full((240, 240, 3), wall, np.uint8)
-    gap = rng.uniform(0.1, 0.5, 2)
-    for row in range(rows):
-        for column in range(columns):
-            corner = np.array([(column + gap[0] / 2) * 240 / columns, (row + gap[1] / 2) * 240 / rows])
-            far = corner + (1 - gap) * [240 / columns, 240 / rows]
-            cv2.rectangle(
-                texture, tuple(corner.astype(int)), tuple(far.astype(int)), tuple(int(c * rng.uniform(0.7, 1.2)) % 256 for c in pane), -1
-            )
-    corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * rng.uniform(0.3, 1.3, 2) * [width, height]
-    corners = corners + rng.uniform(-0.4, 0.7, 2) * [width, height] + rng.normal(0, 0.08, (4, 2)) * [width, height]
-    source = np.array([[0, 0], [240, 0], [240, 240], [0, 240]], np.float32)
-    matrix = cv2.getPerspectiveTransform(source, corners.astype(np.float32))
-    cv2.warpPerspective(texture, matrix, (width, height), dst=image, borderMode=cv2.BORDER_TRANSPARENT)
 
 
 def _collage(rng: np.random.Generator, image: np.ndarray, photographs: list[np.ndarray]) -> None:
@@ -117,17 +97,45 @@ def random_shape(rng: np.random.Generator, image: np.ndarray, centre: tuple[floa
         cv2.fillPoly(image, [points.astype(np.int32)], colour, cv2.LINE_AA)
 
 
-def make_background(rng: np.random.Generator, photographs: list[np.ndarray], size: tuple[int, int]) -> UInt8[np.ndarray, "h w 3"]:
-    """One background of `size` (width, height): a piece of a photograph (four in five) or a surface, often cluttered."""
-    image = _crop(rng, photographs, size) if photographs and rng.random() < 0.8 else _surface(rng, size)
-    if photographs and rng.random() < 0.4:
-        _collage(rng, image, photographs)
-    if rng.random() < 0.3:
-        _facade(rng, image)
-    if rng.random() < 0.5:
-        for _ in range(rng.integers(1, 14)):
+def make_background(
+    rng: np.random.Generator, photographs: list[np.ndarray], size: tuple[int, int], places: bool = True
+) -> UInt8[np.ndarray, "h w 3"]:
+    """One background of `size` (width, height): a piece of a photograph, a made-up place, now and then a surface.
+
+    Every second one is a photograph where there are 25 or more of them. `places=False`: surfaces alone.
+    """
+    if not places:
+        return _surface(rng, size)
+    share = min(0.5, 0.02 * len(photographs))
+    image = _crop(rng, photographs, size) if rng.random() < share else _place(rng, size)
+    if rng.random() < 0.25:
+        _collage(rng, image, photographs or [_place(rng, (128, 128)) for _ in range(2)])
+    if rng.random() < 0.15:
+        for _ in range(rng.integers(1, 8)):
             random_shape(rng, image, rng.uniform(0, size), rng.uniform(0.04, 0.5) * size[1] * rng.random(), rng.uniform(0, 255, 3))
     return image
+
+
+class Backdrops(Sequence):
+    """A pool of `count` backgrounds of `size`, each made when it is first asked for; the same for the same seed and photographs."""
+
+    def __init__(self, photographs: list[np.ndarray], seed: int, count: int, size: tuple[int, int], places: bool = True):
+        self._made: list[np.ndarray | None] = [None] * count
+        self._photographs, self._seed, self._size, self._places = photographs, seed, size, places
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+    def __getitem__(self, i: int) -> UInt8[np.ndarray, "h w 3"]:
+        image = self._made[i]
+        if image is None:
+            rng = np.random.default_rng((self._seed, i))
+            image = self._made[i] = make_background(rng, self._photographs, self._size, self._places)
+        return image
+
+
+def _place(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+    return _surface(rng, size) if rng.random() < 0.05 else make_place(rng, size)
 
 
 def _crop(rng: np.random.Generator, photographs: list[np.ndarray], size: tuple[int, int], least: float = 0.25) -> np.ndarray:

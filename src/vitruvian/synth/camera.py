@@ -26,7 +26,9 @@ class View:
 
     def to_camera(self, points: np.ndarray) -> np.ndarray:
         """World points (..., 3) in the camera's frame (x right, y down, z forward), metres."""
-        return (points - self.centre) @ self.turn.T + [0, 0, self.distance]
+        kind = np.asarray(points).dtype
+        eye = self.centre - self.distance * self.turn[2]
+        return (points - eye.astype(kind)) @ self.turn.T.astype(kind)
 
     def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """World points (..., 3) -> normalised image coordinates (..., 2) and depth (...) in metres."""

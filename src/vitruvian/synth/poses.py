@@ -82,8 +82,10 @@ def _legs(rng, attitude: np.ndarray) -> dict[str, np.ndarray]:
         "sit": (u(65, 105), u(-4, 25), u(50, 115)), "crouch": (u(25, 100), u(2, 28), u(35, 120)),
         "lunge": (u(50, 100), g(4, 6), u(60, 110)), "kick": (u(-25, 110), u(0, 60), u(0, 110)),
         "bend": (u(40, 95), g(5, 5), u(0, 25)), "board": (u(10, 75), u(8, 32), u(20, 100)), "ski": (u(15, 70), g(7, 5), u(20, 90)),
-        "ride": (u(45, 95), u(4, 35), u(45, 110)), "swing": (u(0, 45), u(8, 28), u(5, 50)), "lie": (u(-8, 60), np.abs(g(6, 8)), u(0, 80)),
-        "kneel": (u(-10, 35), g(6, 6), u(75, 135)), "squat": (u(90, 125), u(8, 35), u(95, 140)), "cross": (u(70, 100), u(25, 50), u(100, 130)),
+        "ride": (u(45, 95), u(4, 35), u(45, 110)), "swing": (u(0, 45), u(8, 28), u(5, 50)),
+        "lie": (u(-8, 60), np.abs(g(6, 8)), u(0, 80)),
+        "kneel": (u(-10, 35), g(6, 6), u(75, 135)), "squat": (u(90, 125), u(8, 35), u(95, 140)),
+        "cross": (u(70, 100), u(25, 50), u(100, 130)),
     }  # fmt: skip
     tie = rng.random(n) < 0.7  # the two legs of a sitting or crouching person mostly agree
     other = {

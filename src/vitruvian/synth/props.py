@@ -69,7 +69,9 @@ def _grid_faces(rows: int, columns: int) -> Int[np.ndarray, "f 3"]:
     """Triangles of a grid of (rows + 1) x columns vertices, closed across."""
     r, c = np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij")
     a, b = r * columns + c, r * columns + (c + 1) % columns
-    return np.concatenate([np.stack([a, b, b + columns], -1).reshape(-1, 3), np.stack([a, b + columns, a + columns], -1).reshape(-1, 3)]).astype(np.int32)
+    return np.concatenate(
+        [np.stack([a, b, b + columns], -1).reshape(-1, 3), np.stack([a, b + columns, a + columns], -1).reshape(-1, 3)]
+    ).astype(np.int32)
 
 
 def tube(name: int, start: np.ndarray, end: np.ndarray, radii: list[float], sides: int = 8, squash: float = 1.0) -> Piece:
@@ -83,14 +85,17 @@ def tube(name: int, start: np.ndarray, end: np.ndarray, radii: list[float], side
     return Piece(vertices, _grid_faces(len(radii) - 1, sides), name, places)
 
 
-def ball(name: int, centre: np.ndarray, radii: np.ndarray, frame: np.ndarray | None = None, upper: float = 1.0, lower: float = -1.0) -> Piece:
+def ball(
+    name: int, centre: np.ndarray, radii: np.ndarray, frame: np.ndarray | None = None, upper: float = 1.0, lower: float = -1.0
+) -> Piece:
     """An ellipsoid, or the part of it between two heights in [-1, 1] along its z."""
     rows, columns = 8, 14
-    height = np.linspace(lower, upper, rows + 1)
     height = np.sin(np.linspace(np.arcsin(lower), np.arcsin(upper), rows + 1))
     angle = np.linspace(0, 2 * np.pi, columns, endpoint=False)
     ring = np.sqrt(np.clip(1 - height**2, 0, 1))
-    local = np.stack([ring[:, None] * np.cos(angle), ring[:, None] * np.sin(angle), np.repeat(height[:, None], columns, 1)], -1).reshape(-1, 3)
+    local = np.stack([ring[:, None] * np.cos(angle), ring[:, None] * np.sin(angle), np.repeat(height[:, None], columns, 1)], -1).reshape(
+        -1, 3
+    )
     return Piece(centre + (local * radii) @ (np.eye(3) if frame is None else frame).T, _grid_faces(rows, columns), name, local * 0.3)
 
 
@@ -125,7 +130,9 @@ def held(rng: np.random.Generator, body: Posed, thing: str, side: str) -> list[P
     u = rng.uniform
     if thing in ("bat", "club"):
         length = u(0.65, 1.0)
-        radii = [0.014, 0.013, 0.016, u(0.02, 0.034), u(0.024, 0.036), 0.02] if thing == "bat" else [0.012, 0.007, 0.007, 0.007, 0.012, 0.05]
+        radii = (
+            [0.014, 0.013, 0.016, u(0.02, 0.034), u(0.024, 0.036), 0.02] if thing == "bat" else [0.012, 0.007, 0.007, 0.007, 0.012, 0.05]
+        )
         return [tube(TOOL, place - 0.12 * across, place + length * across, radii)]
     if thing == "racket":
         reach, width = u(0.3, 0.4), u(0.09, 0.13)
@@ -180,7 +187,9 @@ def underfoot(rng: np.random.Generator, body: Posed, thing: str) -> list[Piece]:
         for sole, (way, down) in zip(soles, ways, strict=True):
             frame = axes(-down, way)
             pieces.append(box(TOOL, sole + 0.05 * length * way + 0.02 * down, np.array([length, width, 0.02]), frame))
-            pieces.append(box(TRIM, sole + (0.52 * length) * way + 0.0 * down, np.array([0.14, 0.8 * width, 0.02]), axes(-down - 0.5 * way, way)))
+            pieces.append(
+                box(TRIM, sole + (0.52 * length) * way + 0.0 * down, np.array([0.14, 0.8 * width, 0.02]), axes(-down - 0.5 * way, way))
+            )
         return pieces
     middle, along = (soles[0] + soles[1]) / 2, unit(soles[0] - soles[1] + 1e-6)
     down = unit(ways[0][1] + ways[1][1])
@@ -190,7 +199,9 @@ def underfoot(rng: np.random.Generator, body: Posed, thing: str) -> list[Piece]:
     pieces = [box(TOOL, middle + 0.03 * down, np.array(size), axes(-down, along))]
     if thing == "skateboard":
         across = np.cross(along, down)
-        pieces += [tube(TRIM, middle + s * 0.28 * along - 0.09 * across + 0.07 * down, middle + s * 0.28 * along + 0.09 * across + 0.07 * down, [0.028] * 2) for s in (-1, 1)]  # fmt: skip
+        for s in (-1, 1):
+            axle = middle + s * 0.28 * along + 0.07 * down
+            pieces.append(tube(TRIM, axle - 0.09 * across, axle + 0.09 * across, [0.028] * 2))
     return pieces
 
 
@@ -204,7 +215,8 @@ def mount(rng: np.random.Generator, body: Posed, thing: str) -> list[Piece]:
     if thing == "horse":
         middle = pelvis - 0.42 * UP + 0.1 * ahead
         neck = middle + 0.65 * ahead + 0.15 * UP
-        legs = [tube(TOOL, middle + a * ahead + b * aside, middle + a * ahead + b * aside - 1.1 * UP, [0.12, 0.07, 0.05, 0.06]) for a in (-0.5, 0.6) for b in (-0.15, 0.15)]  # fmt: skip
+        hips = [middle + a * ahead + b * aside for a in (-0.5, 0.6) for b in (-0.15, 0.15)]
+        legs = [tube(TOOL, hip, hip - 1.1 * UP, [0.12, 0.07, 0.05, 0.06]) for hip in hips]
         return [
             ball(TOOL, middle, np.array([0.85, 0.3, 0.36]), axes(UP, ahead)),
             tube(TOOL, neck - 0.1 * UP, neck + 0.4 * ahead + 0.55 * UP, [0.2, 0.15, 0.12, 0.1]),
@@ -222,8 +234,14 @@ def mount(rng: np.random.Generator, body: Posed, thing: str) -> list[Piece]:
     pieces += [tube(TOOL, a, b, thickness) for a, b in ((seat, crank), (seat, bar), (bar, crank), (bar, wheels[1]), (seat, wheels[0]))]
     pieces.append(tube(TRIM, body.grip("L")[0], body.grip("R")[0], [0.015] * 3))
     if heavy:
-        pieces += [ball(TOOL, seat + 0.35 * ahead, np.array([0.35, 0.16, 0.15]), axes(UP, ahead)), ball(TOOL, bar - 0.15 * UP + 0.2 * ahead, np.array([0.2, 0.2, 0.25]))]  # fmt: skip
+        pieces.append(ball(TOOL, seat + 0.35 * ahead, np.array([0.35, 0.16, 0.15]), axes(UP, ahead)))
+        pieces.append(ball(TOOL, bar - 0.15 * UP + 0.2 * ahead, np.array([0.2, 0.2, 0.25])))
     return pieces
+
+
+def _legs(top: np.ndarray, ahead: np.ndarray, aside: np.ndarray, length: float, radius: float) -> list[Piece]:
+    feet = [top + a * ahead + b * aside for a in (-1, 1) for b in (-1, 1)]
+    return [tube(TRIM, foot, foot - length * UP, [radius] * 2) for foot in feet]
 
 
 def furniture(rng: np.random.Generator, body: Posed, with_table: bool) -> list[Piece]:
@@ -240,17 +258,20 @@ def furniture(rng: np.random.Generator, body: Posed, with_table: bool) -> list[P
         thick = u(0.2, 0.35) if kind == "sofa" else u(0.03, 0.08)
         pieces.append(box(SEAT, top - thick / 2 * UP + 0.12 * ahead, np.array([u(0.4, 0.5), width, thick]), frame))
         if kind in ("chair", "sofa"):
-            pieces.append(box(SEAT, top + u(0.2, 0.3) * UP - 0.17 * ahead, np.array([0.18 if kind == "sofa" else 0.03, width, u(0.45, 0.6)]), axes(UP - 0.15 * ahead, ahead)))  # fmt: skip
+            back = np.array([0.18 if kind == "sofa" else 0.03, width, u(0.45, 0.6)])
+            pieces.append(box(SEAT, top + u(0.2, 0.3) * UP - 0.17 * ahead, back, axes(UP - 0.15 * ahead, ahead)))
         if kind == "sofa":
-            pieces += [box(SEAT, top + 0.12 * UP + s * width / 2 * frame[:, 1] + 0.1 * ahead, np.array([0.5, 0.15, 0.3]), frame) for s in (-1, 1)]
+            pieces += [
+                box(SEAT, top + 0.12 * UP + s * width / 2 * frame[:, 1] + 0.1 * ahead, np.array([0.5, 0.15, 0.3]), frame) for s in (-1, 1)
+            ]
         else:
-            pieces += [tube(TRIM, top + (0.12 + 0.18 * a) * ahead + b * 0.45 * width * frame[:, 1], top + (0.12 + 0.18 * a) * ahead + b * 0.45 * width * frame[:, 1] - 0.45 * UP, [0.015] * 2) for a in (-1, 1) for b in (-1, 1)]  # fmt: skip
+            pieces += _legs(top + 0.12 * ahead, 0.18 * ahead, 0.45 * width * frame[:, 1], 0.45, 0.015)
     if with_table:
         height = u(0.18, 0.34) * body.scale
         centre = pelvis + height * UP + u(0.45, 0.6) * ahead
         size = np.array([u(0.5, 0.9), u(0.7, 1.8), 0.04])
         pieces.append(box(TOOL, centre, size, frame))
-        pieces += [tube(TRIM, centre + a * 0.45 * size[0] * ahead + b * 0.45 * size[1] * frame[:, 1], centre + a * 0.45 * size[0] * ahead + b * 0.45 * size[1] * frame[:, 1] - 0.72 * UP, [0.02] * 2) for a in (-1, 1) for b in (-1, 1)]  # fmt: skip
+        pieces += _legs(centre, 0.45 * size[0] * ahead, 0.45 * size[1] * frame[:, 1], 0.72, 0.02)
         if rng.random() < 0.6:
             pieces.append(box(SEAT, centre + 0.12 * UP, np.array([0.02, 0.33, 0.22]), axes(UP + 0.2 * ahead, ahead)))
     return pieces
@@ -264,31 +285,41 @@ def worn(rng: np.random.Generator, body: Posed, headgear: str, hair: str, glasse
     crown = eyes + s * (0.055 * up - 0.075 * ahead)
     if headgear == "cap":
         way = ahead if rng.random() < 0.85 else -ahead
-        pieces.append(ball(HAT, crown + s * (0.075 * way - 0.005 * up), s * np.array([0.115, 0.075, 0.02]), axes(up - 0.25 * way, way), 1.0, -0.2))
+        pieces.append(
+            ball(HAT, crown + s * (0.075 * way - 0.005 * up), s * np.array([0.115, 0.075, 0.02]), axes(up - 0.25 * way, way), 1.0, -0.2)
+        )
     elif headgear == "brim":
         brim = u(0.14, 0.24) * s
         pieces.append(ball(HAT, crown + 0.005 * s * up, np.array([brim, brim * 0.85, 0.02 * s]), axes(up, ahead)))
     elif headgear == "helmet":
-        pieces.append(ball(HAT, crown + s * (0.01 * up + 0.01 * ahead), s * np.array([u(0.115, 0.14), u(0.1, 0.115), u(0.11, 0.13)]), axes(up, ahead), 1.0, u(-0.45, 0.1)))  # fmt: skip
+        shell = s * np.array([u(0.115, 0.14), u(0.1, 0.115), u(0.11, 0.13)])
+        pieces.append(ball(HAT, crown + s * 0.01 * (up + ahead), shell, axes(up, ahead), 1.0, u(-0.45, 0.1)))
         if rng.random() < 0.4:
             pieces.append(ball(HAT, crown + s * (0.09 * ahead - 0.01 * up), s * np.array([0.09, 0.07, 0.012]), axes(up, ahead)))
     if hair == "bun":
         pieces.append(ball(HAIR, crown + s * (u(0.0, 0.08) * up - u(0.08, 0.11) * ahead), np.full(3, u(0.03, 0.055) * s)))
     elif hair == "tail":
         root, length = crown - s * 0.1 * ahead + s * u(-0.03, 0.06) * up, u(0.12, 0.4) * s
-        pieces.append(tube(HAIR, root, root - length * (UP * 0.9 + ahead * u(0.1, 0.5)), [0.02 * s, 0.035 * s, 0.035 * s, 0.025 * s, 0.008 * s]))
+        pieces.append(
+            tube(HAIR, root, root - length * (UP * 0.9 + ahead * u(0.1, 0.5)), [0.02 * s, 0.035 * s, 0.035 * s, 0.025 * s, 0.008 * s])
+        )
     elif hair == "afro":
-        pieces.append(ball(HAIR, crown + s * (0.01 * up - 0.012 * ahead), s * u(0.115, 0.17) * np.array([1, 1, 0.95]), axes(up, ahead), 1.0, -0.75))
+        pieces.append(
+            ball(HAIR, crown + s * (0.01 * up - 0.012 * ahead), s * u(0.115, 0.17) * np.array([1, 1, 0.95]), axes(up, ahead), 1.0, -0.75)
+        )
     if glasses:
+        dark, radii = rng.random() < 0.35, (s * u(0.022, 0.028), s * u(0.017, 0.026))
         for side in (-1, 1):
             centre = eyes + s * (0.032 * side * aside + 0.028 * ahead - 0.003 * up)
-            radii = (s * u(0.022, 0.028), s * u(0.017, 0.026))
-            if rng.random() < 0.4:
+            if dark:
                 pieces.append(ball(GLASSES, centre, np.array([radii[0], radii[1], 0.003]), axes(ahead, aside)))
             pieces.append(ring(GLASSES, centre, axes(ahead, aside), radii, 0.0025 * s, 14))
-            pieces.append(tube(GLASSES, centre + s * 0.026 * side * aside, centre + s * (0.04 * side * aside - 0.1 * ahead), [0.0025 * s] * 2, 4))
+            pieces.append(
+                tube(GLASSES, centre + s * 0.026 * side * aside, centre + s * (0.04 * side * aside - 0.1 * ahead), [0.0025 * s] * 2, 4)
+            )
     if backpack:
         chest = body.turn("spine02")
         back = chest @ np.array([0, 1.0, 0])
-        pieces.append(ball(BAG, body.at("spine01") + s * (0.15 * back - 0.05 * chest @ UP), s * np.array([u(0.09, 0.14), u(0.14, 0.18), u(0.2, 0.3)]), axes(chest @ UP, back)))  # fmt: skip
+        size = s * np.array([u(0.09, 0.14), u(0.14, 0.18), u(0.2, 0.3)])
+        pieces.append(ball(BAG, body.at("spine01") + s * (0.15 * back - 0.05 * chest @ UP), size, axes(chest @ UP, back)))
     return pieces

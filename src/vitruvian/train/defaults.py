@@ -35,11 +35,13 @@ def normalise(images: UInt8[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
     return ((images.float() - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
-def keypoint_weights() -> Float[np.ndarray, " 133"]:
-    """Weight of each keypoint's label loss, by part."""
-    weights = np.zeros(len(COCO_WHOLEBODY_133), np.float32)
-    for part, weight in PART_WEIGHTS.items():
-        weights[COCO_WHOLEBODY_133.parts[part]] = weight
+@functools.cache
+def keypoint_weights(keypoints: int = len(COCO_WHOLEBODY_133)) -> Float[np.ndarray, " k"]:
+    """Weight of each keypoint's label loss: by part for the whole body, 1 for other sets."""
+    weights = np.ones(keypoints, np.float32)
+    if keypoints == len(COCO_WHOLEBODY_133):
+        for part, weight in PART_WEIGHTS.items():
+            weights[COCO_WHOLEBODY_133.parts[part]] = weight
     return weights
 
 
@@ -57,14 +59,15 @@ def label_loss(prediction: SimCC, keypoints: Float[Tensor, "b k 3"]) -> Float[Te
     outside the crop are left out, to save time. The factor keeps gradients well above AdamW's epsilon.
     """
     rows, columns = torch.nonzero(keypoints[..., 2] > 0, as_tuple=True)
-    weight = torch.from_numpy(keypoint_weights())[columns]
-    total = torch.zeros(())
+    device = keypoints.device
+    weight = torch.from_numpy(keypoint_weights(keypoints.shape[1])).to(device)[columns]
+    total = torch.zeros((), device=device)
     size = (prediction.x.shape[-1] // 2, prediction.y.shape[-1] // 2)
     for axis, (logits, sigma) in enumerate(zip(prediction, SimCCCodec(size).widths, strict=True)):
         bins = logits.shape[-1]
         centre = torch.round(keypoints[rows, columns, axis] * 2).long().clamp(0, bins - 1)
         log_q = F.log_softmax(logits[rows, columns].float() * 10, -1)
-        total = total - ((_target_table(bins, sigma)[centre] * log_q).sum(-1) * weight).sum() / bins
+        total = total - ((_target_table(bins, sigma).to(device)[centre] * log_q).sum(-1) * weight).sum() / bins
     return 100 * total / (keypoints.shape[0] * keypoints.shape[1])
 
 
@@ -73,12 +76,12 @@ def cell_loss(maps: Float[Tensor, "b k h w"], keypoints: Float[Tensor, "b k 3"],
     height, width = maps.shape[2:]
     place = ((keypoints[..., :2] - (stride - 1) / 2) / stride).clamp(min=0)
     columns, rows = (
-        (1 - (place[..., axis, None].clamp(max=cells - 1) - torch.arange(cells)).abs()).clamp(min=0)
+        (1 - (place[..., axis, None].clamp(max=cells - 1) - torch.arange(cells, device=maps.device)).abs()).clamp(min=0)
         for axis, cells in enumerate((width, height))
     )
     target = (rows[..., :, None] * columns[..., None, :]).flatten(2)
     entropy = -(target * F.log_softmax(maps.flatten(2).float(), -1)).sum(-1)
-    weight = keypoints[..., 2] * torch.from_numpy(keypoint_weights())
+    weight = keypoints[..., 2] * torch.from_numpy(keypoint_weights(keypoints.shape[1])).to(maps.device)
     return (entropy * weight).sum() / weight.sum().clamp(min=1)
 
 

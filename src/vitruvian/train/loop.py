@@ -1,7 +1,8 @@
 """One training loop for every network: AdamW, warm-up and cosine, bf16, an averaged copy of the weights, checkpoints and resume.
 
-A run is a folder: `last.pt` (everything needed to go on; replaced atomically), `log.jsonl` (one line per report). Time limits are
-in seconds of training, over all resumes, so that a recipe says what it costs.
+A run is a folder: `last.pt` (everything needed to go on; replaced atomically), `log.jsonl` (one line per report), and TensorBoard's events
+where that is installed. Time limits are in seconds of training, over all resumes, so that a recipe says what it costs. One process, one
+device.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from .._files import written_whole
+from ..errors import WeightsError
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +31,8 @@ logger = logging.getLogger(__name__)
 class Schedule:
     """How to optimise. The run ends, and the cosine with it, after `steps` or after `seconds` of training, whichever comes first.
 
-    `warmup` is in steps; `ema` is the time constant of the averaged weights in steps; `clip` bounds the gradient's norm.
+    `warmup` is in steps; `ema` is the time constant of the averaged weights in steps; `clip` bounds the gradient's norm. `flat` is the
+    share of the run before the cosine starts. `bf16` computes in bfloat16 where that is safe; weights and sums stay in float32.
     """
 
     steps: int
@@ -41,13 +45,27 @@ class Schedule:
     ema: float = 600.0
     report_every: int = 50
     save_every: int = 400
+    flat: float = 0.0
+    bf16: bool = True
+
+    def fraction(self, step: int, seconds: float) -> float:
+        """How much of the run is done, 0 to 1."""
+        return min(1.0, max(step / max(self.steps, 1), seconds / self.seconds))
 
     def rate(self, step: int, seconds: float) -> float:
         """Learning rate: linear warm-up, then a cosine down to `final` times the peak."""
         if step < self.warmup:
             return self.learning_rate * (step + 1) / self.warmup
-        progress = min(1.0, max(step / self.steps, seconds / self.seconds))
+        progress = max(0.0, self.fraction(step, seconds) - self.flat) / max(1 - self.flat, 1e-9)
         return self.learning_rate * (self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+@dataclass
+class Progress:
+    """How far a run is: moved by the loop, read by losses that fade, and by batches that change towards the end."""
+
+    step: int = 0
+    fraction: float = 0.0
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
@@ -77,42 +95,44 @@ class Averaged:
                 value.copy_(source[name])
 
 
+Loss = Callable[[nn.Module, Any], dict[str, Float[Tensor, ""]]]
+Report = dict[str, float]
+
+
 def train(
     model: nn.Module,
     batches: Iterable,
-    loss: Callable[[nn.Module, object], dict[str, Float[Tensor, ""]]],
+    loss: Loss,
     schedule: Schedule,
     folder: Path,
     evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
+    progress: Progress | None = None,
+    on_step: Callable[[int, Report], object] = lambda step, report: None,
 ) -> nn.Module:
     """Train `model` and return its averaged copy (eval mode).
 
-    `loss(model, batch)` returns named scalars, among them "total". `evaluate` gets the averaged model at every save. Goes on from
+    `loss(model, batch)` returns named scalars, among them "total"; tensors of a batch are brought to the model's device. `evaluate` gets
+    the averaged model at every save. `progress` is kept up to date. `on_step` gets the steps done and the last report. Goes on from
     `folder/last.pt` if there is one.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    device = next(model.parameters()).device
+    device, progress = next(model.parameters()).device, progress or Progress()
     optimiser = torch.optim.AdamW(parameter_groups(model, schedule.weight_decay), lr=schedule.learning_rate)
     averaged = Averaged(model, schedule.ema)
-    step, spent = 0, 0.0
-    if (folder / "last.pt").exists():
-        state = torch.load(folder / "last.pt", map_location=device, weights_only=True)
-        model.load_state_dict(state["model"])
-        averaged.model.load_state_dict(state["averaged"])
-        optimiser.load_state_dict(state["optimiser"])
-        step, spent = state["step"], state["seconds"]
-        logger.info("going on from step %d", step)
+    step, spent = _go_on(folder, model, averaged, optimiser, device)
     model.train()
     sums: dict[str, float] = {}
-    started, reported = time.monotonic() - spent, step
-    for batch in batches:
+    started, reported, last = time.monotonic() - spent, step, {}
+    writer = _events(folder)
+    for batch in batches if step < schedule.steps and spent <= schedule.seconds else ():
         spent = time.monotonic() - started
         if step >= schedule.steps or spent > schedule.seconds:
             break
+        progress.step, progress.fraction = step, schedule.fraction(step, spent)
         for group in optimiser.param_groups:
             group["lr"] = schedule.rate(step, spent)
-        with torch.autocast(device.type, torch.bfloat16):
-            parts = loss(model, batch)
+        with torch.autocast(device.type, torch.bfloat16, enabled=schedule.bf16):
+            parts = loss(model, to_device(batch, device))
         optimiser.zero_grad(set_to_none=True)
         parts["total"].backward()
         parts["gradient"] = nn.utils.clip_grad_norm_(model.parameters(), schedule.clip)
@@ -122,23 +142,62 @@ def train(
         for name, value in parts.items():
             sums[name] = sums.get(name, 0.0) + float(value.detach())
         if step % schedule.report_every == 0:
-            report = {"step": step, "seconds": round(spent), "rate": round(schedule.rate(step, spent), 7)} | {
+            last = {"step": step, "seconds": round(spent), "rate": round(schedule.rate(step, spent), 7)} | {
                 k: round(v / (step - reported), 4) for k, v in sums.items()
             }
             sums, reported = {}, step
             if evaluate is not None and step % schedule.save_every == 0:
-                report |= {k: round(v, 4) for k, v in evaluate(averaged.model).items()}
-            _report(folder, report)
+                last |= {k: round(v, 4) for k, v in evaluate(averaged.model).items()}
+            _report(folder, last, writer)
+        on_step(step, last)
         if step % schedule.save_every == 0:
             _save(folder, model, averaged, optimiser, step, time.monotonic() - started, schedule)
     _save(folder, model, averaged, optimiser, step, time.monotonic() - started, schedule)
     return averaged.model
 
 
-def _report(folder: Path, report: dict) -> None:
+def to_device(batch: Any, device: torch.device) -> Any:
+    """A batch with its tensors, in lists and tuples too, on a device."""
+    if isinstance(batch, Tensor):
+        return batch.to(device, non_blocking=True)
+    if isinstance(batch, (list, tuple)):
+        return type(batch)(to_device(item, device) for item in batch)
+    return batch
+
+
+def _go_on(folder: Path, model: nn.Module, averaged: Averaged, optimiser: torch.optim.Optimizer, device: torch.device) -> tuple[int, float]:
+    """Load `last.pt` if there is one: steps done and seconds spent."""
+    if not (folder / "last.pt").exists():
+        return 0, 0.0
+    state = torch.load(folder / "last.pt", map_location=device, weights_only=True)
+    try:
+        model.load_state_dict(state["model"])
+        averaged.model.load_state_dict(state["averaged"])
+        optimiser.load_state_dict(state["optimiser"])
+    except (RuntimeError, ValueError, KeyError) as error:
+        message = str(error).splitlines()[0]
+        raise WeightsError(f"{folder / 'last.pt'} is of another network ({message}): name another folder, or remove this one") from error
+    logger.info("going on from step %d", state["step"])
+    return state["step"], state["seconds"]
+
+
+def _events(folder: Path) -> Any:
+    """TensorBoard's writer where it is installed, else None: `log.jsonl` has the same numbers."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder))
+
+
+def _report(folder: Path, report: dict, writer: Any) -> None:
     line = json.dumps(report)
     with open(folder / "log.jsonl", "a") as file:
         file.write(line + "\n")
+    if writer is not None:
+        for name, value in report.items():
+            writer.add_scalar(name, value, report["step"])
+        writer.flush()
     logger.info("%s", line)
 
 

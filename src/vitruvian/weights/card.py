@@ -22,8 +22,11 @@ ASSETS = Path(__file__).parents[1] / "assets"
 MAX_CARD_BYTES = 1 << 20
 """A larger JSON file is no card."""
 
-Task = Literal["detection", "pose2d", "pose3d", "one-stage", "augmenter"]
+Task = Literal["detection", "pose2d", "pose3d", "one-stage", "lift", "augmenter"]
 """What a network does: boxes; keypoints of a box; the same with depth; boxes and keypoints of a whole picture; markers from keypoints."""
+
+BLIND = ("lift", "augmenter")
+"""Tasks whose networks see numbers, not pictures."""
 
 Codec = Literal["simcc", "simcc3d", "heatmap", "heatmap-dark", "heatmap-udp", "rtmo", "yolox", "rtmdet", ""]
 """How its outputs are read (`vitruvian.codecs`); "" where the names of the outputs say it."""
@@ -43,7 +46,7 @@ class Card:
     |---|---|
     | id, task | its name; what it does |
     | file | path of the ONNX file; inside the JSON the bare name of a file in the same folder |
-    | input_size | (width, height) in pixels; (0, 0) for an augmenter, which sees no picture |
+    | input_size | (width, height) in pixels; (0, 0) for a lifter or augmenter, which sees no picture |
     | channel_order, mean, std | what the network was trained on; mean and std in grey levels, in that order of channels. \
 An augmenter's: of each input feature, empty where unknown |
     | family, subject | the published system, such as "RTMPose"; what it looks at |
@@ -114,7 +117,7 @@ it was made of, and the pictures that the ranges were taken from |
         """Values of a JSON document -> card; FormatError on missing or unknown fields."""
         known = {f.name for f in fields(cls)}
         required = {"id", "task", "file"}
-        if not (isinstance(values, dict) and values.get("task") == "augmenter"):
+        if not (isinstance(values, dict) and values.get("task") in BLIND):
             required |= {"input_size", "mean", "std"}
         if not isinstance(values, dict) or not required <= values.keys() or not values.keys() <= known:
             found = sorted(values) if isinstance(values, dict) else type(values).__name__
@@ -145,11 +148,11 @@ def verify(card: Card) -> None:
 
 def _contradiction(card: Card) -> str:
     """What two fields of a card say against each other, "" if nothing."""
-    sees = card.task != "augmenter"
+    sees = card.task not in BLIND
     if sees and not (min(card.input_size) >= 1 and len(card.mean) == len(card.std) == 3):
         return "a network for pictures needs its input_size and three numbers each for mean and std: correct the card"
     if not sees and (card.input_size != (0, 0) or len(card.mean) != len(card.std)):
-        return "an augmenter sees no picture: its input_size is (0, 0), and its mean and std are of one length"
+        return "a lifter or augmenter sees no picture: its input_size is (0, 0), and its mean and std are of one length"
     if card.size_step and (card.task != "detection" or any(side % card.size_step for side in card.input_size)):
         return "a size_step is for detectors, and the input_size is a multiple of it: correct the card"
     if card.task == "detection" and not card.classes:

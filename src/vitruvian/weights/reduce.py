@@ -46,7 +46,7 @@ from typing import Literal, get_args
 from vitruvian._files import written_whole
 from vitruvian.errors import WeightsError
 from vitruvian.weights import trial
-from vitruvian.weights.card import Card, file_sha256
+from vitruvian.weights.card import BLIND, Card, file_sha256
 from vitruvian.weights.find import card_for
 from vitruvian.weights.graph import read_ports
 from vitruvian.weights.layout import layout_of
@@ -121,8 +121,8 @@ def _check(card: Card, out: Path, precision: str) -> None:
     import_onnx()
     if precision not in get_args(Reduced):
         raise WeightsError(f"there is no precision {precision!r}: give one of {', '.join(get_args(Reduced))}")
-    if card.task == "augmenter":
-        raise WeightsError(f"{card.id!r} is an augmenter, small and fast as it is: only networks that see pictures are reduced")
+    if card.task in BLIND:
+        raise WeightsError(f"{card.id!r} ({card.task}) is small and fast as it is: only networks that see pictures are reduced")
     if card.precision == "int8" or card.parent:
         raise WeightsError(f"{card.id!r} is a reduced network: start from the whole one{f', {card.parent!r}' if card.parent else ''}")
     if out.suffix.lower() != ".onnx":

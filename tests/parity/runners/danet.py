@@ -61,7 +61,7 @@ def estimate(case: Case, state: dict[str, Tensor], image: Tensor) -> Arrays:
 
 
 def told(case: Case, name: str, whole: np.ndarray) -> np.ndarray | None:
-    """An output thinned as the text says, "NAME ... [:, ::6, 3::14]" or "NAME ...[..., 3::14, 5::14]"; None where it doesn't, or not of it."""
+    """An output thinned as the text says, "NAME ... [:, ::6, 3::14]" or "NAME ...[..., 3::14, 5::14]"; None where it doesn't."""
     found = re.search(name + r"[^;\[]*\[([^\]]*)\]", case.meta["notes"])
     if not found:
         return None

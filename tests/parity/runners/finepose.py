@@ -1,4 +1,4 @@
-"""Runs the cases of "finepose": one call of the denoiser, or sampling with the noise given. Strides of stored subsets come from their shapes."""
+"""Runs the cases of "finepose": one call of the denoiser, or sampling with the noise given. Strides of subsets: from text and shapes."""
 
 from __future__ import annotations
 

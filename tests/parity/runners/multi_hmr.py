@@ -140,8 +140,8 @@ def loss(case: Case) -> Arrays:
 
 def preparation(case: Case) -> Arrays:
     """A picture in its square, and normalised."""
-    from vitruvian.codecs.normalise import normalise
     from vitruvian.codecs.contain import contain
+    from vitruvian.codecs.normalise import normalise
 
     outputs = case.meta["outputs"]
     padded, _ = contain(case.inputs()["image"], outputs["padded"]["shape"][0])

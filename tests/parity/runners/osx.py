@@ -32,7 +32,7 @@ def network(case: Case) -> Arrays:
     image = torch.from_numpy(case.inputs()["img"])
     with torch.inference_mode():
         maps, tokens = model.encode(image)
-        body, whole = model.body(maps, tokens), model(image)
+        body, whole = model.body(maps, tokens), model.read(maps, tokens)
         out = {"img_feat": maps, "task_tokens": tokens, "body_joint_img": body.places, "root6d": body.six[:, 0]}
         out |= {"body6d": body.six[:, 1:].flatten(1), "shape": body.shape, "cam_param": body.camera, "cam_trans": body.translation}
         out |= {"smplx_pose": rotation_vectors(whole.rotations).flatten(1), "joint_img": whole.places, "expr": whole.expression}
@@ -71,8 +71,7 @@ def crops(case: Case) -> Arrays:
     """Boxes in the synthetic picture that the text describes: what the crops show, the maps, and some pixels."""
     import cv2
 
-    from vitruvian.codecs.crop import warp_crops
-    from vitruvian.systems.mesh.osx_crop import SIZE, affines, person_boxes
+    from vitruvian.systems.mesh.osx_crop import affines, crop, person_boxes
 
     width, height = (int(number) for number in re.search(r"(\d+) x (\d+) \(w x h\)", case.meta["notes"]).groups())
     starts = [int(number) for number in re.findall(r"(\d+)::", case.meta["notes"])]
@@ -86,5 +85,5 @@ def crops(case: Case) -> Arrays:
         "boxes_out": np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1),
         "affine": maps,
         "affine_inv": np.array([cv2.invertAffineTransform(matrix) for matrix in maps]),
-        "patch_samples": warp_crops(image, maps, SIZE)[:, starts[0] :: steps[0], starts[1] :: steps[1]],
+        "patch_samples": 255 * crop(image, boxes).transpose(0, 2, 3, 1)[:, starts[0] :: steps[0], starts[1] :: steps[1]],
     }

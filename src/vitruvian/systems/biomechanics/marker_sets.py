@@ -7,8 +7,8 @@ added; its positions are ours: the model's joint centres, the feet's points plac
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from vitruvian.skeletons.types import Skeleton, link_colors
@@ -43,6 +43,19 @@ class MarkerSet:
     placement: Mapping[str, float] = field(default_factory=dict)
     placement_pose: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     fixed: frozenset[str] = frozenset()
+
+
+def reduced(markers: MarkerSet, names: Collection[str]) -> MarkerSet:
+    """The set with only the named markers, and the measurements that have a pair of them left."""
+    have = set(names)
+    pairs = [replace(m, pairs=tuple(pair for pair in m.pairs if have >= set(pair))) for m in markers.measurements]
+    return replace(
+        markers,
+        places={name: place for name, place in markers.places.items() if name in have},
+        weights={name: weight for name, weight in markers.weights.items() if name in have},
+        measurements=tuple(measurement for measurement in pairs if measurement.pairs),
+        placement={name: weight for name, weight in markers.placement.items() if name in have},
+    )
 
 
 def _both(right: Mapping[str, Place]) -> dict[str, Place]:

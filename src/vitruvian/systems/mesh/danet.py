@@ -128,7 +128,7 @@ DROP = (r"(^|\.)iuv2smpl\.smpl\.", r"smpl_para_Outs\.(rot2pos|pos2rot)\.", _TABL
 
 @dataclass(frozen=True)
 class Config:
-    """A network: the trunk, width of the encoders' stem, features per joint, width of the refining graph net, blocks per stage of encoders."""
+    """A network: its trunk, width of the encoders' stem, features per joint, width of the refining graph, blocks per stage of encoders."""
 
     trunk: HRNetConfig = HRNetConfig(48, finest=True)
     width: int = 64
@@ -146,20 +146,21 @@ VARIANTS: dict[str, Config] = {
 
 class Estimate(NamedTuple):
     """What the first half says of crops: IUV maps and heat maps of joints at stride 4; joints' places in [-1, 1] and how much of their
-    parts shows there; half sides of the squares around them; partial maps; `features` of the trunk.
+    parts shows there; middles (without gradient) and half sides of the squares around them; partial maps; `features` of the trunk.
     """
 
     iuv: IUV
     heatmaps: Float[Tensor, "b 24 h w"]
     centres: Float[Tensor, "b 24 2"]
     visible: Float[Tensor, "b 24"]
+    places: Float[Tensor, "b 24 2"]
     scales: Float[Tensor, "b 24"]
     partial: IUV
     features: Float[Tensor, "b c h w"]
 
 
 class Parameters(NamedTuple):
-    """A person per row. Weak camera: scale, and shift in half sides of the crop. Rotations relative to the parent, the root's to the camera.
+    """A person per row. Weak camera: scale, and shift in metres. Rotations relative to the parent, the root's to the camera.
 
     For training: `unrefined` rotations, and positions of joints relative to the root in metres, before and after refinement.
     """
@@ -191,7 +192,9 @@ def joint_centres(heatmaps: Float[Tensor, "b 24 h w"]) -> Float[Tensor, "b 24 2"
 
 def visibility(index: Float[Tensor, "b 25 h w"], centres: Float[Tensor, "b 24 2"]) -> Float[Tensor, "b 24"]:
     """How much of the parts of each joint shows at its place, from a hard index map; bilinear."""
-    shown = torch.stack([index[:, list(parts)].amax(1) for parts in SHOWING], 1)
+    most = max(map(len, SHOWING))
+    table = torch.tensor([(*parts, *parts[:1] * (most - len(parts))) for parts in SHOWING], device=index.device)
+    shown = index[:, table].amax(2)
     maps = shown.flatten(0, 1)[:, None]
     return F.grid_sample(maps, centres.flatten(0, 1)[:, None, None], align_corners=True).reshape(-1, JOINTS)
 
@@ -210,7 +213,7 @@ def part_scales(
 def crop_around(
     maps: Float[Tensor, "b c h w"], centres: Float[Tensor, "b j 2"], scales: Float[Tensor, "b j"], mode: str = "bilinear"
 ) -> Float[Tensor, "b j c h w"]:
-    """Squares cut out of maps, stretched to the maps' size, 0 outside; `centres` and half sides in [-1, 1] between outer pixels' centres."""
+    """Squares cut out of maps, stretched to the maps' size, 0 outside; `centres` and half sides in [-1, 1] of the maps."""
     height, width = maps.shape[-2:]
     rows, columns = (torch.linspace(-1, 1, n, device=maps.device, dtype=maps.dtype) for n in (height, width))
     grid = torch.stack((columns.expand(height, -1), rows[:, None].expand(-1, width)), -1)
@@ -240,13 +243,13 @@ class Estimator(nn.Module):
         centres = joint_centres(heatmaps)
         with torch.no_grad():
             visible = visibility(clean(iuv).index, centres)
-            scales, places = part_scales(centres, visible, self.learned_ratio, self.learned_offset), centres
+            scales, places = part_scales(centres, visible, self.learned_ratio, self.learned_offset), centres.detach()
             if jitter:
                 places = places + 0.05 * (2 * torch.rand_like(places) - 1)
                 scales = scales * (1 + 0.1 * (2 * torch.rand_like(scales) - 1)) * (1 + 0.1 * (2 * torch.rand_like(scales) - 1))
         crops = crop_around(features, places, scales)
         partial = self.predict_partial_iuv(crops.flatten(1, 2)).unflatten(1, (JOINTS, 3, LOCAL + 1))
-        return Estimate(iuv, heatmaps, places if jitter else centres, visible, scales, IUV(*partial.unbind(2)), features)
+        return Estimate(iuv, heatmaps, centres, visible, places, scales, IUV(*partial.unbind(2)), features)
 
 
 class MapEncoder(ResNet):
@@ -390,7 +393,9 @@ class Regressor(nn.Module):
         camera_shape = self.body_net(torch.cat((whole.u, whole.v, whole.index), 1)) + self.mean_cam_shape
         found = self.aggregate(self.rotation_features(partial))
         both = (found.position, found.position + found.refinement)
-        positions = [head(x.flatten(1)[..., None, None]).reshape(-1, JOINTS, 3) for head, x in zip(self.coord_regressors, both, strict=True)]
+        positions = [
+            head(x.flatten(1)[..., None, None]).reshape(-1, JOINTS, 3) for head, x in zip(self.coord_regressors, both, strict=True)
+        ]
         rotations, unrefined = self._rotations(found.refined, 1), self._rotations(found.rotation, 0)
         camera, shape = camera_shape.split((CAMERA, SHAPE), 1)
         return Parameters(camera, shape, rotations, unrefined, torch.stack(positions, 1)), found
@@ -462,9 +467,7 @@ def infer_config(state: Mapping[str, Tensor]) -> Config:
         return Config(trunk)
     width = need(state, "regressor.body_net.0.weight", 4)[0]
     features, hidden = need(state, "regressor.refine_gcn.gc.0.weight", 2)
-    depths = tuple(
-        len({name.split(".")[4] for name in state if name.startswith(f"regressor.body_net.3.layer{i}.")}) for i in (1, 2, 3, 4)
-    )
+    depths = tuple(len({name.split(".")[4] for name in state if name.startswith(f"regressor.body_net.3.layer{i}.")}) for i in (1, 2, 3, 4))
     return Config(trunk, width, features, hidden, depths)
 
 

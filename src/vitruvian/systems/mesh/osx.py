@@ -21,13 +21,14 @@ Card -> here
     osx_l_wo_decoder      ViT-L    none
 
 Deviations
-    The crop is halved by leaving out every second pixel, as published weights want it. Published weights keep a place for a class token that
-    no token uses (it is added to all others) and matrices per head; both are folded into the tables here when a file is read. RoIAlign is
-    written as matrix products and takes at most 16 samples per cell and axis, which no box of less than four times the crop reaches.
-    The variants without decoders are reconstructed [ours]: the card says that tokens give the parts directly, not by which layers; here one
-    linear layer each, and published files of these variants are refused. In the loss, that hands' projected joints are measured in cells
-    of the predicted box is our reading of the card. Not here: the trainer, augmentation, the flow losses whose weights published files
-    carry along (dropped).
+    The crop is halved by leaving out every second pixel, as published weights want it. The card's padding of 4 around the patches is 2 in
+    the published numbers (with 4 nothing agrees). Published weights keep a place for a class token that no token uses (it is added to all
+    others) and matrices per head; both are folded into the tables here when a file is read. RoIAlign is written as matrix products and
+    takes at most 16 samples per cell and axis, which no box of less than four times the crop reaches.
+    The variants without decoders are reconstructed [ours]: the card says that tokens give the parts directly, not by which layers; here
+    one linear layer each. Published files without the hands' decoder are refused; whether one that lacks the face's only is read is not
+    known. In the loss, that hands' projected joints are measured in cells of the predicted box is our reading of the card. Not here: the
+    trainer, augmentation, the flow losses whose weights published files carry along (dropped).
 
 Licences
     Published code: MIT, with parts of mmpose (Apache-2.0) and of smplx (SMPL-X licence, non-commercial). Weights: not stated separately;
@@ -39,7 +40,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -86,7 +87,8 @@ DROP = (
 
 @dataclass(frozen=True)
 class Config:
-    """A network: `width` and `depth` of the encoder, whose heads have 64 channels; which parts have a decoder (the face's needs the hands').
+    """A network: `width` and `depth` of the encoder, whose heads have 64 channels;
+    which parts have a decoder (the face's only together with the hands').
 
     `joint_width` is what a keypoint's features shrink to before the rotations, `box_width` the width of the map on which boxes are found.
     """
@@ -103,12 +105,14 @@ class Config:
 
     def __post_init__(self) -> None:
         if self.width < HEAD_WIDTH or self.width % HEAD_WIDTH or self.decoder_width % 32:
-            raise ValueError(f"width {self.width} must be a multiple of {HEAD_WIDTH}, decoder_width {self.decoder_width} one of 32: change them")
+            raise ValueError(
+                f"width {self.width} must be a multiple of {HEAD_WIDTH}, decoder_width {self.decoder_width} one of 32: change them"
+            )
         if self.face_decoder and not self.hand_decoder:
             raise ValueError("a face decoder alone is no variant of OSX: set hand_decoder as well")
 
 
-_NANO = Config(64, 2, decoder_width=32, decoder_depth=2, decoder_hidden=32, box_width=16, joint_width=16)
+_NANO = Config(64, 2, decoder_width=32, decoder_depth=1, decoder_hidden=32, box_width=16, joint_width=16)
 _LARGE = Config(1024, 24)
 VARIANTS: dict[str, Config] = {
     "nano": _NANO,
@@ -151,10 +155,10 @@ class Prediction(NamedTuple):
     """People, one per crop. Camera axes of OpenCV, metres; the camera has a focal length of 5000 and its principal point in the middle of a
     crop of 192x256 pixels.
 
-    `rotations`: root, 21 of the body, 15 left hand, 15 right hand, jaw; relative to the parent. `places`: 25 keypoints of the body and 20 of
-    each hand in cells of the 12x16 map; `face_places`: 72 in cells of the face's crop of 8x8. `boxes`: centre and size of left hand, right
-    hand, face in cells of the map; `regions`: the enlarged squares (xyxy) in pixels of the 384x512 crop. What a variant does not find has
-    no rows. In training give `regions` no gradient: it has none.
+    `rotations`: root, 21 of the body, 15 left hand, 15 right hand, jaw; relative to the parent. `places`: 25 keypoints of the body and 20
+    of each hand in cells of the 12x16 map; `face_places`: 72 in cells of the face's crop of 8x8. `boxes`: centre and size of left hand,
+    right hand, face in cells of the map; `regions`: the enlarged squares (xyxy) in pixels of the 384x512 crop, without gradient. What a
+    variant does not find has no rows.
     """
 
     rotations: Float[Tensor, "b 53 3 3"]
@@ -237,10 +241,23 @@ class FaceRegressor(nn.Module):
         inputs = config.joint_width + FACE * (config.joint_width + 3)
         self.expr_out, self.jaw_pose_out = linear(inputs, 10), linear(inputs, 6)
 
-    def forward(self, crop: Float[Tensor, "n c 4 4"], queries: Tensor, places: Tensor) -> tuple[Float[Tensor, "n 10"], Float[Tensor, "n 6"]]:
+    def forward(
+        self, crop: Float[Tensor, "n c 4 4"], queries: Tensor, places: Tensor
+    ) -> tuple[Float[Tensor, "n 10"], Float[Tensor, "n 6"]]:
         joints = torch.cat((self.joint_conv(queries), places), -1).flatten(1)
         both = torch.cat((self.conv(crop.mean((2, 3))), joints), 1)
         return self.expr_out(both), self.jaw_pose_out(both)
+
+
+class TokenFaceRegressor(nn.Module):
+    """Two tokens -> expression, and six numbers of the jaw: the face without a decoder. Names as the published ones [mem]."""
+
+    def __init__(self, config: Config):
+        super().__init__()
+        self.expr_out, self.jaw_pose_out = linear(config.width, 10), linear(config.width, 6)
+
+    def forward(self, tokens: Float[Tensor, "b 31 c"]) -> tuple[Float[Tensor, "b 10"], Float[Tensor, "b 1 6"]]:
+        return self.expr_out(tokens[:, EXPRESSION]), self.jaw_pose_out(tokens[:, JAW])[:, None]
 
 
 class OSX(nn.Module):
@@ -250,7 +267,7 @@ class OSX(nn.Module):
         super().__init__()
         self.config = config
         width, decoder = config.width, (config.decoder_width, config.decoder_depth, config.decoder_hidden)
-        self.encoder = ViT(width, config.depth, width // HEAD_WIDTH, GRID, padding=4)
+        self.encoder = ViT(width, config.depth, width // HEAD_WIDTH, GRID, padding=2)
         self.task_tokens = nn.Parameter(0.02 * torch.randn(1, TOKENS, width))
         self.body_position_net = PositionNet(width, BODY, DEPTH)
         self.body_regressor = BodyRegressor(config)
@@ -268,12 +285,14 @@ class OSX(nn.Module):
             self.face_decoder = KeypointDecoder(width, FACE_CELLS, FACE, *decoder)
             self.face_regressor = FaceRegressor(config)
         else:
-            self.expression_token_out, self.jaw_token_out = nn.Linear(width, 10), nn.Linear(width, 6)
+            self.face_regressor = TokenFaceRegressor(config)
 
     def encode(self, image: Float[Tensor, "b 3 512 384"]) -> tuple[Float[Tensor, "b c 16 12"], Float[Tensor, "b 31 c"]]:
         """The feature map and the tokens. Raises VitruvianError for crops of another size."""
         if tuple(image.shape[2:]) != CROP:
-            raise VitruvianError(f"the network takes crops of {CROP[0]}x{CROP[1]} (height, width), not {tuple(image.shape[2:])}: use osx_crop")
+            raise VitruvianError(
+                f"the network takes crops of {CROP[0]}x{CROP[1]} (height, width), not {tuple(image.shape[2:])}: use osx_crop"
+            )
         patches, grid = self.encoder.tokens(image[:, :, ::2, ::2])
         tokens = self.encoder.encode(torch.cat((self.task_tokens.expand(image.shape[0], -1, -1), patches), 1))
         return tokens[:, TOKENS:].transpose(1, 2).unflatten(2, grid), tokens[:, :TOKENS]
@@ -288,8 +307,7 @@ class OSX(nn.Module):
 
     def hands(self, maps: Float[Tensor, "b c 16 12"], squares: Float[Tensor, "b 3 4"]) -> Part:
         """Both hands, from their squares in cells of the map."""
-        left, right = self.hand_roi_net(maps, squares[:, 0], squares[:, 1])
-        crops = [torch.cat((one.flip(3), other)) for one, other in zip(left, right, strict=True)]
+        crops = [torch.cat((both[:, 0].flip(3), both[:, 1])) for both in self.hand_roi_net(maps, squares[:, :2])]
         places, _ = self.hand_position_net(crops[1])
         queries = self.hand_position_net.queries(crops[1], places)
         decoded = self.hand_decoder(crops, queries, places[..., :2] / (2 * HAND_CELLS))
@@ -298,7 +316,7 @@ class OSX(nn.Module):
 
     def face(self, maps: Float[Tensor, "b c 16 12"], squares: Float[Tensor, "b 3 4"]) -> Part:
         """The face, from its square in cells of the map."""
-        (crops,) = self.face_roi_net(maps, squares[:, 2])
+        crops = [crop[:, 0] for crop in self.face_roi_net(maps, squares[:, 2:])]
         places, _ = self.face_position_net(crops[1])
         queries = self.face_position_net.queries(crops[1], places)
         decoded = self.face_decoder(crops, queries, places[..., :2] / (2 * FACE_CELLS))
@@ -307,7 +325,10 @@ class OSX(nn.Module):
 
     def forward(self, image: Float[Tensor, "b 3 512 384"]) -> Prediction:
         """Everything."""
-        maps, tokens = self.encode(image)
+        return self.read(*self.encode(image))
+
+    def read(self, maps: Float[Tensor, "b c 16 12"], tokens: Float[Tensor, "b 31 c"]) -> Prediction:
+        """Everything, from what the encoder gives."""
         body = self.body(maps, tokens)
         none, places = maps.new_zeros(maps.shape[0], 0, 4), body.places
         boxes = squares = none
@@ -323,7 +344,7 @@ class OSX(nn.Module):
             face = self.face(maps, squares)
             expression, jaw, face_places = face.expression, face.six, face.places
         else:
-            expression, jaw = self.expression_token_out(tokens[:, EXPRESSION]), self.jaw_token_out(tokens[:, JAW])[:, None]
+            expression, jaw = self.face_regressor(tokens)
             face_places = none[..., :3]
         pose = pose_rotations(body.six, left, right, jaw)
         in_crop = squares * squares.new_tensor(CROP[0] / GRID[0])
@@ -389,9 +410,7 @@ def in_hand_cells(places: Float[Tensor, "b k d"], squares: Float[Tensor, "b 3 4"
     return torch.cat((*parts, places[:, hands[1].stop :]), 1)
 
 
-def loss_terms(
-    prediction: Labels, truth: Labels, known: Labels, in_crop: Float[Tensor, "b 3 4"]
-) -> dict[str, Float[Tensor, ""]]:
+def loss_terms(prediction: Labels, truth: Labels, known: Labels, in_crop: Float[Tensor, "b 3 4"]) -> dict[str, Float[Tensor, ""]]:
     """Every term: the mean absolute difference over all numbers, those that are not known as zero (card, section 6). All weigh the same.
 
     `in_crop` are the predicted `regions`, in whose cells hands are measured. An empty batch gives 0.
@@ -493,13 +512,25 @@ class Deployed(nn.Module):
         super().__init__()
         self.network = model
 
+    PARTS: ClassVar = {
+        "rotations": "rotations",
+        "shapes": "shape",
+        "expressions": "expression",
+        "translations": "translation",
+        "places": "places",
+        "face_places": "face_places",
+        "boxes": "boxes",
+        "regions": "regions",
+    }
+
     @property
     def outputs(self) -> tuple[str, ...]:
         """Names of what `forward` gives."""
-        config, names = self.network.config, Prediction._fields
-        return tuple(n for n in names if (config.hand_decoder or n not in ("boxes", "regions")) and (config.face_decoder or n != "face_places"))
+        config = self.network.config
+        absent = (() if config.hand_decoder else ("boxes", "regions")) + (() if config.face_decoder else ("face_places",))
+        return tuple(name for name in self.PARTS if name not in absent)
 
     def forward(self, image: Float[Tensor, "b 3 512 384"]) -> tuple[Tensor, ...]:
         """`outputs` names them."""
         prediction = self.network(image)
-        return tuple(getattr(prediction, name) for name in self.outputs)
+        return tuple(getattr(prediction, self.PARTS[name]) for name in self.outputs)

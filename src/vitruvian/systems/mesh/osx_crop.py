@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, UInt8
 
-from vitruvian.codecs.crop import BoxTransform, warp_crops
-from vitruvian.codecs.normalise import normalise, require_rgb
+from vitruvian.codecs.crop import BoxTransform
+from vitruvian.codecs.normalise import require_rgb
 from vitruvian.errors import VitruvianError
 
 SIZE = (384, 512)  # width, height of a crop
@@ -19,7 +19,7 @@ CAMERA_SIZE = (192, 256)
 
 
 def person_boxes(boxes: Float[np.ndarray, "n 4"], picture: tuple[int, int]) -> tuple[Float64[np.ndarray, "m 4"], Bool[np.ndarray, " n"]]:
-    """Boxes (xyxy, pixels) in a picture of (width, height) -> what the crops show (xyxy), and which boxes are kept: not empty, in the picture.
+    """Boxes (xyxy, pixels) in a picture of (width, height) -> what the crops show (xyxy), and which boxes are kept: those with an inside.
 
     The published rule, slips included: a box that sticks out on the left or top keeps its size and is moved in, then its far side is cut to
     the last pixel; sides count between pixel centres. Then the short side grows to 3:4, and both by a quarter.
@@ -58,10 +58,17 @@ def affines(boxes: Float[np.ndarray, "m 4"]) -> Float64[np.ndarray, "m 2 3"]:
 def crop(image: UInt8[np.ndarray, "h w 3"], boxes: Float[np.ndarray, "m 4"]) -> Float32[np.ndarray, "m 3 512 384"]:
     """The network's input: crops (bilinear, black outside the picture) in 0..1, for boxes as `person_boxes` gives them.
 
-    Raises VitruvianError unless `image` is a non-empty RGB uint8 array.
+    The warp is not rounded to grey levels, as published. Raises VitruvianError unless `image` is a non-empty RGB uint8 array.
     """
+    import cv2
+
     require_rgb(image)
-    return normalise(warp_crops(image, affines(boxes), SIZE), (0.0,) * 3, (255.0,) * 3)
+    exact, maps = image.astype(np.float32), affines(boxes)
+    out = np.empty((len(maps), 3, SIZE[1], SIZE[0]), np.float32)
+    for matrix, channels in zip(maps, out, strict=True):
+        channels[:] = cv2.warpAffine(exact, matrix, SIZE, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT).transpose(2, 0, 1)
+    out /= 255
+    return out
 
 
 def intrinsics(boxes: Float[np.ndarray, "m 4"]) -> Float64[np.ndarray, "m 3 3"]:

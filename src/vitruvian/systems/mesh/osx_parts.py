@@ -37,31 +37,31 @@ def read_at(maps: Float[Tensor, "b c h w"], places: Float[Tensor, "b k 2"]) -> F
     return F.grid_sample(maps, (2 * places / last - 1)[:, None], align_corners=True)[:, :, 0].transpose(1, 2)
 
 
-def crop_weights(start: Float[Tensor, " b"], extent: Float[Tensor, " b"], cells: int, size: int) -> Float[Tensor, "b n s"]:
-    """How much each of `size` pixels counts in each of `cells` cells of a crop, along one axis.
+def crop_weights(boxes: Float[Tensor, "*b 4"], cells: int, size: tuple[int, int]) -> Float[Tensor, "*b 2 n s"]:
+    """How much each pixel of a map of `size` (width, height) counts in each of `cells` cells, along x and along y; s is the longer side.
 
     A cell is the mean of ceil(extent / cells) evenly spaced bilinear samples, pixel centres at whole numbers. Samples more than a pixel
     outside count as zero, others outside as the edge: RoIAlign without its half-pixel shift (`aligned` False).
     """
-    cell = extent / cells
-    count = cell.ceil().clamp(1, MOST_SAMPLES)[:, None, None]
-    sample = torch.arange(MOST_SAMPLES, device=start.device)
-    step = torch.arange(cells, device=start.device)[:, None] + (sample + 0.5) / count  # (b, cells, samples), in cells
-    place = start[:, None, None] + step * cell[:, None, None]
-    counts = ((sample < count) & (place >= -1) & (place <= size)).to(place) / count
-    nearness = 1 - (place.clamp(0, size - 1)[..., None] - torch.arange(size, device=start.device)).abs()
-    return (nearness.clamp(min=0) * counts[..., None]).sum(2)
+    start, extent = boxes[..., :2, None, None], (boxes[..., 2:] - boxes[..., :2]).clamp(min=1)[..., None, None]
+    last = boxes.new_tensor(size)[:, None, None] - 1
+    sample = torch.arange(MOST_SAMPLES, device=boxes.device)
+    count = (extent / cells).ceil().clamp(max=MOST_SAMPLES)
+    step = torch.arange(cells, device=boxes.device)[:, None] + (sample + 0.5) / count
+    place = start + step * extent / cells  # (*b, 2, cells, samples)
+    counts = ((sample < count) & (place >= -1) & (place <= last + 1)).to(place) / count
+    nearness = 1 - (torch.minimum(place.clamp(min=0), last)[..., None] - torch.arange(max(size), device=boxes.device)).abs()
+    return (nearness.clamp(min=0) * counts[..., None]).sum(-2)
 
 
-def roi_align(maps: Float[Tensor, "b c h w"], boxes: Float[Tensor, "b 4"], cells: int) -> Float[Tensor, "b c n n"]:
-    """One crop per map: boxes (xyxy) in pixels of the map -> `cells` x `cells`. A side under one pixel counts as one.
+def roi_align(maps: Float[Tensor, "b c h w"], boxes: Float[Tensor, "b r 4"], cells: int) -> Float[Tensor, "b r c n n"]:
+    """Crops of a map: boxes (xyxy) in its pixels -> `cells` x `cells`. A side under one pixel counts as one.
 
-    The samples are a grid, so that the crop is two matrix products, which every exporter knows.
+    The samples are a grid, so that a crop is two matrix products, which every exporter knows.
     """
-    extent = (boxes[:, 2:] - boxes[:, :2]).clamp(min=1)
-    columns = crop_weights(boxes[:, 0], extent[:, 0], cells, maps.shape[3])
-    rows = crop_weights(boxes[:, 1], extent[:, 1], cells, maps.shape[2])
-    return rows[:, None] @ maps @ columns[:, None].transpose(-1, -2)
+    height, width = maps.shape[2:]
+    columns, rows = crop_weights(boxes, cells, (width, height)).unbind(-3)
+    return rows[:, :, None, :, :height] @ maps[:, None] @ columns[:, :, None, :, :width].transpose(-1, -2)
 
 
 class RoIPyramid(nn.Module):
@@ -73,16 +73,13 @@ class RoIPyramid(nn.Module):
         plain = nn.Sequential(nn.Conv2d(width, width, 1))
         self.deconv = nn.ModuleList([plain, deconvolutions((width, width // 2)), deconvolutions((width, width // 2, width // 4))])
 
-    def forward(self, maps: Float[Tensor, "b c h w"], *boxes: Float[Tensor, "b 4"]) -> list[list[Tensor]]:
-        """For each of `boxes` (xyxy, in cells of `maps`) the crops, the finest first."""
-        finer = [layer(maps) for layer in self.deconv]
-        return [
-            [roi_align(finer[i], box * SCALES[i], self.cells * SCALES[i]) for i in reversed(range(LEVELS))] for box in boxes
-        ]
+    def forward(self, maps: Float[Tensor, "b c h w"], boxes: Float[Tensor, "b r 4"]) -> list[Float[Tensor, "b r c n n"]]:
+        """`boxes` are xyxy in cells of `maps`. The finest crops come first."""
+        return [roi_align(self.deconv[i](maps), boxes * SCALES[i], self.cells * SCALES[i]) for i in reversed(range(LEVELS))]
 
 
 class PositionNet(nn.Module):
-    """A map -> volumes of `depth` layers, one per keypoint; with `query`, also what the map says at each keypoint: the decoder's queries."""
+    """A map -> volumes of `depth` layers, one per keypoint; with `query`, also what the map says there: the decoder's queries."""
 
     def __init__(self, width: int, joints: int, depth: int, query: int = 0):
         super().__init__()
@@ -100,7 +97,7 @@ class PositionNet(nn.Module):
 
 
 def sine_places(size: int, width: int) -> Float[Tensor, "n d"]:
-    """DETR's fixed table of places for a square map: sines and cosines by turns, of the row in the first half, of the column in the second."""
+    """DETR's fixed table of places for a square map: sines and cosines by turns, first of the row, then of the column."""
     line = (torch.arange(size) + 0.5) / (size + 1e-6) * 2 * math.pi
     angles = line[:, None] / 10000.0 ** (2 * (torch.arange(width // 2) // 2) / (width // 2))
     angles[:, 1::2] += math.pi / 2

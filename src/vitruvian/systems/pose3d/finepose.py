@@ -4,8 +4,8 @@ Idea
     A 2D pose fits many 3D poses. D3DP (on which this builds) draws several of them: noise over a whole 3D sequence is cleaned step by step
     by a transformer that sees the 2D sequence, attends over joints and frames by turns (MixSTE), and guesses the clean sequence each time.
     FinePOSE tells it what the person does: a prompt with fields for the action and for each part of the body, half learned vectors and half
-    words read by CLIP. Pose tokens attend to the prompt's tokens, and what they find is scaled and shifted by the time and the prompt as one
-    vector. The guesses are put together by their mean, or joint by joint by which one reprojects best.
+    words read by CLIP. Pose tokens attend to the prompt's tokens, and what they find is scaled and shifted by the time and the prompt as
+    one vector. The guesses are put together by their mean, or joint by joint by which one reprojects best.
 
 Card -> here
     4.1 prompt (FPP)                               vitruvian.systems.pose3d.prompts
@@ -17,17 +17,17 @@ Card -> here
     11 many people                                 lift_people
 
 Figures
-    Published [from memory], Human3.6M, CPN keypoints, 243 frames, 20 guesses, 10 steps: MPJPE 31.9 mm, PA-MPJPE 25.0 mm (D3DP 35.4 mm); true
-    keypoints 16.7 mm; MPI-INF-3DHP PCK 98.9, AUC 80.0, MPJPE 26.2 mm. All of them choose the best guess per joint by looking at the truth,
-    and the true action of the test clip is given as text. They are not what a user gets.
+    Published [from memory], Human3.6M, CPN keypoints, 243 frames, 20 guesses, 10 steps: MPJPE 31.9 mm, PA-MPJPE 25.0 mm (D3DP 35.4 mm);
+    true keypoints 16.7 mm; MPI-INF-3DHP PCK 98.9, AUC 80.0, MPJPE 26.2 mm. All of them choose the best guess per joint by looking at
+    the truth, and the true action of the test clip is given as text. They are not what a user gets.
 
 Deviations
-    Published slips that we leave out: the learned vectors of the prompt can't learn there (CLIP is run without gradients); with mixed actions
-    in a batch its poses attend to another clip's text. Neither changes what published weights give for one text. The published training step
-    follows loss^2 / 2, as it hands the loss to `backward` as its gradient; ours follows the loss. The text is read once per clip, not once
-    per step, which is exact. Without a text (None) the empty text is read: what we train learns that by dropping one text in ten; published
-    weights never saw it. Joints of MPI-INF-3DHP by their sides are remembered [mem]. How frames that two windows cover are merged, the
-    solver for roots, and the stand-in for CLIP are ours. Attention has 8 heads in every size (shapes don't tell).
+    Published slips that we leave out: the learned vectors of the prompt can't learn there (CLIP is run without gradients); with mixed
+    actions in a batch its poses attend to another clip's text. Neither changes what published weights give for one text. The published
+    training step follows loss^2 / 2, as it hands the loss to `backward` as its gradient; ours follows the loss. The text is read once per
+    clip, not once per step, which is exact. Without a text (None) the empty text is read: what we train learns that by dropping one text in
+    ten; published weights never saw it. Joints of MPI-INF-3DHP by their sides are remembered [mem]. How frames that two windows cover are
+    merged, the solver for roots, and the stand-in for CLIP are ours. Attention has 8 heads in every size (shapes don't tell).
 
 Licences
     Published code: MIT (with notices of D3DP, MixSTE, MotionDiffuse, CLIP; its data code descends from VideoPose3D, CC BY-NC). Weights: no
@@ -52,6 +52,7 @@ from vitruvian.nn.transformer import EPS, blocks, initialise
 from vitruvian.skeletons import H36M_17
 from vitruvian.skeletons.types import swap_from_pairs
 from vitruvian.systems.checkpoint import check_fit, need, pour, rename
+from vitruvian.systems.export import Exported
 from vitruvian.systems.pose3d.lifting import (
     How,
     aggregate,
@@ -72,6 +73,7 @@ from vitruvian.systems.pose3d.prompts import (
     Text,
     tokenise,
 )
+from vitruvian.weights import Card
 
 LIMIT = 1.1  # noisy and clean poses are cut at so many metres
 TEXT_DROPOUT = 0.1
@@ -177,9 +179,7 @@ class Communication(nn.Module):
         self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
         self.style = Style(width)
 
-    def forward(
-        self, x: Float[Tensor, "b n c"], text: Float[Tensor, "b t c"], style: Float[Tensor, "b c"]
-    ) -> Float[Tensor, "b n c"]:
+    def forward(self, x: Float[Tensor, "b n c"], text: Float[Tensor, "b t c"], style: Float[Tensor, "b c"]) -> Float[Tensor, "b n c"]:
         text = self.text_norm(text)
         heads = (y.unflatten(-1, (HEADS, -1)).transpose(1, 2) for y in (self.query(self.norm(x)), self.key(text), self.value(text)))
         found = F.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
@@ -210,8 +210,11 @@ class FinePose(nn.Module):
         self.register_buffer("mirrored", torch.tensor(config.swap), persistent=False)
 
     def prompt(self, texts: Sequence[Text]) -> Prompt:
-        """Read one text per clip (`prompts.Text`). Raises VitruvianError for words that aren't known."""
-        return self.prompts(tokenise(texts).to(self.embedding.weight.device))
+        """Read one text per clip (`prompts.Text`), each different one once. Raises VitruvianError for words that aren't known."""
+        different, rows = tokenise(texts).unique(dim=0, return_inverse=True)
+        device = self.embedding.weight.device
+        read = self.prompts(different.to(device))
+        return Prompt(*(x[rows.to(device)] for x in read))
 
     def forward(
         self,
@@ -222,15 +225,15 @@ class FinePose(nn.Module):
     ) -> Float[Tensor, "b h f k 3"]:
         """The clean poses that the network sees behind noisy ones of time `time`."""
         x = self.communicate(keypoints, noisy, time, prompt)
-        size = noisy.shape[:2]
-        x = x + self.frame_places[:, : noisy.shape[2]]
+        b, h, f, k, _ = noisy.shape
+        x = x + self.frame_places[:, :f]
         x = self.temporal_norm(self.temporal[0](x))
         for spatial, temporal in zip(self.spatial[1:], self.temporal[1:], strict=True):
-            x = x.unflatten(0, (*size, -1)).transpose(2, 3).flatten(0, 2)  # (b h f, k, c)
+            x = x.unflatten(0, (b, h, k)).transpose(2, 3).flatten(0, 2)  # (b h f, k, c)
             x = self.spatial_norm(spatial(x))
-            x = x.unflatten(0, (*size, -1)).transpose(2, 3).flatten(0, 2)  # (b h k, f, c)
+            x = x.unflatten(0, (b, h, f)).transpose(2, 3).flatten(0, 2)  # (b h k, f, c)
             x = self.temporal_norm(temporal(x))
-        return self.head(x).unflatten(0, (*size, -1)).transpose(2, 3)
+        return self.head(x).unflatten(0, (b, h, k)).transpose(2, 3)
 
     def communicate(
         self,
@@ -245,8 +248,8 @@ class FinePose(nn.Module):
         both = torch.cat((keypoints[:, None].expand(-1, h, -1, -1, -1), noisy), -1)
         x = self.embedding(both) + self.joint_places + style[:, None, None, None]
         x = self.spatial_norm(self.spatial[0](x.flatten(0, 2))).unflatten(0, (b, h, f))
-        x = x.transpose(2, 3).reshape(b, h * k * f, -1)
-        return self.communication(x, prompt.tokens, style).view(b * h * k, f, -1)
+        x = x.transpose(2, 3).reshape(b, h * k * f, self.config.width)
+        return self.communication(x, prompt.tokens, style).view(b * h * k, f, self.config.width)
 
     def mirror(self, poses: Float[Tensor, "*n k d"]) -> Float[Tensor, "*n k d"]:
         """Poses as a mirror shows them: x negated, left and right swapped."""
@@ -271,13 +274,15 @@ class FinePose(nn.Module):
         flip: bool = True,
         eta: float = 1.0,
         chunk: int | None = None,
+        energy: Sequence[float] | None = None,
     ) -> Float[Tensor, "b steps h f k 3"]:
         """The guesses after each step. `noise` is where they start from, then what each further step adds (see `draw_noise`).
 
-        `chunk` guesses are denoised at a time, all of them by default. The root is not set to zero here.
+        `chunk` guesses are denoised at a time, all of them by default. `energy` is the schedule as plain numbers, for exporters, which
+        can't look into a buffer. The root is not set to zero here.
         """
         steps, h = noise.shape[0], noise.shape[2]
-        energy = [*self.alphas_cumprod.tolist(), 1.0]  # the clean signal has time -1
+        energy = [*(self.alphas_cumprod.tolist() if energy is None else energy), 1.0]  # the clean signal has time -1
         times = ddim_times(self.config.times, steps)
         parts = [slice(i, i + (chunk or h)) for i in range(0, h, chunk or h)] if h else []
         x, out = noise[0], []
@@ -333,7 +338,7 @@ def lift(
 ) -> Float[np.ndarray, "h f k 3"]:
     """Guesses for one person's whole sequence of normalised keypoints: root-relative, metres, the root at 0.
 
-    Windows as long as the network's clips, `batch` at a time. 20 guesses in 10 steps is the published setting, and 40 times the work of
+    Windows as long as the network's clips, `batch` at a time. 20 guesses in 10 steps is the published setting, and 20 times the work of
     these defaults. Missing keypoints (NaN) are put between their neighbours in time. No frames give no frames.
     """
     keypoints, _ = fill_gaps(np.asarray(keypoints))
@@ -347,7 +352,9 @@ def lift(
             many = Prompt(*(x.expand(len(part), *x.shape[1:]) for x in prompt))
             found = model.sample(part, many, noise.expand(-1, len(part), -1, -1, -1, -1), flip)[:, -1]
             out.append((found - found[..., config.root, None, :] * _only(config.root, found)).cpu().numpy())
-    merged = merge_windows(np.concatenate([np.zeros((0, hypotheses, config.frames, config.joints, 3), np.float32), *out]).swapaxes(1, 2), frames)
+    merged = merge_windows(
+        np.concatenate([np.zeros((0, hypotheses, config.frames, config.joints, 3), np.float32), *out]).swapaxes(1, 2), frames
+    )
     return merged.swapaxes(0, 1)
 
 
@@ -445,7 +452,9 @@ def with_clip(model: FinePose, clip: Mapping[str, Tensor]) -> FinePose:
     depth = len({name.split(".")[3] for name in renamed if name.startswith("prompts.tower.blocks.")})
     width = need(renamed, "prompts.tower.positional_embedding", 2)[1]
     if depth == 0 or width != model.config.width:
-        raise WeightsError(f"a text tower of {depth} blocks, {width} wide, doesn't fit a network {model.config.width} wide: make one as wide")
+        raise WeightsError(
+            f"a text tower of {depth} blocks, {width} wide, doesn't fit a network {model.config.width} wide: make one as wide"
+        )
     other = FinePose(replace(model.config, tower=depth))
     kept = {name: value for name, value in model.state_dict().items() if not name.startswith("prompts.tower.")}
     pour(other, kept | renamed)
@@ -462,7 +471,7 @@ class Deployed(nn.Module):
 
     def __init__(self, model: FinePose, text: Text = None, flip: bool = True):
         super().__init__()
-        self.model, self.flip = model, flip
+        self.model, self.flip, self.energy = model, flip, model.alphas_cumprod.tolist()
         with torch.no_grad():
             tokens, pooled = model.prompt([text])
         self.register_buffer("tokens", tokens)
@@ -471,4 +480,19 @@ class Deployed(nn.Module):
     def forward(self, keypoints: Float[Tensor, "b f k 2"], noise: Float[Tensor, "b steps h f k 3"]) -> Float[Tensor, "b h f k 3"]:
         b = keypoints.shape[0]
         prompt = Prompt(self.tokens.expand(b, -1, -1), self.pooled.expand(b, -1))
-        return self.model.sample(keypoints, prompt, noise.transpose(0, 1), self.flip)[:, -1]
+        return self.model.sample(keypoints, prompt, noise.transpose(0, 1), self.flip, energy=self.energy)[:, -1]
+
+
+def exported(config: Config, model: FinePose, text: Text = None, hypotheses: int = 5, steps: int = 2, flip: bool = True) -> Exported:
+    """What goes into an ONNX file: a clip's normalised keypoints and noise in, guesses around the root out (metres, camera axes).
+
+    CLIP stays outside: `text` is read beforehand.
+    """
+    clip = (config.frames, config.joints)
+    skeleton = H36M_17.name if config.layout == "h36m" else ""
+    card = Card(variant_of(config), "augmenter", f"{variant_of(config)}.onnx", skeleton=skeleton, family="FinePOSE", subject="body")
+    return Exported(Deployed(model, text, flip), {"keypoints": (*clip, 2), "noise": (steps, hypotheses, *clip, 3)}, ("points",), card)
+
+
+CARDS: tuple[Card, ...] = ()
+"""None: the published files (Baidu only, `best_epoch_20_10.bin`) are no ONNX networks, and have no address that a program can fetch."""

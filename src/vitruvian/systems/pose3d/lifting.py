@@ -50,13 +50,13 @@ def split_windows(frames: int, length: int) -> list[int]:
     return [*range(0, frames - length + 1, length), *([max(frames - length, 0)] if frames % length or frames < length else [])]
 
 
-def take_windows(sequence: Float[np.ndarray, "f *n"], length: int) -> Float[np.ndarray, "w length *n"]:
+def take_windows(sequence: Float[np.ndarray, " f *n"], length: int) -> Float[np.ndarray, "w length *n"]:
     """The windows of a sequence (`split_windows`); a short one is filled up with its last frame."""
     frames = np.arange(length) + np.array(split_windows(len(sequence), length), int)[:, None]
     return sequence[np.minimum(frames, max(len(sequence) - 1, 0))]
 
 
-def merge_windows(windows: Float[np.ndarray, "w length *n"], frames: int) -> Float[np.ndarray, "frames *n"]:
+def merge_windows(windows: Float[np.ndarray, "w length *n"], frames: int) -> Float[np.ndarray, " frames *n"]:
     """Windows back to their sequence of so many frames; what two windows cover is the later one's [ours]."""
     length = windows.shape[1]
     out = np.zeros((frames, *windows.shape[2:]), windows.dtype)
@@ -104,9 +104,9 @@ def aggregate(
 ) -> Float[np.ndarray, "*n f k 3"]:
     """One sequence out of h guesses (third axis from the frames' left).
 
-    "jpma" needs the normalised `keypoints` and the `camera`; `roots` are solved for where they aren't given (published figures take the true
-    ones). "pose-best" and "joint-best" need the `truth` and so are no predictions; "pose-best" chooses for each frame (the published program
-    chooses one guess for a whole batch). Raises VitruvianError when something is missing.
+    "jpma" needs the normalised `keypoints` and the `camera`; `roots` are solved for where they aren't given (published figures take the
+    true ones). "pose-best" and "joint-best" need the `truth` and so are no predictions; "pose-best" chooses for each frame (the published
+    program chooses one guess for a whole batch). Raises VitruvianError when something is missing.
     """
     points = np.asarray(points)
     if how == "mean":

@@ -160,6 +160,7 @@ class PromptEncoder(nn.Module):
         super().__init__()
         if sum(learned.values()) + WORD * len(learned) != CONTEXT:
             raise ValueError(f"the fields must fill {CONTEXT} tokens, {WORD} of each by its word: change {learned}")
+        self.fields = tuple(learned)  # a ParameterDict sorts its names
         self.contexts = nn.ParameterDict({name: nn.Parameter(0.02 * torch.randn(count, width)) for name, count in learned.items()})
         self.tower = Tower(width, tower_depth)
         layers = (nn.TransformerEncoderLayer(width, HEADS, hidden, 0.0, F.gelu, batch_first=True) for _ in range(depth))
@@ -176,13 +177,11 @@ class PromptEncoder(nn.Module):
         parts = self.parts.expand(len(action), -1, -1) if parts is None else parts
         words = dict(zip((name for name in FIELDS if name != "verb"), parts.unbind(1), strict=True)) | {"verb": action}
         pieces = []
-        for name, context in self.contexts.items():
-            pieces += [context.expand(len(action), -1, -1), self.tower.embed(words[name][:, :WORD])]
+        for name in self.fields:
+            pieces += [self.contexts[name].expand(len(action), -1, -1), self.tower.embed(words[name][:, :WORD])]
         x = self.tower(torch.cat(pieces, 1))
         for layer in self.layers:
             x = layer(x)
         x = self.norm(x)
         place = action.argmax(1) if "verb" in self.contexts else torch.full_like(action[:, 0], CONTEXT - 1)
         return Prompt(x, self.pool(x[torch.arange(len(x), device=x.device), place]))
-
-

@@ -8,32 +8,37 @@
 | E2D = sum b_j c_j \\|Pi(F_j) - u_j\\|^2 | pixels; c_j confidence; b_j 1.7 for elbows and wrists, 1.5 for knees and ankles [recalled] |
 | Elim = sum of squares beyond the limits | radians |
 | Etemp = \\|acceleration of the angles and of the pelvis' turn\\|^2 | radians per frame^2 at 30 frames per second, at any frame rate |
-| Edepth = (d_z - d_z of the frame before)^2 | metres |
+| Edepth = (d_z - d_z of the frame before)^2 | metres per frame, the same |
 
 All people of a frame are solved at once by Levenberg-Marquardt with the closed-form Jacobian. The published weights (0.9, 1e-5, 0.5, 1e-7,
-8e-6 as recalled) belong to other units; those here are for metres and pixels, found on synthetic motion.
+8e-6 as recalled) belong to other units; those here are the card's proposals for metres and pixels (recipes/xnect_small.py shows what they
+do).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from vitruvian.body.lbs import rotation_matrices
 from vitruvian.body.pose import rotation_vectors
 from vitruvian.body.products import gram, solve_positive
-from vitruvian.systems.pose3d.xnect_skeleton import ANGLES, PELVIS, ROOT, XNECT_14, XNECT_21, Posture, joints, joints_and_jacobian
+from vitruvian.systems.pose3d.xnect_skeleton import ANGLES, PELVIS, ROOT, XNECT_14, XNECT_21, Posture, joints_and_jacobian
 
 FRAME = 1 / 30
 """Seconds of the frames in which accelerations are counted."""
 
-NEAREST = 0.3  # metres: nobody is nearer to the camera
+LONGEST = 0.1
+"""Seconds for which a motion is supposed to go on: after a longer gap that says nothing."""
+
 UNSEEN = 0.3
 _EXTENDED = {"elbow": 1.7, "wrist": 1.7, "knee": 1.5, "ankle": 1.5}
 _PICTURE_SHARES = np.array([_EXTENDED.get(name.partition("_")[2], 1.0) for name in XNECT_14.names])
-_SHOWN_BY = {"head": "head_top", "right_hand": "right_wrist", "left_hand": "left_wrist", "right_foot": "right_ankle", "left_foot": "left_ankle"}
+_SHOWN_BY = {"head": "head_top"} | {
+    f"{side}_{part}": f"{side}_{by}" for side in ("right", "left") for part, by in (("hand", "wrist"), ("foot", "ankle"))
+}
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,11 @@ class Camera:
         """For a picture of unknown camera, of `size` (width, height): a focal length of 1.2 times its longer side."""
         return cls(1.2 * max(size), ((size[0] - 1) / 2, (size[1] - 1) / 2))
 
+    @property
+    def values(self) -> Float[np.ndarray, " 9"]:
+        """As `lifting.solve_roots` takes it: focal lengths, centre, no distortion."""
+        return np.array([self.focal, self.focal, *self.centre, 0, 0, 0, 0, 0])
+
     def project(self, points: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 2"]:
         """Points in camera axes -> pixels. Points nearer than 10 cm, or behind the camera, count as at 10 cm."""
         return self.focal * points[..., :2] / np.maximum(points[..., 2:], 0.1) + self.centre
@@ -71,6 +81,19 @@ class Evidence:
     points: Float[np.ndarray, "n 21 3"]
     keypoints: Float[np.ndarray, "n 14 2"]
     confidence: Float[np.ndarray, "n 14"]
+
+    def __getitem__(self, rows: slice | np.ndarray) -> Evidence:
+        return Evidence(self.points[rows], self.keypoints[rows], self.confidence[rows])
+
+    @cached_property
+    def point_weights(self) -> Float[np.ndarray, "n 21"]:
+        """a_j of E3D: 1 for joints that were seen and those of the trunk, less for others; heads, hands, feet as what they hang on."""
+        out = np.ones((len(self.confidence), len(XNECT_21)))
+        for joint, name in enumerate(XNECT_21.names):
+            shown_by = _SHOWN_BY.get(name, name)
+            if shown_by in XNECT_14.names:
+                out[:, joint] = np.where(self.confidence[:, XNECT_14.index(shown_by)] > 0, 1.0, UNSEEN)
+        return out * np.isfinite(self.points).all(-1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,64 +110,24 @@ class Past:
     known: Bool[np.ndarray, " n"]
     moving: Bool[np.ndarray, " n"]
 
+    def __getitem__(self, rows: slice | np.ndarray) -> Past:
+        return Past(self.still[rows], self.speed[rows], self.step[rows], self.known[rows], self.moving[rows])
+
     def expected(self) -> Posture:
-        """Where they are if they go on as before."""
-        way = self.speed * self.step[:, None]
+        """Where they are if they go on as before, for a while."""
+        way = self.speed * np.minimum(self.step, LONGEST)[:, None]
         return self.still.moved(np.concatenate([np.zeros((len(way), 3)), way], 1))
 
 
-def place_people(
-    points: Float[np.ndarray, "n k 3"],
-    keypoints: Float[np.ndarray, "n k 2"],
-    confidence: Float[np.ndarray, "n k"],
-    camera: Camera,
-) -> Float[np.ndarray, "n 3"]:
-    """Where people are whose points around their root are known: least squares, linear in the place; NaN with fewer than two keypoints.
-
-    Minimises sum c |f (P_x + d_x) - (u - c_x) (P_z + d_z)|^2 and the same along y. A size that is a tenth too large gives a distance that is
-    a tenth too large.
-    """
-    seen = (confidence > 0) & np.isfinite(keypoints).all(-1) & np.isfinite(points).all(-1)
-    weight = np.where(seen, confidence, 0.0)
-    rays = np.where(seen[..., None], (keypoints - camera.centre) / camera.focal, 0.0)
-    points = np.where(seen[..., None], points, 0.0)
-    wrong = rays * points[..., 2:] - points[..., :2]  # what d_xy - rays d_z should be
-    total, to_ray = weight.sum(1), (weight[..., None] * rays).sum(1)
-    matrix, right = np.zeros((len(points), 3, 3)), np.zeros((len(points), 3))
-    matrix[:, 0, 0] = matrix[:, 1, 1] = total
-    matrix[:, :2, 2] = matrix[:, 2, :2] = -to_ray
-    matrix[:, 2, 2] = (weight[..., None] * rays * rays).sum((1, 2))
-    right[:, :2] = (weight[..., None] * wrong).sum(1)
-    right[:, 2] = -(weight[..., None] * rays * wrong).sum((1, 2))
-    enough = seen.sum(1) >= 2
-    matrix[~enough] = np.eye(3)
-    matrix[:, [0, 1, 2], [0, 1, 2]] += 1e-9
-    place = np.linalg.solve(matrix, right[..., None])[..., 0]
-    behind = place[:, 2] < NEAREST
-    place[behind] = np.concatenate([to_ray / np.maximum(total, 1e-9)[:, None] * NEAREST, np.full((len(place), 1), NEAREST)], 1)[behind]
-    place[~enough] = np.nan
-    return place
-
-
-def joint_weights(confidence: Float[np.ndarray, "n 14"]) -> Float[np.ndarray, "n 21"]:
-    """a_j of E3D: 1 for joints that were seen and those of the trunk, less for the others; heads, hands, feet as what they hang on."""
-    out = np.ones((len(confidence), len(XNECT_21)))
-    for joint, name in enumerate(XNECT_21.names):
-        shown_by = _SHOWN_BY.get(name, name)
-        if shown_by in XNECT_14.names:
-            out[:, joint] = np.where(confidence[:, XNECT_14.index(shown_by)] > 0, 1.0, UNSEEN)
-    return out
-
-
 def _normal_equations(
-    posture: Posture, lengths: np.ndarray, evidence: Evidence, camera: Camera, past: Past, weights: Weights
+    posture: Posture, bones: np.ndarray, evidence: Evidence, camera: Camera, past: Past, weights: Weights
 ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, "n p"], Float[np.ndarray, "n p p"]]:
     """Energy, half its gradient and half its Gauss-Newton matrix."""
-    places, jacobian = joints_and_jacobian(posture, lengths)
+    places, jacobian = joints_and_jacobian(posture, bones)
     n, size = len(posture), ROOT + len(ANGLES)
     around = jacobian.copy()
     around[..., :3] = 0  # E3D is about the pelvis
-    a = weights.points * joint_weights(evidence.confidence) * np.isfinite(evidence.points).all(-1)
+    a = weights.points * evidence.point_weights
     off = np.where(a[..., None] > 0, places - places[:, PELVIS, None] - evidence.points, 0)
     k = len(XNECT_14)
     near, image_jacobian = _picture_jacobian(places[:, :k], jacobian[:, :k], camera)
@@ -157,10 +140,9 @@ def _normal_equations(
     cost = (weight * residual**2).sum(1)
     gradient = gram(weighted, residual[..., None])[..., 0]
     matrix = gram(weighted, rows)
-    single, pull = _diagonal_terms(posture, past, weights)
-    gradient += single * pull
-    matrix[:, range(size), range(size)] += single
-    return cost + (single * pull**2).sum(1), gradient, matrix
+    single, pull, curvature = _single_terms(posture, past, weights)
+    matrix[:, range(size), range(size)] += curvature
+    return cost + single, gradient + pull, matrix
 
 
 def _picture_jacobian(points: np.ndarray, jacobian: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
@@ -172,46 +154,45 @@ def _picture_jacobian(points: np.ndarray, jacobian: np.ndarray, camera: Camera) 
     return camera.project(points), lens @ jacobian
 
 
-def _diagonal_terms(posture: Posture, past: Past, weights: Weights) -> tuple[Float[np.ndarray, "n p"], Float[np.ndarray, "n p"]]:
-    """Weights and residuals of what concerns one value at a time: depth, acceleration, limits. Values without a term have weight 0.
-
-    The two terms of an angle, acceleration and limits, are put together as one square: weights added, residuals averaged.
-    """
+def _single_terms(
+    posture: Posture, past: Past, weights: Weights
+) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, "n p"], Float[np.ndarray, "n p"]]:
+    """Energy, half gradient and half curvature of what concerns one value at a time: depth, acceleration, limits."""
     n, size = len(posture), ROOT + len(ANGLES)
-    weight, residual = np.zeros((n, size)), np.zeros((n, size))
-    weight[:, 2] = weights.depth * past.known
-    residual[:, 2] = posture.place[:, 2] - past.still.place[:, 2]
+    weight, off = np.zeros((n, size)), np.zeros((n, size))
+    per_frame = (FRAME / np.maximum(past.step, 1e-3)) ** 2
+    weight[:, 2] = weights.depth * per_frame * past.known
+    off[:, 2] = posture.place[:, 2] - past.still.place[:, 2]
     expected = past.expected()
-    smooth = weights.smooth * past.moving * (FRAME / np.maximum(past.step, 1e-3)) ** 2
-    weight[:, 3:] = smooth[:, None]
-    residual[:, 3:ROOT] = rotation_vectors(posture.turn @ expected.turn.swapaxes(1, 2))
-    ahead = posture.angles - expected.angles
+    weight[:, 3:] = (weights.smooth * per_frame * past.moving)[:, None]
+    off[:, 3:ROOT] = rotation_vectors(posture.turn @ expected.turn.swapaxes(1, 2))
+    off[:, ROOT:] = posture.angles - expected.angles
+    off = np.where(weight > 0, off, 0)
     beyond = posture.angles - np.clip(posture.angles, ANGLES.low, ANGLES.high)
-    limit = weights.limits * (beyond != 0)
-    weight[:, ROOT:] += limit
-    together = np.where(weight[:, ROOT:] > 0, weight[:, ROOT:], 1)
-    residual[:, ROOT:] = (smooth[:, None] * ahead + limit * beyond) / together
-    return weight, residual
+    gradient, curvature = weight * off, weight.copy()
+    gradient[:, ROOT:] += weights.limits * beyond
+    curvature[:, ROOT:] += weights.limits * (beyond != 0)
+    return (weight * off**2).sum(1) + weights.limits * (beyond**2).sum(1), gradient, curvature
 
 
 def fit_people(
     evidence: Evidence,
-    lengths: Float[np.ndarray, "n 21"],
+    bones: Float[np.ndarray, "n 21 3"],
     camera: Camera,
     start: Posture,
     past: Past,
     weights: Weights = Weights(),  # noqa: B008  (frozen)
     iterations: int = 10,
-    tolerance: float = 1e-4,
+    tolerance: float = 1e-3,
 ) -> tuple[Posture, Float[np.ndarray, " n"]]:
     """Minimise the energy of n people from a start; their postures and energies.
 
-    A person is done when a step gains less than `tolerance` of the energy. lengths: of the bones that end at the joints, metres.
+    A person is done when a step gains less than `tolerance` of the energy. bones: at rest, metres (`xnect_skeleton.joints`).
     """
     posture = start
     if not len(posture):
         return posture, np.zeros(0)
-    cost, gradient, matrix = _normal_equations(posture, lengths, evidence, camera, past, weights)
+    cost, gradient, matrix = _normal_equations(posture, bones, evidence, camera, past, weights)
     damping, active = np.full(len(posture), 1e-3), np.arange(len(posture))
     for _ in range(iterations):
         diagonal = np.einsum("npp->np", matrix[active])
@@ -220,7 +201,7 @@ def fit_people(
         system[:, range(system.shape[1]), range(system.shape[1])] += damping[active, None]
         step = -scale * solve_positive(system, (gradient[active] * scale)[..., None])[..., 0]
         trial = posture[active].moved(step)
-        c, g, h = _normal_equations(trial, lengths[active], _rows(evidence, active), camera, _past_rows(past, active), weights)
+        c, g, h = _normal_equations(trial, bones[active], evidence[active], camera, past[active], weights)
         better = c < cost[active]  # False too where a step has led to NaN
         done = np.where(better, cost[active] - c <= tolerance * cost[active], damping[active] > 1e3)
         damping[active] = np.where(better, damping[active] * 0.2, damping[active] * 8)
@@ -233,45 +214,13 @@ def fit_people(
     return posture, cost
 
 
-def past_of(
-    before: Posture, earlier: Posture, times: Float[np.ndarray, "n 2"], now: float, known: np.ndarray, moving: np.ndarray
-) -> Past:
-    """The past of n people from their last two postures; times: of `earlier` and `before`, seconds. Rows that aren't known may be anything."""
+def past_of(before: Posture, earlier: Posture, times: Float[np.ndarray, "n 2"], now: float, known: np.ndarray, moving: np.ndarray) -> Past:
+    """The past of n people from their last two postures; times: of `earlier` and `before`, seconds. Unknown rows may be anything."""
     step = np.where(known, now - times[:, 1], FRAME)
     between = np.where(moving, times[:, 1] - times[:, 0], 1.0)
     turned = rotation_vectors(before.turn @ earlier.turn.swapaxes(1, 2))
     speed = np.concatenate([turned, before.angles - earlier.angles], 1) / np.maximum(between, 1e-3)[:, None]
     return Past(before, np.where(moving[:, None], speed, 0), step, known, moving)
-
-
-def angles_within_limits(posture: Posture) -> Posture:
-    """The posture with every angle brought back into its limits."""
-    return replace(posture, angles=np.clip(posture.angles, ANGLES.low, ANGLES.high))
-
-
-def reprojection(posture: Posture, lengths: Float[np.ndarray, "n 21"], camera: Camera) -> Float[np.ndarray, "n 14 2"]:
-    """Where the skeleton's detected joints are in the picture."""
-    return camera.project(joints(posture, lengths)[:, : len(XNECT_14)])
-
-
-def turn_vectors(posture: Posture) -> Float[np.ndarray, "n 3"]:
-    """The pelvis' turn as rotation vectors."""
-    return rotation_vectors(posture.turn)
-
-
-def posture_from_vectors(
-    place: Float[np.ndarray, "n 3"], turn: Float[np.ndarray, "n 3"], angles: Float[np.ndarray, "n a"]
-) -> Posture:
-    """A posture whose turn is given as rotation vectors."""
-    return Posture(place, rotation_matrices(turn), angles)
-
-
-def _rows(evidence: Evidence, rows: np.ndarray) -> Evidence:
-    return Evidence(evidence.points[rows], evidence.keypoints[rows], evidence.confidence[rows])
-
-
-def _past_rows(past: Past, rows: np.ndarray) -> Past:
-    return Past(past.still[rows], past.speed[rows], past.step[rows], past.known[rows], past.moving[rows])
 
 
 def _replaced(posture: Posture, rows: np.ndarray, other: Posture) -> Posture:

@@ -1,9 +1,9 @@
 """XNect's joints, and its skeleton of 29 degrees of freedom: where the joints are for given angles, and how they move (numpy only).
 
 The skeleton has bones of fixed length. 20 bones join 21 joints; a bone's frame is its parent bone's, turned by exp(w) about the parent
-joint, w being a rotation vector in the parent bone's axes. Twelve bones can turn: trunk (3 values), head (2), upper arms and thighs (3 each),
-forearms, shanks and feet (hinges): 23 angles, with the pelvis' place (3) and turn (3) the 29 of the paper [its number; which joints they
-are is ours, card xnect.md section 4.5]. Rotation vectors about a rest pose in the middle of a joint's range have no gimbal lock within it.
+joint, w being a rotation vector in the parent bone's axes. Twelve bones can turn: trunk (3 values), head (2), upper arms and thighs (3
+each), forearms, shanks and feet (hinges): 23 angles, with the pelvis' place (3) and turn (3) the 29 of the paper [its number; which joints
+they are is ours, card xnect.md section 4.5]. Rotation vectors about a rest pose in the middle of a joint's range have no gimbal lock there.
 
 Rest pose: upright, facing the camera, arms hanging at 45 degrees. Axes are those of an OpenCV camera: x to the picture's right, which is
 the person's left, y down, z away from the camera. Metres, radians.
@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from vitruvian.body.lbs import rotation_matrices
 from vitruvian.body.fitting.moments import left_jacobian_product
+from vitruvian.body.lbs import rotation_matrices
 from vitruvian.skeletons import Skeleton
 from vitruvian.skeletons.types import link_colors, swap_from_names
 
@@ -47,9 +47,7 @@ _PARENT_OF = {"spine": "pelvis", "neck": "spine", "head": "neck", "head_top": "h
 def _set(name: str, names: tuple[str, ...], parent_of: dict[str, str]) -> Skeleton:
     parents = tuple(names.index(parent_of[joint]) if joint in parent_of else -1 for joint in names)
     links = tuple((parent, child) for child, parent in enumerate(parents) if parent >= 0)
-    return Skeleton(
-        name, names, swap_from_names(names), links, link_colors(names, links), {"body": slice(0, len(names))}, parents
-    )
+    return Skeleton(name, names, swap_from_names(names), links, link_colors(names, links), {"body": slice(0, len(names))}, parents)
 
 
 XNECT_21 = _set("xnect-21", _ALL, _PARENT_OF)
@@ -83,7 +81,7 @@ _SHARES = {  # lengths of the bones over the stature, of an adult [ours]
     "spine": 0.135, "neck": 0.175, "head": 0.09, "head_top": 0.085, "shoulder": 0.105, "elbow": 0.165, "wrist": 0.145, "hand": 0.05,
     "hip": 0.055, "knee": 0.24, "ankle": 0.235, "foot": 0.11,
 }  # fmt: skip
-# Bone: (axis, lowest, highest) of every value in degrees, of the right side; the left is its mirror image. Wide, so as to stop nonsense only.
+# Bone: (axis, lowest, highest) of every value in degrees, of the right side; the left is its mirror image. Wide: they stop nonsense only.
 _TURNS = {
     "neck": (((1, 0, 0), -35, 80), ((0, 1, 0), -50, 50), ((0, 0, 1), -40, 40)),
     "head": (((1, 0, 0), -55, 60), ((0, 0, 1), -40, 40)),
@@ -195,9 +193,30 @@ def bone_lengths(points: Float[np.ndarray, "n 21 3"], symmetric: bool = True) ->
     return (lengths + lengths[:, list(XNECT_21.swap)]) / 2 if symmetric else lengths
 
 
-def joints(posture: Posture, lengths: Float[np.ndarray, "n 21"]) -> Float[np.ndarray, "n 21 3"]:
-    """The joints of n skeletons with these bones, in the camera's frame."""
-    return _chain(posture, lengths)[0]
+def rest_bones(lengths: Float[np.ndarray, "n 21"]) -> Float[np.ndarray, "n 21 3"]:
+    """Bones of these lengths in the rest pose."""
+    return lengths[..., None] * REST_DIRECTIONS
+
+
+def joints(posture: Posture, bones: Float[np.ndarray, "n 21 3"]) -> Float[np.ndarray, "n 21 3"]:
+    """The joints of n skeletons in the camera's frame. bones: each from its parent joint, at rest (`rest_bones`, `own_bones`)."""
+    return _chain(posture, bones)[0]
+
+
+def own_bones(posture: Posture, points: Float[np.ndarray, "n 21 3"], bones: Float[np.ndarray, "n 21 3"]) -> Float[np.ndarray, "n 21 3"]:
+    """What people's bones at rest would be for these points, given their postures: where hips, shoulders and the like sit differs.
+
+    Bones that can turn keep their directions, and get the points' lengths; the others are what the points say in the frame of the bone that
+    they hang on. Both sides get their mirrored mean.
+    """
+    _, frames, _ = _chain(posture, bones)
+    parents = [max(parent, 0) for parent in PARENTS]
+    away = points - points[:, parents]
+    out = (frames[:, parents].swapaxes(2, 3) @ away[..., None])[..., 0]
+    lengths = np.linalg.norm(away, axis=-1)
+    out[:, ANGLES.joint] = lengths[:, ANGLES.joint, None] * REST_DIRECTIONS[ANGLES.joint]
+    out[:, PELVIS] = 0
+    return (out + out[:, list(XNECT_21.swap)] * (-1, 1, 1)) / 2
 
 
 def bone_turns(posture: Posture) -> Float[np.ndarray, "n 21 3"]:
@@ -205,25 +224,24 @@ def bone_turns(posture: Posture) -> Float[np.ndarray, "n 21 3"]:
     return np.einsum("kca,na->nkc", _BASIS, posture.angles)
 
 
-def _chain(posture: Posture, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _chain(posture: Posture, bones: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Joints (n, 21, 3), frames of the bones (n, 21, 3, 3) and their rotation vectors (n, 21, 3)."""
     vectors = bone_turns(posture)
     local = rotation_matrices(vectors)
-    offsets = lengths[..., None] * REST_DIRECTIONS
-    frames, places = np.empty_like(local), np.empty_like(offsets)
+    frames, places = np.empty_like(local), np.empty_like(vectors)
     frames[:, PELVIS], places[:, PELVIS] = posture.turn, posture.place
     for joint in _OUTWARDS:
         parent = PARENTS[joint]
         frames[:, joint] = frames[:, parent] @ local[:, joint]
-        places[:, joint] = places[:, parent] + (frames[:, joint] @ offsets[:, joint, :, None])[..., 0]
+        places[:, joint] = places[:, parent] + (frames[:, joint] @ bones[:, joint, :, None])[..., 0]
     return places, frames, vectors
 
 
 def joints_and_jacobian(
-    posture: Posture, lengths: Float[np.ndarray, "n 21"]
+    posture: Posture, bones: Float[np.ndarray, "n 21 3"]
 ) -> tuple[Float[np.ndarray, "n 21 3"], Float[np.ndarray, "n 21 3 29"]]:
     """The joints and their derivatives by the 29 values, as `Posture.moved` steps them."""
-    places, frames, vectors = _chain(posture, lengths)
+    places, frames, vectors = _chain(posture, bones)
     n = len(posture)
     jacobian = np.zeros((n, len(PARENTS), 3, ROOT + len(ANGLES)))
     jacobian[..., [0, 1, 2], [0, 1, 2]] = 1

@@ -1,0 +1,253 @@
+"""SelfPose3d's claims in small (card selfpose3d.md, section 8): how far do 3D networks come without any 3D label?
+
+    python recipes/selfpose3d_small.py [--seeds 0 1] [--steps 250]          (extra [torch]; under ten minutes on one thread)
+
+One to three stick people of 15 joints stand in a box of 4 x 4 x 2 m between four cameras of 960 x 544 pixels. Pseudo 2D poses are their
+projections with 3 pixels of noise and 5 % of the joints missing; heat maps of 60 x 34 are drawn of them, so that there are no pictures and
+no backbone. (a) The root network learns from made-up points alone; its recall within 300 mm is counted on heat maps of pseudo poses.
+(b) Pose networks learn by reprojection across two augmentations; (c) the same within one augmentation; and with true 3D joints, as the
+upper bound. Beside them: the soft arg-max of the cubes as they are, and triangulation that is told which pseudo pose is whose. All of them
+start from the people that the root network finds; joints of people who are found within 500 mm are compared, mm; mean and range over seeds.
+Columns: four cameras; three; two; four with 12 pixels of noise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from itertools import product
+
+import numpy as np
+import torch
+
+from vitruvian.geometry.camera import Camera
+from vitruvian.geometry.triangulate import triangulate
+from vitruvian.systems.pose3d import selfpose3d as sp
+from vitruvian.systems.pose3d.selfpose3d import Augmented, SelfPose3d
+from vitruvian.systems.pose3d.voxels import Space, Views, soft_argmax, views_of
+
+CELLS, INPUT, SIZE = (60, 34), (240, 136), (960, 544)
+CONFIG = sp.Config(
+    backbone=None,
+    attention=None,
+    widths=(4, 8, 16, 32),
+    space=Space((4, 4, 2), (0, 0, 1), (20, 20, 8)),
+    pose_bins=(12, 12, 12),
+    candidates=6,
+)
+TESTS = {"4 cameras": (4, 3.0), "3": (3, 3.0), "2": (2, 3.0), "4, 12 px": (4, 12.0)}
+SCENES = 2
+
+
+def cameras() -> list[Camera]:
+    """Four cameras around the box, 2 m high."""
+    out = []
+    for angle in 2 * np.pi * np.arange(4) / 4 + 0.4:
+        place = np.array([4.6 * np.cos(angle), 4.6 * np.sin(angle), 2.0])
+        forward = np.array([0, 0, 1.0]) - place
+        forward /= np.linalg.norm(forward)
+        right = np.cross(forward, (0, 0, 1)) / np.linalg.norm(np.cross(forward, (0, 0, 1)))
+        rotation = np.stack([right, np.cross(forward, right), forward])
+        intrinsics = np.array([[620.0, 0, SIZE[0] / 2], [0, 620, SIZE[1] / 2], [0, 0, 1]])
+        out.append(Camera(intrinsics, rotation, -rotation @ place, size=SIZE))
+    return out
+
+
+RING = cameras()
+
+
+def limb(rng: np.random.Generator, n: int, out: np.ndarray, lengths: tuple[float, float], spread: float) -> tuple[np.ndarray, np.ndarray]:
+    """Two bones that hang down and swing about: offsets (n, 3) of the middle and the end. `out` is the sideways axis (n, 3)."""
+    bones = []
+    direction = np.array([0, 0, -1.0]) + 0.2 * out
+    for length in lengths:
+        direction = direction + spread * rng.normal(size=(n, 3))
+        direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+        bones.append(length * direction)
+    return bones[0], bones[0] + bones[1]
+
+
+def draw_people(rng: np.random.Generator, b: int, most: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """Joints (b, most, 15, 3) in Panoptic's order, metres, z up; and who is there (b, most). People keep 0.8 m apart where they can."""
+    there = np.arange(most) < rng.integers(1, most + 1, (b, 1))
+    places = np.zeros((b, most, 2))
+    for i, j in product(range(b), range(most)):
+        for _ in range(50):
+            places[i, j] = rng.uniform((-0.75, -1.25), (1.0, 1.25))  # where made-up roots are drawn in such a box
+            if (np.linalg.norm(places[i, :j] - places[i, j], axis=-1) > 0.8).all():
+                break
+    n = b * most
+    size, heading = rng.uniform(0.9, 1.1, (n, 1)), rng.uniform(-np.pi, np.pi, n)
+    left = np.stack([np.cos(heading), np.sin(heading), np.zeros(n)], 1)
+    front = np.stack([-left[:, 1], left[:, 0], np.zeros(n)], 1)
+    points = np.zeros((n, 15, 3))
+    points[:, 2, :2], points[:, 2, 2] = places.reshape(n, 2), 0.92 * size[:, 0]
+    up = np.array([0, 0, 1.0]) + 0.15 * rng.normal(size=(n, 3))
+    points[:, 0] = points[:, 2] + 0.52 * size * up
+    points[:, 1] = points[:, 0] + size * (0.14 * up + 0.1 * front)
+    for sign, shoulder, hip in ((1, 3, 6), (-1, 9, 12)):
+        points[:, shoulder], points[:, hip] = points[:, 0] + 0.18 * sign * size * left, points[:, 2] + 0.11 * sign * size * left
+        for start, lengths, spread in ((shoulder, (0.29, 0.25), 0.6), (hip, (0.42, 0.42), 0.25)):
+            for step, bone in enumerate(limb(rng, n, sign * left, lengths, spread), 1):
+                points[:, start + step] = points[:, start] + size * bone
+    return points.reshape(b, most, 15, 3), there
+
+
+def views(b: int, count: int = 4) -> Views:
+    """The cameras of b scenes."""
+    return Views(*(x.expand(b, *x.shape[1:]) for x in views_of(RING[:count], INPUT)))
+
+
+def pseudo_poses(
+    rng: np.random.Generator, points: np.ndarray, there: np.ndarray, count: int, noise: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Keypoints in input pixels (b, v, p, 15, 2), and which there are (b, v, p, 15). `noise` in pixels of the cameras."""
+    seen = sp.seen_at(torch.from_numpy(points).float(), views(len(points), count), INPUT[0])
+    shaken = seen + noise * INPUT[0] / SIZE[0] * torch.from_numpy(rng.normal(size=seen.shape)).float()
+    visible = torch.from_numpy((rng.random(seen.shape[:-1]) > 0.05) & there[:, None, :, None]).float()
+    return shaken, visible
+
+
+def train_roots(seed: int, steps: int) -> SelfPose3d:
+    """The root network, from made-up points in plain views alone (the agreement between augmentations is left out to save time)."""
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    model = SelfPose3d(CONFIG).train()
+    optimiser = torch.optim.Adam(model.root_net.parameters(), 3e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=steps)
+    for _ in range(steps):
+        terms = sp.root_terms(model, [views(8)], None, CELLS, generator)
+        optimiser.zero_grad()
+        sum(terms.values()).backward()
+        optimiser.step()
+        schedule.step()
+    return model.eval()
+
+
+def augmentations(keypoints: torch.Tensor, visible: torch.Tensor, generator: torch.Generator) -> tuple[Augmented, Augmented]:
+    """Two random affines of the same pseudo poses."""
+    out = []
+    for _ in range(2):
+        change = sp.draw_affines(len(keypoints), INPUT, generator)
+        moved = sp.moved(keypoints, change)
+        out.append(
+            Augmented(sp.render(moved, CELLS, visible), moved, visible, sp.augmented(views(len(keypoints), keypoints.shape[1]), change))
+        )
+    return out[0], out[1]
+
+
+def train_poses(roots: SelfPose3d, kind: str, seed: int, steps: int) -> SelfPose3d:
+    """A pose network: "crossed", "same view" or "supervised". The root network stays as it is."""
+    torch.manual_seed(seed + 100)
+    rng, generator = np.random.default_rng(seed + 100), torch.Generator().manual_seed(seed + 100)
+    model = SelfPose3d(CONFIG).train()
+    model.root_net = roots.root_net.requires_grad_(False).eval()
+    optimiser = torch.optim.Adam(model.pose_net.parameters(), 3e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=steps)
+    where = model.root_sampling(views(SCENES), CELLS)
+    for _ in range(steps):
+        points, there = draw_people(rng, SCENES)
+        keypoints, visible = pseudo_poses(rng, points, there, 4, 3.0)
+        plain = sp.render(keypoints, CELLS, visible)
+        with torch.no_grad():
+            found = model.roots(plain, where)
+        if not bool(found.valid.any()):
+            continue
+        if kind == "supervised":
+            loss = supervised(model, plain, found, points, there)
+        else:
+            sides = augmentations(keypoints, visible, generator)
+            loss = sum(sp.pose_terms(model, sides, found.centre, found.valid, crossed=kind == "crossed").values())
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+    return model.eval()
+
+
+def nearest(centre: np.ndarray, mask: np.ndarray, truth: np.ndarray, limit: float) -> list[tuple[int, int]]:
+    """Pairs of candidates and people whose mid-hips are nearest to each other, and within `limit` metres."""
+    out = []
+    for person, root in enumerate(truth[:, 2]):
+        distance = np.where(mask, np.linalg.norm(centre - root, axis=-1), np.inf)
+        if len(distance) and distance.min() < limit:
+            out.append((int(distance.argmin()), person))
+    return out
+
+
+def supervised(model: SelfPose3d, maps: torch.Tensor, found: sp.Roots, points: np.ndarray, there: np.ndarray) -> torch.Tensor:
+    """Mean absolute distance from the true joints of the people that were found."""
+    poses = model.poses(maps, views(len(maps)), found.centre, found.valid)
+    errors = []
+    for i in range(len(maps)):
+        people = points[i][there[i]]
+        for candidate, person in nearest(found.centre[i].numpy(), found.valid[i].numpy(), people, 0.5):
+            errors.append((poses[i, candidate] - torch.from_numpy(people[person]).float()).abs().mean())
+    return torch.stack(errors).mean() if errors else poses.sum() * 0
+
+
+def recall(model: SelfPose3d, count: int, noise: float, scenes: int = 48) -> float:
+    """Share of people whose mid-hip is found within 300 mm."""
+    rng = np.random.default_rng(5)
+    points, there = draw_people(rng, scenes)
+    keypoints, visible = pseudo_poses(rng, points, there, count, noise)
+    with torch.inference_mode():
+        found = model.roots(sp.render(keypoints, CELLS, visible), model.root_sampling(views(scenes, count), CELLS))
+    hits = [len(nearest(c.numpy(), v.numpy(), p[t], 0.3)) for c, v, p, t in zip(found.centre, found.valid, points, there, strict=True)]
+    return sum(hits) / there.sum()
+
+
+def errors(model: SelfPose3d, how: str, count: int, noise: float, scenes: int = 24) -> float:
+    """Mean distance of joints of the people who are found, mm. `how`: "network", "raw" (soft arg-max of the cubes) or "triangulation"."""
+    rng = np.random.default_rng(6)
+    points, there = draw_people(rng, scenes)
+    keypoints, visible = pseudo_poses(rng, points, there, count, noise)
+    maps, scene_views = sp.render(keypoints, CELLS, visible), views(scenes, count)
+    out = []
+    with torch.inference_mode():
+        found = model.roots(maps, model.root_sampling(scene_views, CELLS))
+        poses = model.poses(maps, scene_views, found.centre, found.valid) if how == "network" else None
+        for i in range(scenes):
+            people = points[i][there[i]]
+            for candidate, person in nearest(found.centre[i].numpy(), found.valid[i].numpy(), people, 0.5):
+                if how == "network":
+                    pose = poses[i, candidate].numpy()
+                elif how == "raw":
+                    centre = found.centre[i, candidate][None]
+                    cubes = model.person_cubes(maps[i], scene_views.rows(slice(i, i + 1)), centre)
+                    pose = soft_argmax(cubes.flatten(2), model.cube_around(centre), CONFIG.sharpness)[0].numpy()
+                else:
+                    pixels = np.where(visible[i, :, person, :, None] > 0, keypoints[i, :, person].double(), np.nan)
+                    pose = triangulate(RING[:count], (pixels - np.array(INPUT) / 2) * SIZE[0] / INPUT[0] + np.array(SIZE) / 2).points
+                out.append(np.linalg.norm(pose - people[person], axis=-1))
+    return 1000 * float(np.nanmean(out)) if out else np.nan
+
+
+def main() -> None:
+    """Train, test, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--steps", type=int, default=250)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    start = time.process_time()
+    rows: dict[str, list[list[float]]] = {}
+    for seed in options.seeds:
+        roots = train_roots(seed, options.steps * 8 // 5)
+        rows.setdefault("(a) recall at 300 mm, %", []).append([100 * recall(roots, *test) for test in TESTS.values()])
+        print(f"seed {seed}: roots trained, {time.process_time() - start:.0f} s", flush=True)
+        for name, how in (("cubes, no network", "raw"), ("triangulation, told who", "triangulation")):
+            rows.setdefault(name, []).append([errors(roots, how, *test) for test in TESTS.values()])
+        for name, kind in (("(b) crossed views", "crossed"), ("(c) same view", "same view"), ("3D labels", "supervised")):
+            model = train_poses(roots, kind, seed, options.steps)
+            rows.setdefault(name, []).append([errors(model, "network", *test) for test in TESTS.values()])
+            print(f"seed {seed}: {name} {np.round(rows[name][-1])}, {time.process_time() - start:.0f} s", flush=True)
+    print(f"{'':<26}" + "".join(f"{name:>18}" for name in TESTS) + f"   mm, mean [range] over {len(options.seeds)} seeds")
+    for name, table in rows.items():
+        columns = np.array(table).T
+        print(f"{name:<26}" + "".join(f"{f'{c.mean():.0f} [{c.min():.0f}, {c.max():.0f}]':>18}" for c in columns))
+    print(f"{time.process_time() - start:.0f} s of processor time")
+
+
+if __name__ == "__main__":
+    main()

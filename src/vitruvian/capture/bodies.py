@@ -1,0 +1,112 @@
+"""From tracked keypoints to bodies: lifted into space, fitted to what the camera saw, smooth over time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from vitruvian.body.compact import load_compact
+from vitruvian.body.fit import FitResult
+from vitruvian.body.fitting.views import fit_keypoints
+from vitruvian.body.model import BodyParameters
+from vitruvian.runtime.lift import LiftedTrack, Lifter
+from vitruvian.skeletons import COCO_WHOLEBODY_133
+from vitruvian.take import People, Take
+
+ASSUMED_FOV = 60.0
+"""Degrees across the picture's longer side where nothing else is known: telephones have 55 to 75."""
+
+_POINTS_SIGMA = 0.06  # metres: how far the lifted points may be off
+_LONGEST_GAP = 0.5  # seconds: what is not seen for longer is not guessed
+_FACE_WEIGHT = 0.3  # of its 68 points each, which would outvote the body
+
+
+def focal_length(size: Int[np.ndarray, " 2"], fov: float) -> float:
+    """Pixels, of a camera that sees `fov` degrees across its picture's longer side; size: (width, height)."""
+    return float(max(size)) / (2 * np.tan(np.radians(fov) / 2))
+
+
+def intrinsics(size: Int[np.ndarray, " 2"], fov: float) -> Float[np.ndarray, "3 3"]:
+    """The pinhole camera in the middle of a picture."""
+    focal = focal_length(size, fov)
+    return np.array([[focal, 0, (size[0] - 1) / 2], [0, focal, (size[1] - 1) / 2], [0, 0, 1]])
+
+
+def add_bodies(take: Take, lifter: Lifter, fov: float = ASSUMED_FOV, on_track: Callable[[int, int], None] | None = None) -> Take:
+    """The take with points and compact bodies in metres, in the camera's frame (space "camera").
+
+    A track is lifted and fitted as one person over time, in pieces where it is out of sight for longer than half a second. Rows without
+    a track are people of pictures, each by itself. Rows with too few sure keypoints get NaN. Keypoints must be the 133 of
+    COCO-WholeBody. on_track: called with the number of persons done, and of all.
+    """
+    people, model = take.people, load_compact()
+    columns = {
+        "points": np.full((len(people), len(COCO_WHOLEBODY_133), 3), np.nan, np.float32),
+        "body_pose": np.full((len(people), model.num_joints, 3), np.nan, np.float32),
+        "body_shape": np.full((len(people), model.num_shape), np.nan, np.float32),
+        "body_translation": np.full((len(people), 3), np.nan, np.float32),
+    }
+    pieces = _pieces(take)
+    for done, rows in enumerate(pieces):
+        found = _fitted(take, rows, lifter, fov)
+        if found is not None:
+            columns["points"][rows] = found.points
+            columns["body_pose"][rows] = found.parameters.pose
+            columns["body_shape"][rows] = found.parameters.shape
+            columns["body_translation"][rows] = found.parameters.translation
+        if on_track:
+            on_track(done + 1, len(pieces))
+    cards = take.cards if lifter.card.id in take.cards else (*take.cards, lifter.card.id)
+    return replace(take, people=replace(people, **columns), space="camera", body=model.name, fov=fov, cards=cards)
+
+
+def _pieces(take: Take) -> list[np.ndarray]:
+    """Rows of each person in the order of time, cut at long gaps and where the picture's size changes; pictures' rows one by one."""
+    people, pieces = take.people, [np.array([row]) for row in np.flatnonzero(take.people.track < 0)]
+    for track in take.tracks:
+        rows = np.flatnonzero(people.track == track)
+        rows = rows[np.argsort(people.frame[rows], kind="stable")]
+        sizes, times = take.sizes[people.frame[rows]], take.times[people.frame[rows]]
+        cuts = np.flatnonzero((np.diff(times) > _LONGEST_GAP) | (np.diff(sizes, axis=0) != 0).any(1)) + 1
+        pieces += np.split(rows, cuts)
+    return pieces
+
+
+def _fitted(take: Take, rows: np.ndarray, lifter: Lifter, fov: float) -> FitResult | None:
+    """The bodies of one person's rows; None where nothing can be said."""
+    people, size = take.people[rows], take.sizes[take.people.frame[rows[0]]]
+    camera = intrinsics(size, fov)
+    times = take.times[people.frame]
+    confidence = _trusted(people)
+    lifted = lifter(people.keypoints, confidence, times, camera[0, 0], camera[:2, 2])
+    if not lifted.known.any():
+        return None
+    confidence[:, COCO_WHOLEBODY_133.parts["face"]] *= _FACE_WEIGHT
+    return fit_keypoints(
+        load_compact(),
+        people.keypoints[:, None],
+        camera[None],
+        confidence=confidence[:, None],
+        points=lifted.points,
+        points_sigma=_POINTS_SIGMA,
+        start=_filled(lifted),
+        times=times if len(rows) > 1 else None,
+        iterations=6,
+    )
+
+
+def _trusted(people: People) -> Float[np.ndarray, "n k"]:
+    """Confidence, 0 where there is no keypoint."""
+    return np.where(np.isfinite(people.keypoints).all(-1), people.confidence, 0.0)
+
+
+def _filled(lifted: LiftedTrack) -> BodyParameters:
+    """The body of every frame: where nothing is known, that of the nearest frame that is."""
+    known = np.flatnonzero(lifted.known)
+    frames = np.arange(len(lifted.known))
+    nearest = known[np.abs(known[:, None] - frames).argmin(0)]
+    body = lifted.body
+    return BodyParameters(*(values[nearest] for values in (body.pose, body.shape, body.expression, body.translation)))

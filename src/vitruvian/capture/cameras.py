@@ -1,0 +1,199 @@
+"""Several calibrated cameras: from their films to one take in world coordinates, with an overlay for each camera.
+
+take = capture_cameras(["cam1.mp4", "cam2.mp4"], "Calib.toml", "out/")
+out/take.npz             points in metres, y up     out/people.trc          markers (one file per person)
+out/calibration.toml     the cameras in this world  out/CAMERA/overlay.mp4  the points drawn back into each film
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from vitruvian.capture.pipeline import Device, Progress, capture
+from vitruvian.capture.sinks import Background, PictureOverlay, Sink, Stopwatch, VideoOverlay
+from vitruvian.capture.views import Combined, clocks, combine, seen_by
+from vitruvian.draw.overlay import draw_people
+from vitruvian.errors import VitruvianError
+from vitruvian.formats.calibration import read_calibration, write_calibration
+from vitruvian.formats.text import make_folder
+from vitruvian.geometry.camera import Axis, Camera
+from vitruvian.media import open_source, prefetch
+from vitruvian.people.filters import nominal_step
+from vitruvian.people.offline import Method
+from vitruvian.take import Take
+from vitruvian.weights import Card
+
+log = logging.getLogger(__name__)
+
+Source = str | Path | Take
+"""A film, a folder of pictures, a take's .npz, or a take."""
+
+Format = Literal["trc", "bvh", "csv", "parquet", "rerun"]
+_FILES = {"trc": "people.trc", "bvh": "people.bvh", "csv": "points.csv", "parquet": "points.parquet", "rerun": "take.rrd"}
+
+
+def capture_cameras(
+    sources: Sequence[Source],
+    calibration: str | Path | Sequence[str | Path] | Sequence[Camera],
+    out: str | Path | None = None,
+    *,
+    offsets: Sequence[float] | Literal["auto"] | None = None,
+    up: Axis | None = None,
+    min_views: int = 2,
+    max_error: float | None = None,
+    smooth: Method = "kalman",
+    detector: Card | str | Path = "person-parts-nano",
+    pose: Card | str | Path = "wholebody-t",
+    hands: Card | str | Path | None = None,
+    face: Card | str | Path | None = None,
+    threshold: float = 0.3,
+    detect_every: int = 1,
+    flip_test: bool = False,
+    overlay: bool = True,
+    formats: Sequence[Format] = ("trc",),
+    device: Device = "auto",
+    on_progress: Callable[[str, Progress], None] | None = None,
+) -> Take:
+    """Capture the people whom two or more calibrated cameras film, in 3D: points (N, K, 3) in metres in the world, y up.
+
+    sources: one per camera; those that are takes already (of `capture` with smooth="none") are used as they are. calibration: a file that
+    `formats.calibration.read_calibration` knows, or cameras. Sources and cameras go together by name (cam01.mp4, or a folder cam01, and
+    the camera cam01), else by their order. out: folder for the files, None writes nothing; each camera's own take goes to a folder there.
+    offsets: seconds to add to each film's times to have the first one's clock; "auto" finds them by motion; None: they began together.
+    up, min_views, max_error, smooth: see `views.combine`. detector to flip_test, device: see `capture`, for each film. overlay: draw the
+    points back into the films. formats: other files to write, see `Format`; TRC and BVH are one file per person.
+    on_progress: called with the camera's name while its film is captured.
+
+    Nobody, or nobody whom two cameras see, is a take without rows. A killed capture of a film goes on where it was. Raises VitruvianError
+    where sources, calibration and options don't fit, and what `capture` and `read_calibration` raise.
+    """
+    _check_formats(formats)
+    cameras = in_order(sources, _cameras(calibration))
+    folder = None if out is None else make_folder(out)
+    takes = []
+    for source, camera in zip(sources, cameras, strict=True):
+        report = None if on_progress is None else partial(on_progress, camera.name)
+        place = None if folder is None else folder / _folder_name(camera)
+        if _is_take(source):
+            takes.append(source if isinstance(source, Take) else Take.load(source))
+            continue
+        take = capture(
+            source, place, detector=detector, pose=pose, hands=hands, face=face, threshold=threshold, detect_every=detect_every,
+            flip_test=flip_test, smooth="none", mesh=False, overlay=False, formats=(), device=device, on_progress=report,
+        )  # fmt: skip
+        if not take.complete:
+            raise KeyboardInterrupt  # the film goes on from there next time; half a film has no third dimension
+        takes.append(take)
+    shifts = clocks(takes) if isinstance(offsets, str) else offsets
+    combined = combine(takes, cameras, offsets=shifts, up=up, min_views=min_views, max_error=max_error, smooth=smooth)
+    if folder is not None:
+        combined.take.save(folder / "take.npz")
+        write_calibration(combined.cameras, folder / "calibration.toml")
+        _write(combined.take, folder, formats)
+        for n, source in enumerate(sources if overlay else ()):
+            if not _is_take(source):
+                draw_view(combined, n, source, folder / _folder_name(cameras[n]))
+    return combined.take
+
+
+def draw_view(combined: Combined, camera: int, source: str | Path, folder: Path) -> None:
+    """Write overlay.mp4 (overlay/ for pictures) to `folder`: the points drawn back into the film of one of the cameras.
+
+    Raises MediaError where the film can't be read or the overlay can't be written.
+    """
+    view = seen_by(combined.take, combined.cameras[camera])
+    people = list(view.by_frame())
+    times = view.times - combined.offsets[camera]
+    longest = nominal_step(times) if len(times) > 1 else np.inf
+    make_folder(folder)
+    with open_source(source) as opened:
+        single, stopwatch = opened.frame_count == 1, Stopwatch()
+        draw = partial(draw_people, skeleton=view.skeleton)
+        sink: Sink
+        if opened.kind == "video":
+            sink = VideoOverlay(folder / "overlay.mp4", opened.fps, draw, stopwatch)
+        else:
+            sink = PictureOverlay(folder / "overlay.png" if single else folder / "overlay", single, draw, stopwatch)
+        background = Background([sink])
+        try:
+            with closing(prefetch(opened)) as frames:
+                for frame in frames:
+                    near = int(np.abs(times - frame.time).argmin()) if len(times) else -1
+                    there = near >= 0 and abs(times[near] - frame.time) <= 0.75 * longest
+                    background.put(frame, people[near] if there else view.people[:0])
+            background.finish(combined.take.complete)
+        except BaseException:
+            background.abort()
+            raise
+
+
+def _is_take(source: Source) -> bool:
+    return isinstance(source, Take) or Path(source).suffix.lower() == ".npz"
+
+
+def _check_formats(formats: Sequence[str]) -> None:
+    """Raises VitruvianError where `formats` is no list of known ones."""
+    wrong = [formats] if isinstance(formats, str) else [name for name in formats if name not in _FILES]
+    if wrong:
+        raise VitruvianError(f"no list of formats with points in space: {wrong[0]!r}; give some of {', '.join(_FILES)}, in a list")
+
+
+def _write(take: Take, folder: Path, formats: Sequence[str]) -> None:
+    from vitruvian.formats.convert import write
+
+    for name in formats:
+        write(take, folder / _FILES[name], name)
+
+
+def _cameras(calibration: str | Path | Sequence[str | Path] | Sequence[Camera]) -> tuple[Camera, ...]:
+    if isinstance(calibration, str | Path):
+        return read_calibration(calibration)
+    if all(isinstance(each, Camera) for each in calibration):
+        return tuple(replace(camera, name=camera.name or f"camera{n}") for n, camera in enumerate(calibration, 1))
+    return read_calibration(calibration)
+
+
+def in_order(sources: Sequence[Source], cameras: Sequence[Camera]) -> tuple[Camera, ...]:
+    """The camera of each source. Raises VitruvianError where names don't tell and numbers differ."""
+    if isinstance(sources, str | Path) or len(sources) < 2:
+        raise VitruvianError("one film has no third dimension: give the films of two or more cameras (for one, use capture)")
+    matches = [[n for n, camera in enumerate(cameras) if _belongs(source, camera.name)] for source in sources]
+    if all(len(found) == 1 for found in matches) and len({found[0] for found in matches}) == len(sources):
+        return tuple(cameras[found[0]] for found in matches)
+    if len(cameras) != len(sources):
+        names = ", ".join(camera.name[:20] for camera in cameras[:8])
+        raise VitruvianError(f"{len(sources)} films for {len(cameras)} cameras ({names}): name each film like its camera, or give as many")
+    log.warning(
+        "films are given to cameras in their order: %s", ", ".join(f"{_title(s)} = {c.name}" for s, c in zip(sources, cameras, strict=True))
+    )
+    return tuple(cameras)
+
+
+def _title(source: Source) -> str:
+    return (source.source or (source.names[0] if source.names else "take")) if isinstance(source, Take) else str(source)
+
+
+def _belongs(source: Source, name: str) -> bool:
+    """Whether a file's name, or that of its folder, has the camera's name in it as a word of its own."""
+    path = Path(_title(source))
+    word = re.compile(rf"(?<![a-z0-9]){re.escape(name.lower())}(?![a-z0-9])")
+    parts = (path.stem.lower(), path.parent.name.lower())
+    return bool(name) and any(word.search(part) or _bare(part) == _bare(name.lower()) for part in parts)
+
+
+def _bare(name: str) -> str:
+    """cam_01 and cam01 are one."""
+    return re.sub(r"[^a-z0-9]", "", name)
+
+
+def _folder_name(camera: Camera) -> str:
+    return re.sub(r"[^\w-]+", "_", camera.name).strip("_")[:80] or "camera"

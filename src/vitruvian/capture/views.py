@@ -1,0 +1,335 @@
+"""Takes of several calibrated cameras put together to one in the world: no video, no network, only what was seen.
+
+common clock -> who is who -> which side is left -> triangulation -> gaps and smoothing
+
+    combined = combine(takes, cameras)          # combined.take: points (N, K, 3) metres, y up
+    view = seen_by(combined.take, combined.cameras[0])
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from vitruvian.errors import VitruvianError
+from vitruvian.geometry.boxes import enclosing
+from vitruvian.geometry.camera import Axis, Camera, fitted, moved, project, undistort, up_axis, y_up
+from vitruvian.geometry.match import follow
+from vitruvian.geometry.sides import exchanged_sides
+from vitruvian.geometry.synchronise import synchronise, vertical_speeds
+from vitruvian.geometry.triangulate import reprojection_errors, triangulate
+from vitruvian.people.filters import nominal_step
+from vitruvian.people.offline import Method, presets, smooth_take
+from vitruvian.skeletons import Skeleton
+from vitruvian.take import People, Take
+
+log = logging.getLogger(__name__)
+
+LIMIT_SHARE = 0.01
+"""Of a picture's longer side: how far a camera may be off a point and still agree with it, 19 pixels in full HD."""
+_OUTLIERS = 5.0  # robust standard deviations: two cameras that are wrong alike make a jump, not noise
+_MOVERS = ("left_wrist", "right_wrist", "left_ankle", "right_ankle")
+_SIZES = (0.2, 1.2)  # metres from the middle of a body to its median point: half a metre or so for a man who stands
+_LEG_WORDS, _ARM_WORDS = ("hip", "knee", "ankle", "toe", "heel"), ("shoulder", "elbow", "wrist")
+_LONG = 0.5  # seconds that somebody must be in a film to set its clock
+_CONTRADICTION, _TELLS = 0.1, 0.2  # seconds between what pairs of films say, and the correlation from which they are asked
+_SHAPE_WARNING = 0.002  # of an aspect ratio
+
+
+@dataclass(frozen=True, eq=False)
+class Combined:
+    """take: people in the world, y up, metres. cameras: in this world, sized as the pictures; c of them. offsets: (c,) seconds.
+
+    Of the N rows of `take` before gaps were filled, `rows` (N,) says which of its rows they are now. measured: (c, N, K, 2) pixels, with
+    sides as agreed, NaN where not seen. error: (c, N, K) pixels from there to the raw triangulated point. used: (c, N, K) which cameras
+    it came from.
+    """
+
+    take: Take
+    cameras: tuple[Camera, ...]
+    offsets: Float[np.ndarray, " c"]
+    rows: Int[np.ndarray, " n"]
+    measured: Float[np.ndarray, "c n k 2"]
+    error: Float[np.ndarray, "c n k"]
+    used: Bool[np.ndarray, "c n k"]
+
+
+def combine(
+    takes: Sequence[Take],
+    cameras: Sequence[Camera],
+    *,
+    offsets: Sequence[float] | None = None,
+    up: Axis | None = None,
+    min_views: int = 2,
+    max_error: float | None = None,
+    smooth: Method = "kalman",
+) -> Combined:
+    """One take from those of c cameras that filmed the same people.
+
+    takes: unsmoothed ones are best. offsets: seconds to add to each take's times to have the first one's clock; None: they began together.
+    Times are those of the camera with the most frames per second; the others are interpolated between frames.
+    up: which axis of the calibration points up; None takes the one above upright cameras. min_views: cameras that must agree on a point.
+    max_error: pixels; None takes 1 % of the longer side of the pictures. smooth: of the points, see `people.offline`; "none" only fills
+    gaps.
+
+    Rows have boxes of 0 and keypoints of NaN, as there is no one picture; confidence is the mean over the cameras that count, scores are
+    the mean of the boxes'. Whom only one camera sees is left out, and who is far smaller or larger than people are.
+    Raises VitruvianError where takes and cameras don't fit.
+    """
+    offsets = np.zeros(len(takes)) if offsets is None else np.asarray(offsets, np.float64)
+    _check(takes, cameras, offsets)
+    cameras = tuple(_sized(camera, take) for camera, take in zip(cameras, takes, strict=True))
+    turn = y_up(up or up_axis(cameras))
+    cameras = tuple(moved(camera, turn) for camera in cameras)
+    skeleton = takes[0].skeleton
+    reference = min(range(len(takes)), key=lambda c: nominal_step(takes[c].times) if len(takes[c].times) > 1 else np.inf)
+    times = takes[reference].times + offsets[reference]
+    views = [at_times(replace(take, times=take.times + offset), times) for take, offset in zip(takes, offsets, strict=True)]
+    limit = max_error or LIMIT_SHARE * max((max(camera.size) for camera in cameras), default=0) or 15.0
+    ids = _identities(views, cameras, times, _limbs(skeleton), limit)
+    keys, measured, confidence, scores = _gathered(views, ids, len(skeleton))
+    measured, confidence = _agreed_sides(cameras, skeleton, keys, measured, confidence)
+    found = triangulate(cameras, measured, confidence, min_views=min_views, threshold=limit)
+    kept = _are_people(found.points, keys, _limbs(skeleton))
+    keys, measured, points, used = keys[kept], measured[:, kept], found.points[kept], found.used[:, kept]
+    people = People(
+        frame=keys[:, 0],
+        track=_renumbered(keys[:, 1]),
+        boxes=np.zeros((len(keys), 4)),
+        scores=np.nanmean(scores[:, kept], axis=0) if len(keys) else np.zeros(0),
+        keypoints=np.full((len(keys), len(skeleton), 2), np.nan),
+        confidence=found.confidence[kept],
+        points=points,
+    )
+    take = Take(
+        people, skeleton, times, np.zeros((len(times), 2)), (),
+        ", ".join(dict.fromkeys(take.source for take in takes if take.source)),
+        tuple(dict.fromkeys(card for take in takes for card in take.cards)),
+        complete=all(take.complete for take in takes), space="world",
+    )  # fmt: skip
+    jumps = 0.0 if smooth == "none" else _OUTLIERS
+    smoothed = smooth_take(take, {part: replace(rule, outliers=jumps) for part, rule in presets(smooth).items()})
+    return Combined(smoothed, cameras, offsets, _rows_in(smoothed, people), measured, reprojection_errors(cameras, points, measured), used)
+
+
+def seen_by(take: Take, camera: Camera) -> Take:
+    """A world take as a camera sees it: keypoints are projected points, boxes lie around those inside the picture, sizes are the camera's.
+
+    Persons with no point in the picture are left out. Points stay as they are.
+    """
+    if take.people.points is None or take.space != "world":
+        raise VitruvianError("this take has no points in the world: combine the takes of several cameras first")
+    width, height = camera.size
+    keypoints = project(camera, take.people.points)
+    inside = np.isfinite(keypoints).all(-1)
+    if width and height:
+        inside &= ((keypoints >= -0.5) & (keypoints <= np.array([width, height]) - 0.5)).all(-1)
+    boxes = enclosing(np.nan_to_num(keypoints), inside)
+    confidence = np.where(inside, take.people.confidence, 0.0)
+    people = replace(take.people, keypoints=np.where(inside[..., None], keypoints, np.nan), boxes=boxes, confidence=confidence)
+    return replace(take, people=people[inside.any(-1)], sizes=np.tile(np.array(camera.size), (len(take.times), 1)))
+
+
+def clocks(takes: Sequence[Take], max_offset: float = 10.0) -> Float[np.ndarray, " c"]:
+    """Seconds to add to each take's times to have the first one's clock, from how wrists and ankles move (`geometry.synchronise`).
+
+    Raises VitruvianError where a film has nobody whose motion tells, or pairs of films contradict each other.
+    """
+    speeds = []
+    for take in takes:
+        points = [take.skeleton.index(name) for name in _MOVERS if name in take.skeleton.names]
+        each = []
+        for track in take.tracks:
+            people = take.people.of(track)
+            frames, first = np.unique(people.frame, return_index=True)
+            if len(frames) < 4 or np.ptp(take.times[frames]) < _LONG:
+                continue
+            heights = np.full((len(take.times), len(points)), np.nan)
+            sure = people.confidence[first][:, points] > 0.2
+            heights[frames] = np.where(sure, people.keypoints[first][:, points, 1], np.nan)
+            size = float(np.median(people.boxes[:, 3] - people.boxes[:, 1]))
+            each.append(vertical_speeds(take.times, heights, size))
+        speeds.append(each)
+    found = synchronise([take.times for take in takes], speeds, max_offset)
+    if np.isnan(found.offsets).any():
+        lost = int(np.flatnonzero(np.isnan(found.offsets))[0])
+        raise VitruvianError(f"film {lost + 1} can't be synchronised by motion: too little moves in it; give the offsets in seconds")
+    apart = np.abs(found.offsets[:, None] - found.offsets[None] - found.shifts)[found.correlation > _TELLS]
+    if apart.max(initial=0.0) > _CONTRADICTION:
+        raise VitruvianError(
+            f"the films can't be synchronised by motion: pairs of them contradict each other by up to {apart.max():.2f} s; give the offsets"
+        )
+    log.info("offsets in seconds: %s; correlations %s", found.offsets.round(3).tolist(), found.correlation.round(2).tolist())
+    return found.offsets
+
+
+def at_times(take: Take, times: Float[np.ndarray, " f"]) -> People:
+    """The people at other times, `frame` counting these: each track's keypoints and boxes between two of its frames, in a straight line.
+
+    Frames further apart than one and a half usual steps are not bridged; rows without a track are taken from the frame nearest in time,
+    if it is within a quarter of a step. Keypoints that are missing in one of two frames are missing between. Columns beyond the
+    six that everybody has are left out.
+    """
+    step = nominal_step(take.times)
+    plain = People(*(getattr(take.people, name) for name in ("frame", "track", "boxes", "scores", "keypoints", "confidence")))
+    if len(take.times) == len(times) and np.abs(take.times - times).max(initial=0.0) < 1e-3 * step:
+        return plain
+    parts = [People.empty(plain.keypoints.shape[1])]
+    for track in take.tracks:
+        rows = np.flatnonzero(plain.track == track)
+        rows = rows[np.unique(plain.frame[rows], return_index=True)[1]]
+        parts.append(_between(plain[rows], take.times[plain.frame[rows]], times, 1.5 * step, 1e-3 * step))
+    loose = plain[plain.track < 0]
+    if len(loose) and len(times):
+        at = take.times[loose.frame]
+        nearest = np.abs(at[:, None] - times[None]).argmin(1)
+        close = np.abs(times[nearest] - at) <= step / 4
+        parts.append(replace(loose[close], frame=nearest[close]))
+    people = People.concatenate(parts)
+    return people[np.argsort(people.frame, kind="stable")]
+
+
+def _between(people: People, at: np.ndarray, times: np.ndarray, longest: float, same: float) -> People:
+    """One track at other times; `at` are those of its rows, ascending."""
+    after = np.clip(np.searchsorted(at, times - same), 0, len(at) - 1)
+    before = np.maximum(after - 1, 0)
+    exact = np.abs(at[after] - times) <= same
+    before = np.where(exact, after, before)
+    use = exact | ((at[before] <= times) & (times <= at[after]) & (at[after] - at[before] <= longest) & (after > before))
+    frames, before, after = np.flatnonzero(use), before[use], after[use]
+    share = np.divide(times[use] - at[before], at[after] - at[before], out=np.zeros(len(frames)), where=after > before)
+    mixed = {
+        name: (1 - share.reshape(-1, *(1,) * (getattr(people, name).ndim - 1))) * getattr(people, name)[before]
+        + share.reshape(-1, *(1,) * (getattr(people, name).ndim - 1)) * getattr(people, name)[after]
+        for name in ("boxes", "scores", "keypoints")
+    }
+    confidence = np.minimum(people.confidence[before], people.confidence[after])
+    return People(frame=frames, track=np.full(len(frames), people.track[0]), confidence=confidence, **mixed)
+
+
+def _identities(views: Sequence[People], cameras: Sequence[Camera], times: np.ndarray, limbs: np.ndarray, limit: float) -> list[np.ndarray]:
+    """For each camera the person (1, 2 ...) of each row, -1 for nobody's."""
+    rows = []
+    for view in views:
+        order = np.argsort(view.frame, kind="stable")
+        bounds = np.searchsorted(view.frame[order], np.arange(len(times) + 1))
+        rows.append([order[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)])
+    straight = [undistort(camera, view.keypoints[:, limbs]) for camera, view in zip(cameras, views, strict=True)]  # once, not per frame
+    cameras = [replace(camera, distortion=np.zeros(0), fisheye=False) for camera in cameras]
+    frames = [
+        [(pixels[r[f]], view.confidence[r[f]][:, limbs], view.track[r[f]]) for pixels, view, r in zip(straight, views, rows, strict=True)]
+        for f in range(len(times))
+    ]
+    out = [np.full(len(view), -1) for view in views]
+    for f, found in enumerate(follow(cameras, frames, times, threshold=limit)):
+        for c, ids in enumerate(found):
+            out[c][rows[c][f]] = ids
+    return out
+
+
+def _gathered(
+    views: Sequence[People], ids: Sequence[np.ndarray], k: int
+) -> tuple[Int[np.ndarray, "n 2"], Float[np.ndarray, "c n k 2"], Float[np.ndarray, "c n k"], Float[np.ndarray, "c n"]]:
+    """Each (frame, person) once, sorted; and what the cameras see of it: pixels (NaN for nothing), confidence, score of the box."""
+    keys = np.unique(np.concatenate([np.stack([v.frame[i > 0], i[i > 0]], 1) for v, i in zip(views, ids, strict=True)]), axis=0)
+    measured = np.full((len(views), len(keys), k, 2), np.nan)
+    confidence, scores = np.zeros(measured.shape[:3]), np.full(measured.shape[:2], np.nan)
+    for c, (view, of) in enumerate(zip(views, ids, strict=True)):
+        rows = np.flatnonzero(of > 0)
+        place = _find(keys, np.stack([view.frame[rows], of[rows]], 1))
+        measured[c, place], confidence[c, place], scores[c, place] = view.keypoints[rows], view.confidence[rows], view.scores[rows]
+    return keys, measured, confidence, scores
+
+
+def _are_people(points: Float[np.ndarray, "n k 3"], keys: Int[np.ndarray, "n 2"], limbs: Int[np.ndarray, " l"]) -> Bool[np.ndarray, " n"]:
+    """Rows that have a point, of persons who are as large as people are: what detectors take a lamp or a post for is not."""
+    kept = np.isfinite(points).all(-1).any(-1)
+    body = points[:, limbs]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # rows and persons without a point have no size, and stay or go by `kept`
+        size = np.nanmedian(np.linalg.norm(body - np.nanmedian(body, axis=1, keepdims=True), axis=-1), axis=1)
+        for track in np.unique(keys[:, 1]):
+            mine = keys[:, 1] == track
+            of_track = np.nanmedian(size[mine])
+            kept[mine] &= not (of_track < _SIZES[0] or of_track > _SIZES[1])
+    return kept
+
+
+def _rows_in(take: Take, people: People) -> Int[np.ndarray, " n"]:
+    """Where in the take, which has more rows, these people are."""
+    table = np.stack([take.people.frame, take.people.track], 1)
+    order = np.lexsort(table.T[::-1])
+    return order[_find(table[order], np.stack([people.frame, people.track], 1))]
+
+
+def _limbs(skeleton: Skeleton) -> Int[np.ndarray, " l"]:
+    """The points that tell who is who: the body's and the feet's, where the set has such parts."""
+    parts = [skeleton.parts[name] for name in ("body", "foot") if name in skeleton.parts]
+    everything = np.arange(len(skeleton))
+    return np.concatenate([everything[part] for part in parts]) if parts else everything
+
+
+def _agreed_sides(
+    cameras: Sequence[Camera], skeleton: Skeleton, keys: np.ndarray, measured: np.ndarray, confidence: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels and confidence with left and right as the cameras agree, for legs and arms (with their hands) apart."""
+    measured, confidence = measured.copy(), confidence.copy()
+    swap = np.array(skeleton.swap)
+    for words, with_them in ((_LEG_WORDS, ()), (_ARM_WORDS, ("left_hand", "right_hand"))):
+        members = [n for n, name in enumerate(skeleton.names) if any(word in name for word in words) and skeleton.swap[n] != n]
+        left = np.array([n for n in members if skeleton.names[n].startswith("left_")], int)
+        moved_too = np.concatenate([members, *(np.r_[skeleton.parts[part]] for part in with_them if part in skeleton.parts)]).astype(int)
+        moved_too = np.unique(moved_too)
+        for track in np.unique(keys[:, 1]) if len(left) else ():
+            rows = np.flatnonzero(keys[:, 1] == track)
+            sides = [(measured[:, rows][:, :, points], confidence[:, rows][:, :, points]) for points in (left, swap[left])]
+            wrong = exchanged_sides(cameras, sides[0][0], sides[1][0], sides[0][1], sides[1][1])
+            for c, w in enumerate(wrong):
+                place, source = np.ix_(rows[w], moved_too), np.ix_(rows[w], swap[moved_too])
+                measured[c][place], confidence[c][place] = measured[c][source], confidence[c][source]
+            if wrong.any():
+                log.info("person %d: left and right exchanged in %s frames of the cameras", track, wrong.sum(1).tolist())
+    return measured, confidence
+
+
+def _sized(camera: Camera, take: Take) -> Camera:
+    """The camera of this take's pictures."""
+    sizes = np.unique(take.sizes[(take.sizes > 0).all(1)], axis=0)
+    if not len(sizes):
+        return camera
+    if len(sizes) > 1:
+        raise VitruvianError(f"{take.source or camera.name} has pictures of different sizes: one camera has one")
+    size = (int(sizes[0, 0]), int(sizes[0, 1]))
+    if size == camera.size[::-1] != camera.size:
+        raise VitruvianError(
+            f"camera {camera.name!r} was calibrated at {camera.size}, its film is {size}: turn the film, or calibrate as it is"
+        )
+    if min(camera.size) > 0 and abs(size[0] * camera.size[1] / (size[1] * camera.size[0]) - 1) > _SHAPE_WARNING:
+        log.warning("%s: calibrated at %s, filmed at %s: taken for scaled with equal borders", camera.name, camera.size, size)
+    return fitted(camera, size)
+
+
+def _check(takes: Sequence[Take], cameras: Sequence[Camera], offsets: np.ndarray) -> None:
+    if len(takes) != len(cameras) or len(takes) < 2 or offsets.shape != (len(takes),):
+        raise VitruvianError(f"{len(takes)} takes, {len(cameras)} cameras and {offsets.size} offsets: give two or more, as many of each")
+    if not np.isfinite(offsets).all():
+        raise VitruvianError("an offset is not a finite number of seconds")
+    names = {take.skeleton.name for take in takes}
+    if len(names) > 1:
+        raise VitruvianError(f"these takes have different keypoint sets ({', '.join(sorted(names))}): capture them with one pose network")
+
+
+def _find(table: Int[np.ndarray, "n 2"], keys: Int[np.ndarray, "m 2"]) -> Int[np.ndarray, " m"]:
+    """The rows of `table`, which is sorted, that `keys` are."""
+    step = int(max(table[:, 1].max(initial=0), keys[:, 1].max(initial=0))) + 1
+    return np.searchsorted(table[:, 0].astype(np.int64) * step + table[:, 1], keys[:, 0].astype(np.int64) * step + keys[:, 1])
+
+
+def _renumbered(ids: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+    """1, 2 ... in the order of the old ids, without those that lost all their rows."""
+    return np.unique(ids, return_inverse=True)[1].reshape(-1) + 1

@@ -1,0 +1,137 @@
+"""`vitruvian eval`."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from vitruvian.cli.console import COLUMNS, Progress, console, stderr
+from vitruvian.errors import MissingExtraError, VitruvianError, WeightsError
+
+if TYPE_CHECKING:
+    from vitruvian.data import Dataset
+    from vitruvian.data.judge import Table
+
+DataSet = Literal["coco-wholebody", "coco", "ubody", "halpe", "crowdpose", "humanart", "mpii", "posetrack17", "posetrack18", "posetrack21"]
+_WIDTH = 11
+
+
+def evaluate(
+    model: str,
+    /,
+    *,
+    data: Path,
+    dataset: DataSet = "coco-wholebody",
+    split: str | None = None,
+    boxes: Path | None = None,
+    flip_test: bool = True,
+    limit: int | None = None,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+) -> int:
+    """Judge a pose network on an annotated data set; of COCO-WholeBody, body, feet, face, hands and all points.
+
+    Parameters
+    ----------
+    model
+        An id (vitruvian weights list), an .onnx file, a checkpoint (.pth, .safetensors, or its id), or the folder of a training run.
+    data
+        Folder of the data set in its official layout; of COCO-WholeBody also one with wholebody.json beside its pictures.
+    dataset
+        Which data set that is.
+    split
+        Which part of it; by default the one with published figures.
+    boxes
+        Detections (a COCO results file) to look in; by default the annotated boxes, as if every person had been found.
+    flip_test
+        Look at each person mirrored as well.
+    limit
+        Only the first so many pictures.
+    device
+        Where the network runs.
+    """
+    from vitruvian.data.judge import judge, read_boxes, table
+    from vitruvian.runtime.pose import PoseEstimator
+
+    source = open_dataset(dataset, data, split)
+    detections = None if boxes is None else read_boxes(boxes)
+    with network(model) as file:
+        estimator = PoseEstimator(file, flip_test=flip_test, device=device)
+        with Progress(*COLUMNS, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
+            task = bar.add_task("eval", total=limit, note="pictures")
+            judged = judge(source, estimator, detections, limit, lambda done: bar.update(task, completed=done))
+    people = sum(len(one.people) for one in judged)
+    console.print(f"{model} on {source.name}: {len(judged)} pictures, {people} people", markup=False)
+    where = f"boxes of {boxes}" if boxes is not None else "true boxes: it was told where people are"
+    console.print(f"{where}; {'mirrored crops averaged' if flip_test else 'no flip test'}; {source.terms}", markup=False)
+    print_table(table(judged, source))
+    return 0
+
+
+def open_dataset(kind: DataSet, folder: Path, split: str | None) -> Dataset:
+    """The data set, for judging. Raises FormatError where it is not in its folder or has no such split."""
+    from vitruvian.data.coco import coco
+    from vitruvian.data.coco_wholebody import coco_wholebody
+    from vitruvian.data.crowdpose import crowdpose
+    from vitruvian.data.halpe import halpe
+    from vitruvian.data.humanart import humanart
+    from vitruvian.data.mpii import mpii
+    from vitruvian.data.posetrack import posetrack17, posetrack18, posetrack21
+    from vitruvian.data.ubody import ubody
+
+    splits = {"crowdpose": "test", "mpii": "train"}  # MPII's test pictures have no keypoints
+    readers = {
+        **{"coco-wholebody": coco_wholebody, "coco": coco, "ubody": ubody, "halpe": halpe, "crowdpose": crowdpose, "humanart": humanart},
+        **{"mpii": mpii, "posetrack17": posetrack17, "posetrack18": posetrack18, "posetrack21": posetrack21},
+    }
+    try:
+        return readers[kind](folder, split or splits.get(kind, "val"))
+    except KeyError as error:
+        raise VitruvianError(f"{kind} has no split {error}: take train or val") from error
+
+
+@contextmanager
+def network(model: str) -> Iterator[str]:
+    """What the runtime takes: an id or ONNX file as it is; a checkpoint or a run's folder exported into a temporary folder.
+
+    Raises WeightsError where there is no such network, and MissingExtraError for a checkpoint without PyTorch.
+    """
+    path = Path(model) / "network.safetensors" if Path(model).is_dir() else Path(model)
+    if not _is_checkpoint(model, path):
+        yield model
+        return
+    try:
+        from vitruvian.systems import catalogue
+    except ImportError as error:
+        raise MissingExtraError("a checkpoint needs PyTorch: pip install 'vitruvian[torch]'") from error
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "network.onnx"
+        with stderr.status(f"exporting {path.name}") as status:
+            catalogue.export(path if path.is_file() else model, target, on_step=status.update)
+        yield str(target)
+
+
+def _is_checkpoint(model: str, path: Path) -> bool:
+    """Whether this is a file for PyTorch, or the id of one that `convert-checkpoint` has left and no network bears."""
+    if path.suffix.lower() in (".pth", ".safetensors", ".onnx"):
+        return path.suffix.lower() != ".onnx"
+    from vitruvian.weights import card_for, store
+
+    try:
+        card_for(model)
+    except WeightsError:
+        if store.ID.fullmatch(model) and (store.home() / "checkpoints" / f"{model}.safetensors").is_file():
+            return True
+        raise
+    return False
+
+
+def print_table(rows: Table) -> None:
+    """Percent, a row per part; "-" where there is nobody to find."""
+    columns = list(next(iter(rows.values())))
+    console.print(f"{'':<{_WIDTH}}" + "".join(f"{name:>{_WIDTH}}" for name in columns), markup=False)
+    for part, figures in rows.items():
+        values = ("-" if not figures[name] >= 0 else f"{100 * figures[name]:.1f}" for name in columns)
+        console.print(f"{part:<{_WIDTH}}" + "".join(f"{value:>{_WIDTH}}" for value in values), markup=False)

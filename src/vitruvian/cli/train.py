@@ -1,0 +1,92 @@
+"""`vitruvian train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from vitruvian.cli.console import COLUMNS, Progress, console, stderr
+from vitruvian.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from vitruvian.train.loop import Report
+
+DataSet = Literal[
+    "coco", "coco-wholebody", "ubody", "halpe", "crowdpose", "mpii", "aic", "humanart", "posetrack17", "posetrack18", "posetrack21", "jhmdb"
+]  # fmt: skip
+
+
+def train(
+    recipe: Path,
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
+    data: Path | None = None,
+    dataset: DataSet = "coco-wholebody",
+    steps: int | None = None,
+    seconds: float | None = None,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    threads: int | None = None,
+) -> int:
+    """Train the networks of a recipe; a stopped run goes on where it was.
+
+    Parameters
+    ----------
+    recipe
+        A recipe (.toml), as those in recipes/.
+    out
+        Folder of the run, runs/NAME by default; a stage's log is in STAGE/log.jsonl, its network in STAGE/network.safetensors.
+    data
+        Folder of an official data set to train on, in the place of what the recipe names.
+    dataset
+        Which data set is in that folder.
+    steps
+        At most so many steps in each stage.
+    seconds
+        At most so many seconds of training in each stage.
+    device
+        Where to train; auto takes CUDA where PyTorch has it.
+    threads
+        How many CPU threads PyTorch may use.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingExtraError("PyTorch is not installed: pip install 'vitruvian[torch]'") from error
+    from vitruvian.train.recipe import on_data, read_recipe, shortened
+    from vitruvian.train.run import run_recipe
+
+    if threads is not None:
+        torch.set_num_threads(max(1, threads))
+    chosen = read_recipe(recipe)
+    if data is not None:
+        chosen = on_data(chosen, data, dataset)
+    chosen = shortened(chosen, steps, seconds)
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    out = out if out is not None else Path("runs") / chosen.name
+    last: Report = {}
+    with Progress(*COLUMNS, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
+        task = bar.add_task("train", total=None, note="")
+
+        def on_step(name: str, done: int, total: int, report: Report) -> None:
+            if report and report != last:
+                last.clear()
+                last.update(report)
+                if "all_px" in report:
+                    stderr.print(f"{name}: {summary(report)}", markup=False)
+            bar.update(task, completed=done, total=total or None, note=f"{name} {summary(report)}")
+
+        network = run_recipe(chosen, out, device, on_step)
+    for stage in chosen.stages:
+        console.print(f"{stage.name:<12} {out / stage.name / network.name}", markup=False)
+    console.print(f"{chosen.name:<12} {network}", markup=False)
+    return 0
+
+
+def summary(report: Report) -> str:
+    """The numbers of a report that one looks at."""
+    shown = {name: report[name] for name in ("step", "total", "all_px", "pck") if name in report}
+    return ", ".join(f"{name} {value:g}" for name, value in shown.items())

@@ -1,0 +1,80 @@
+"""Whole pictures for AiOS and back, in numpy (card section 5): scaled by the short side, padded to one batch, with the camera of training.
+
+AiOS says boxes and points as fractions of its picture, so that they need no way back: times the width and height of the user's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Float64, Int64, UInt8
+
+from vitruvian.codecs.normalise import normalise, require_rgb
+
+SHORT, LONG = 800, 1333  # pixels
+FOCAL = 5000.0  # pixels of the scaled picture, taken for granted in training
+
+
+class Batch(NamedTuple):
+    """Normalised pictures in the upper left of the batch, True where there is none, and (width, height) of each as scaled."""
+
+    pixels: Float32[np.ndarray, "b 3 h w"]
+    padding: Bool[np.ndarray, "b h w"]
+    sizes: Int64[np.ndarray, "b 2"]
+
+
+def scaled_size(width: int, height: int, short: int = SHORT, long: int = LONG) -> tuple[int, int]:
+    """(width, height) at which the short side has `short` pixels, or less where the long one would have more than `long`."""
+    least, most = min(width, height), max(width, height)
+    if most / least * short > long:
+        short = max(round(long * least / most), 1)
+    other = min(max(int(short * most / least), 1), max(long, short))
+    return (short, other) if width <= height else (other, short)
+
+
+def batch(images: Sequence[UInt8[np.ndarray, "h w 3"]], short: int = SHORT, long: int = LONG) -> Batch:
+    """Pictures of any sizes -> one batch; no picture gives a batch of none. Raises VitruvianError for what is no RGB picture."""
+    import cv2
+
+    sizes = []
+    for image in images:
+        require_rgb(image)
+        sizes.append(scaled_size(image.shape[1], image.shape[0], short, long))
+    width, height = (max((size[axis] for size in sizes), default=short) for axis in (0, 1))
+    pixels, padding = np.zeros((len(sizes), 3, height, width), np.float32), np.ones((len(sizes), height, width), bool)
+    for row, (image, size) in enumerate(zip(images, sizes, strict=True)):
+        scaled = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
+        pixels[row, :, : size[1], : size[0]] = normalise(scaled[None])[0]
+        padding[row, : size[1], : size[0]] = False
+    return Batch(pixels, padding, np.array(sizes, np.int64).reshape(-1, 2))
+
+
+def intrinsics(sizes: Float[np.ndarray, "n 2"] | Int64[np.ndarray, "n 2"]) -> Float64[np.ndarray, "n 3 3"]:
+    """The camera that AiOS takes for granted, for scaled pictures of `sizes` (width, height)."""
+    out = np.zeros((len(sizes), 3, 3))
+    out[:, 0, 0] = out[:, 1, 1] = FOCAL
+    out[:, :2, 2], out[:, 2, 2] = np.asarray(sizes, np.float64) / 2, 1
+    return out
+
+
+def own_cameras(batch: Batch, pictures: Int64[np.ndarray, "b 2"]) -> Float64[np.ndarray, "b 3 3"]:
+    """The cameras that AiOS takes for granted, in pixels of the user's pictures, whose (width, height) are `pictures`."""
+    zoom = np.ones((len(pictures), 3, 1))
+    zoom[:, :2, 0] = pictures / batch.sizes
+    return intrinsics(batch.sizes) * zoom
+
+
+def into_camera(
+    translation: Float[np.ndarray, "n 3"], own: Float[np.ndarray, "n 3 3"], camera: Float[np.ndarray, "n 3 3"]
+) -> Float64[np.ndarray, "n 3"]:
+    """Where people are in a known camera, metres: seen at the same place and as large as in the camera that was taken for granted.
+
+    Both cameras in pixels of one picture. At f = 5000 everybody is far away; with the true focal length depths become what they are.
+    """
+    translation, own, camera = (np.asarray(x, np.float64) for x in (translation, own, camera))
+    depth = translation[:, 2] * camera[:, 0, 0] / own[:, 0, 0]
+    seen = own[:, [0, 1], [0, 1]] * translation[:, :2] / translation[:, 2:] + own[:, :2, 2]
+    place = (seen - camera[:, :2, 2]) / camera[:, [0, 1], [0, 1]]
+    return np.concatenate((place * depth[:, None], depth[:, None]), 1)

@@ -1,0 +1,490 @@
+"""PyMAF-X: whole-body meshes by a loop that looks where the mesh is (Zhang et al., TPAMI 2023, arXiv 2207.06400; PyMAF, ICCV 2021).
+
+Idea
+    Regressors that see one vector per picture give plausible poses that lie beside the limbs. Here, three times in turn, the mesh found so
+    far is projected into the picture, the feature map (finer each time) is read at those points, the points look at each other, and a
+    regressor gives residuals of the parameters from what was read. Body, hands and face have networks of this kind for their own crops. At
+    last the hands are fitted to the arms: the wrist takes the turn that the hand network saw, and a twist that no forearm has goes to the
+    elbow.
+
+Card -> here
+    4.1 encoders: HRNet-W48; ResNet-50 with deconvolutions  BodyEncoder, PartEncoder
+    4.2-4.4 points, reduction, attention                    pymaf_x_features
+    4.5 regressors, 4.6 adaptive integration                pymaf_x_regressor
+    4.7 dense correspondence, in training                   DenseHead
+    2 cameras, projection                                   project
+    7 steps of one iteration                                PyMAFX.forward
+    6 losses                                                loss_terms, pymaf_x_loss
+    body models in the loop                                 pymaf_x_bodies
+    5 crops, camera of the whole picture                    pymaf_x_crop (numpy)
+
+    published file                    EHF PVE all, hands, face (mm; in the card from memory)
+    PyMAF-X_model_checkpoint_v1.1.pt  64.9, 29.7, 19.7
+
+Deviations
+    Kept, as weights depend on them: no non-linearity between a regressor's layers; expression starts anew in each iteration. The twist is
+    taken by the dot product, where the published ratio of sums is not defined for some arms. HRNet's coarsest output, which nothing reads,
+    is left out of the network and dropped from files. The table of body points counts in SMPL's vertices, though the published loop poses
+    SMPL-X, by a conversion that the card does not describe; here whatever body comes with a table will do (`pymaf_x_bodies`), so that
+    with an SMPL file the body in the loop has no articulated hands [ours]. The form of the keypoint losses (mean squared differences,
+    weighted by confidence) is that of the family [ours]; the card gives weights only. Not here: the trainer, occlusion augmentation.
+
+Licences
+    Published code: Tsinghua University's non-commercial research licence; its attention from MeshTransformer (MIT). Weights: with the code.
+    SMPL, SMPL-X, MANO and FLAME: the user's own files. Nothing published is contained here.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from vitruvian.errors import VitruvianError, WeightsError
+from vitruvian.nn.deconv import deconvolutions
+from vitruvian.nn.hrnet import BLOCKS, MODULES, HRNet
+from vitruvian.nn.resnet import DEPTHS, ResNet
+from vitruvian.systems.checkpoint import check_fit, need, pour, rename
+from vitruvian.systems.mesh.pymaf_x_features import PER_POINT, AlignedFeatures, GridFeatures, grid_points
+from vitruvian.systems.mesh.pymaf_x_regressor import (
+    BODY,
+    CAMERA_FEATURES,
+    HAND,
+    SHAPE,
+    VISIBLE,
+    Features,
+    Pose,
+    Regressor,
+    State,
+    integrate,
+    rotations,
+)
+
+ITERATIONS = 3
+FOCAL = 5000.0
+PARTS = ("body", "hand", "face")
+
+KEYMAP: tuple[tuple[str, str], ...] = (
+    (r"^module\.", ""),
+    (r"^maf_extractor\.(\w+)\.(\d)\.", r"features.\1.\2.reducer."),
+    (r"^align_attention\.(\w+)\.0\.", r"features.\1.1.attention."),
+    (r"^align_attention\.(\w+)\.1\.", r"features.\1.2.attention."),
+    (r"^att_feat_reduce\.(\w+)\.0\.", r"features.\1.1.reduce."),
+    (r"^att_feat_reduce\.(\w+)\.1\.", r"features.\1.2.reduce."),
+    (r"\.encoder\.layer\.0\.attention\.self\.", "."),
+    (r"\.encoder\.layer\.0\.attention\.output\.dense\.", ".dense."),
+    (r"\.encoder\.layer\.0\.attention\.output\.LayerNorm\.", ".norm1."),
+    (r"\.encoder\.layer\.0\.intermediate\.dense\.", ".fc1."),
+    (r"\.encoder\.layer\.0\.output\.dense\.", ".fc2."),
+    (r"\.encoder\.layer\.0\.output\.LayerNorm\.", ".norm2."),
+)
+DROP = (
+    r"\.body_model\.",
+    r"(^|\.)(mesh|mano|flame)_sampler\.",
+    r"(^|\.)maf_extractor\..*\.(Dmap|Umap)",
+    r"(^|\.)encoders\.body\.stage4\.2\.fuse_layers\.3\.",
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    """A network. `width` is HRNet's, `part_width` the stem's of the ResNets, `part_channels` what their maps have.
+
+    `points` are those of the meshes of body, hand and face that are looked at; `grid` the side of the fixed grid. `modules`, `blocks` and
+    `part_depths` shrink the encoders for tests.
+    """
+
+    width: int = 48
+    stem: int = 64
+    part_width: int = 64
+    part_channels: int = 256
+    points: tuple[int, int, int] = (431, 195, 222)
+    grid: int = 21
+    reduced: tuple[int, int] = (128, 64)
+    body_features: int = 2048
+    part_features: int = 1024
+    hidden: int = 1024
+    image_size: int = 224
+    modules: tuple[int, int, int] = MODULES
+    blocks: int = BLOCKS
+    part_depths: tuple[int, int, int, int] = DEPTHS[50]
+
+
+VARIANTS: dict[str, Config] = {
+    "nano": Config(4, 8, 4, 16, (12, 8, 6), 4, (16, 8), 32, 24, 48, 64, (1, 1, 1), 1, (1, 1, 1, 1)),
+    "hr48": Config(),
+}
+"""How many points of FLAME the published list has is not in the card; a file's own number is taken from its shapes."""
+
+
+class BodyEncoder(HRNet):
+    """HRNet without its coarsest output: three maps, the coarsest (stride 16) first."""
+
+    def __init__(self, config: Config):
+        super().__init__(config.width, modules=config.modules, count=config.blocks, stem=config.stem)
+        last = self.stage4[-1]
+        last.fuse_layers = last.fuse_layers[:3]
+
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> tuple[Tensor, ...]:
+        return super().forward(image)[::-1]
+
+
+class PartEncoder(ResNet):
+    """ResNet and three deconvolutions: their maps of strides 16, 8, 4."""
+
+    def __init__(self, config: Config):
+        super().__init__(config.part_depths, width=config.part_width)
+        self.deconv_layers = deconvolutions((self.channels[-1], *(config.part_channels,) * ITERATIONS))
+
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> tuple[Tensor, ...]:
+        x, maps = super().forward(image)[-1], []
+        for i in range(ITERATIONS):
+            x = self.deconv_layers[3 * i : 3 * i + 3](x)
+            maps.append(x)
+        return tuple(maps)
+
+
+class Dense(NamedTuple):
+    """Dense correspondence: places on the surface for each of 25 parts, logits of these (first: none) and of 15 coarser parts."""
+
+    u: Float[Tensor, "b 25 h w"]
+    v: Float[Tensor, "b 25 h w"]
+    index: Float[Tensor, "b 25 h w"]
+    coarse: Float[Tensor, "b 15 h w"]
+
+
+class DenseHead(nn.Module):
+    """The finest body map -> `Dense`; only training reads it."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.predict_u, self.predict_v, self.predict_uv_index = (nn.Conv2d(width, 25, 3, 1, 1) for _ in range(3))
+        self.predict_ann_index = nn.Conv2d(width, 15, 3, 1, 1)
+
+    def forward(self, maps: Float[Tensor, "b c h w"]) -> Dense:
+        return Dense(self.predict_u(maps), self.predict_v(maps), self.predict_uv_index(maps), self.predict_ann_index(maps))
+
+
+class Meshes(Protocol):
+    """The body models in the loop (see pymaf_x_bodies): points that are looked at, and the joints of the arms at rest."""
+
+    def body(self, turns: Float[Tensor, "b 24 3 3"], shape: Float[Tensor, "b 10"]) -> Float[Tensor, "b n 3"]: ...
+
+    def hand(self, turns: Float[Tensor, "b 16 3 3"], shape: Float[Tensor, "b 10"]) -> Float[Tensor, "b n 3"]: ...
+
+    def face(
+        self, turns: Float[Tensor, "b 4 3 3"], shape: Float[Tensor, "b 100"], expression: Float[Tensor, "b 50"]
+    ) -> Float[Tensor, "b n 3"]: ...
+
+    def rest_joints(self, shape: Float[Tensor, "b 10"]) -> Float[Tensor, "b 24 3"]: ...
+
+
+class Output(NamedTuple):
+    """What the network says: the parameters after each iteration, the pose after the last with hands fitted to the arms, which hands were
+    seen (left, right), and dense correspondence (None unless asked for)."""
+
+    states: tuple[State, ...]
+    pose: Pose
+    seen: Bool[Tensor, "b 2"]
+    dense: Dense | None
+
+
+def camera_translation(camera: Float[Tensor, "b 3"], size: int) -> Float[Tensor, "b 3"]:
+    """Weak-perspective (scale, x, y) -> metres in front of a camera of focal length 5000 pixels whose crop has `size` pixels."""
+    return torch.stack((camera[:, 1], camera[:, 2], 2 * FOCAL / (size * camera[:, 0] + 1e-9)), 1)
+
+
+def project(points: Float[Tensor, "b n 3"], camera: Float[Tensor, "b 3"], size: int) -> Float[Tensor, "b n 2"]:
+    """Where a crop shows points: (x, y) in [-1, 1]."""
+    moved = points + camera_translation(camera, size)[:, None]
+    return moved[..., :2] / moved[..., 2:] * (2 * FOCAL / size)
+
+
+def part_camera(camera: Float[Tensor, "b 3"]) -> Float[Tensor, "b 3"]:
+    """The camera of a hand's or face's own crop: ten times as near as the numbers say."""
+    return camera * camera.new_tensor([10.0, 0.1, 0.1])
+
+
+class PyMAFX(nn.Module):
+    """Normalised crops of the body, the left hand MIRRORED to a right one, the right hand, and the face -> `Output`."""
+
+    def __init__(self, config: Config):
+        super().__init__()
+        self.config = config
+        self.encoders = nn.ModuleDict({"body": BodyEncoder(config), "hand": PartEncoder(config), "face": PartEncoder(config)})
+        self.dp_head = DenseHead(config.width)
+        self.register_buffer("grid_points", grid_points(config.grid))
+        grid = config.grid**2
+        own = [config.part_channels] * ITERATIONS
+        channels = {"body": [config.width * 2**i for i in (2, 1, 0)], "hand": own, "face": own}
+        outputs = (config.body_features, config.part_features, config.part_features)
+        self.features = nn.ModuleDict()
+        for part, points, size in zip(PARTS, config.points, outputs, strict=True):
+            later = [AlignedFeatures(width, grid + points, size) for width in channels[part][1:]]
+            self.features[part] = nn.ModuleList([GridFeatures(channels[part][0], config.reduced), *later])
+        sizes = [(PER_POINT * grid, PER_POINT * grid)] + [(config.body_features, config.part_features)] * (ITERATIONS - 1)
+        self.regressor = nn.ModuleList(Regressor(body, part, config.hidden) for body, part in sizes)
+
+    def encode(self, body: Tensor, left_hand: Tensor, right_hand: Tensor, face: Tensor) -> dict[str, tuple[Tensor, ...]]:
+        """Three maps of each part, from coarse to fine; of the hands right ones first, as the batch has them.
+
+        Raises VitruvianError for pictures of another size than the network's.
+        """
+        size = self.config.image_size
+        for image in (body, left_hand, right_hand, face):
+            if tuple(image.shape[1:]) != (3, size, size) or image.shape[0] != body.shape[0]:
+                raise VitruvianError(f"the network takes as many crops 3x{size}x{size} of each part, not {tuple(image.shape)}: crop again")
+        hands = self.encoders["hand"](torch.cat((right_hand, left_hand)))
+        return {"body": self.encoders["body"](body), "hand": hands, "face": self.encoders["face"](face)}
+
+    def points(self, state: State, meshes: Meshes) -> dict[str, Float[Tensor, "b n 2"]]:
+        """Where the crops show the meshes of these parameters; left hands, as mirrored ones, after the right ones."""
+        size = self.config.image_size
+        turns = torch.cat([rotations(torch.cat(pair, 1)) for pair in hand_turns(state)])
+        hands = meshes.hand(turns, torch.cat((state.right_shape, state.left_shape)))
+        hand_cameras = part_camera(torch.cat((state.right_camera, state.left_camera)))
+        face = meshes.face(rotations(torch.cat((state.face_orientation, state.face), 1)), state.face_shape, state.expression)
+        return {
+            "body": project(meshes.body(rotations(state.pose), state.shape), state.camera, size),
+            "hand": project(hands, hand_cameras, size),
+            "face": project(face, part_camera(state.face_camera), size),
+        }
+
+    def look(self, maps: Mapping[str, tuple[Tensor, ...]], number: int, points: Mapping[str, Tensor] | None) -> Features:
+        """What the maps of one iteration say, at the grid (`points` None) or at the grid and at points."""
+        found = {}
+        for part in PARTS:
+            grid = self.grid_points.transpose(1, 2).expand(maps[part][number].shape[0], -1, -1)
+            where = grid if points is None else torch.cat((grid, points[part]), 1)
+            found[part] = self.features[part][number](maps[part][number], where)
+        right, left = found["hand"].unflatten(0, (2, -1))
+        return Features(found["body"], left, right, found["face"])
+
+    def forward(
+        self,
+        body: Float[Tensor, "b 3 s s"],
+        left_hand: Float[Tensor, "b 3 s s"],
+        right_hand: Float[Tensor, "b 3 s s"],
+        face: Float[Tensor, "b 3 s s"],
+        meshes: Meshes,
+        seen: Bool[Tensor, "b 2"] | None = None,
+        dense: bool = False,
+    ) -> Output:
+        """`seen` says which hands (left, right) can be seen, from a detector; without it the network decides.
+
+        Between iterations nothing flows back: each regressor learns from its own error.
+        """
+        maps = self.encode(body, left_hand, right_hand, face)
+        state, points, states = self.regressor[0].start(body.shape[0]), None, []
+        for number, regressor in enumerate(self.regressor):
+            if number:
+                points = self.points(state, meshes)
+            state = regressor(self.look(maps, number, points), state)
+            states.append(state)
+            state = State(*(value.detach() for value in state))
+        seen = states[-1].visible > VISIBLE if seen is None else seen
+        pose = integrate(states[-1], meshes.rest_joints(states[-1].shape), self.regressor[-1].init_rhand, seen)
+        return Output(tuple(states), pose, seen, self.dp_head(maps["body"][-1]) if dense else None)
+
+
+def hand_turns(state: State) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Orientation and pose of the right hand, then of the left (as a right one): six numbers per joint."""
+    return (state.right_orientation, state.right_hand), (state.left_orientation, state.left_hand)
+
+
+class Labelled(NamedTuple):
+    """What the loss compares of one iteration, of a prediction or of the truth, or (numbers that broadcast) how far the truth counts.
+
+    2D points in [-1, 1] of the part's crop, 3D points in metres from the part's root; hands: left, right; rotations as matrices.
+    `part_points_2d` are those of hands and face in the body's crop.
+    """
+
+    points_2d: Float[Tensor, "b k 2"]
+    points_3d: Float[Tensor, "b k 3"]
+    part_points_2d: Float[Tensor, "b m 2"]
+    hand_points_3d: Float[Tensor, "b h 3"]
+    own_points_2d: Float[Tensor, "b m 2"]
+    body: Float[Tensor, "b 24 3 3"]
+    hands: Float[Tensor, "b 30 3 3"]
+    face: Float[Tensor, "b 3 3 3"]
+    shape: Float[Tensor, "b 10"]
+    expression: Float[Tensor, "b 50"]
+    visible: Float[Tensor, "b 2"]
+
+
+WEIGHTS: Mapping[str, float] = {
+    "points_2d": 300.0,
+    "points_3d": 300.0,
+    "part_points_2d": 30.0,
+    "own_points_2d": 1000.0,
+    "hand_points_3d": 1000.0,
+    "body": 60.0,
+    "hands": 60.0,
+    "face": 60.0,
+    "shape": 0.06,
+    "expression": 0.06,
+    "visible": 1.0,
+    "camera": 1.0,
+}
+
+
+def loss_terms(prediction: Labelled, truth: Labelled, known: Labelled, scale: Float[Tensor, " b"]) -> dict[str, Float[Tensor, ""]]:
+    """Every term of one iteration without its weight: mean squared differences (of `visible`: absolute) times how far the truth counts.
+
+    Each part's own 2D points are first moved onto the truth's middle, so that only their shape counts. `scale` is the camera's, which must
+    stay positive. Nobody gives 0.
+    """
+    terms = {}
+    for name in Labelled._fields:
+        weight, gap = getattr(known, name), getattr(prediction, name) - getattr(truth, name)
+        weight = weight.expand_as(gap)
+        gap = torch.where(weight > 0, gap, torch.zeros_like(gap))  # an unknown number may be NaN
+        if name == "own_points_2d":
+            middle = (gap * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp(min=1e-6)
+            gap = torch.where(weight > 0, gap - middle, torch.zeros_like(gap))
+        terms[name] = ((gap.abs() if name == "visible" else gap**2) * weight).sum() / max(gap.numel(), 1)
+    terms["camera"] = ((-10 * scale).exp() ** 2).sum() / max(len(scale), 1)
+    return terms
+
+
+def pymaf_x_loss(predictions: list[Labelled], truth: Labelled, known: Labelled, scales: list[Float[Tensor, " b"]]) -> Float[Tensor, ""]:
+    """The training loss: the weighted sum of the terms of every iteration."""
+    terms = [loss_terms(p, truth, known, scale) for p, scale in zip(predictions, scales, strict=True)]
+    return sum(WEIGHTS[name] * value for one in terms for name, value in one.items())
+
+
+def dense_loss(
+    dense: Dense, index: Int[Tensor, "b h w"], coarse: Int[Tensor, "b h w"], u: Float[Tensor, "b h w"], v: Float[Tensor, "b h w"]
+) -> Float[Tensor, ""]:
+    """Dense correspondence: cross entropies of both labels (0: background), and half the smooth L1 of the places in the true part."""
+    if not index.numel():
+        return dense.u.sum() * 0
+    loss = F.cross_entropy(dense.index, index) + F.cross_entropy(dense.coarse, coarse)
+    inside = index > 0
+    for found, true in ((dense.u, u), (dense.v, v)):
+        here = found.gather(1, index[:, None])[:, 0]
+        loss = loss + 0.5 * (F.smooth_l1_loss(here, true, reduction="none") * inside).sum() / inside.sum().clamp(min=1)
+    return loss
+
+
+def infer_config(state: Mapping[str, Tensor], image_size: int = 224) -> Config:
+    """The variant that a state dict in our names belongs to, from its shapes, which don't tell the crops' size.
+
+    Raises WeightsError if it is of another system.
+    """
+    grid = math.isqrt(need(state, "grid_points", 3)[2])
+    counts, outputs = [], []
+    for part in PARTS:
+        size, inputs = need(state, f"features.{part}.1.reduce.weight", 2)
+        counts.append(inputs // PER_POINT - grid**2)
+        outputs.append(size)
+    if min(counts) < 0:
+        raise WeightsError(f"features of {counts} points besides the grid are not of PyMAF-X: check which file was given")
+    stages = [_count(state, f"encoders.body.stage{i}.") for i in (2, 3, 4)]
+    return Config(
+        width=need(state, "encoders.body.stage2.0.branches.0.0.conv1.weight", 4)[0],
+        stem=need(state, "encoders.body.conv1.weight", 4)[0],
+        part_width=need(state, "encoders.hand.conv1.weight", 4)[0],
+        part_channels=need(state, "encoders.hand.deconv_layers.0.weight", 4)[1],
+        points=tuple(counts),
+        grid=grid,
+        reduced=tuple(need(state, f"features.body.0.reducer.conv{i}.weight", 3)[0] for i in range(2)),
+        body_features=outputs[0],
+        part_features=outputs[1],
+        hidden=need(state, "regressor.0.fc2.weight", 2)[0],
+        image_size=image_size,
+        modules=tuple(stages),
+        blocks=_count(state, "encoders.body.layer1."),
+        part_depths=tuple(_count(state, f"encoders.hand.layer{i}.") for i in range(1, 5)),
+    )
+
+
+def _count(state: Mapping[str, Tensor], prefix: str) -> int:
+    return len({name[len(prefix) :].split(".")[0] for name in state if name.startswith(prefix)})
+
+
+def from_published(state: Mapping[str, Tensor], image_size: int = 224) -> tuple[Config, PyMAFX]:
+    """Build the network that a published state dict describes (the entry "model" of a file) and fill it; in eval mode.
+
+    The tables of the meshes' points are no part of the network: `sampling_tables` reads them. `image_size` is only for what we trained.
+    Raises WeightsError, which lists every missing, left-over or wrongly shaped entry.
+    """
+    renamed = rename(state, KEYMAP, DROP)
+    config = infer_config(renamed, image_size)
+    with torch.device("meta"):
+        check_fit(PyMAFX(config), renamed)  # before memory is taken for what a damaged file asks for
+    model = PyMAFX(config)
+    pour(model, renamed)
+    return config, model.eval()
+
+
+def sampling_tables(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tables of the meshes' points that a published file carries: body (431, 6890), hand (195, 778), face (numbers of vertices).
+
+    Raises WeightsError if one is missing.
+    """
+    plain = {name.removeprefix("module."): value for name, value in state.items()}
+    names = {"body": "mesh_sampler.Dmap", "hand": "mano_sampler.Dmap", "face": "flame_sampler.sampling_idx"}
+    missing = [name for name in names.values() if name not in plain]
+    if missing:
+        raise WeightsError(f"the file has no {', '.join(missing)}: give tables of points of your own (pymaf_x_bodies)")
+    return {part: plain[name] for part, name in names.items()}
+
+
+def read_regressor(state: Mapping[str, Tensor], number: int) -> Regressor:
+    """One iteration's regressor out of a published state dict, whole or in part; in eval mode. Raises WeightsError as `from_published`."""
+    prefix = f"regressor.{number}."
+    own = {name.removeprefix(prefix): value for name, value in rename(state, KEYMAP, DROP).items() if name.startswith(prefix)}
+    hidden, inputs = need(own, "fc1.weight", 2)
+    body = inputs - 6 * BODY - SHAPE - 3 - len(CAMERA_FEATURES)
+    model = Regressor(body, need(own, "fc1_hand.weight", 2)[1] - 6 * HAND, hidden)
+    pour(model, own)
+    return model.eval()
+
+
+def read_features(state: Mapping[str, Tensor]) -> Iterator[tuple[str, int, GridFeatures | AlignedFeatures]]:
+    """Part, iteration and layer of all point features in a published state dict, whole or in part. Raises as `from_published`."""
+    renamed = rename(state, KEYMAP, DROP)
+    for part, number in sorted({(m[1], m[2]) for name in renamed if (m := re.match(r"features\.(\w+)\.(\d)\.", name))}):
+        prefix = f"features.{part}.{number}."
+        own = {name.removeprefix(prefix): value for name, value in renamed.items() if name.startswith(prefix)}
+        if "reduce.weight" in own:
+            outputs, inputs = need(own, "reduce.weight", 2)
+            layer = AlignedFeatures(need(own, "attention.img_embedding.weight", 2)[1], inputs // PER_POINT, outputs)
+        else:
+            widths = [need(own, f"reducer.conv{i}.weight", 3)[0] for i in range(2)]
+            layer = GridFeatures(need(own, "reducer.conv0.weight", 3)[1], tuple(widths))
+        pour(layer, own)
+        yield part, int(number), layer.eval()
+
+
+class Deployed(nn.Module):
+    """For ONNX: the four crops -> what poses the final body. The meshes in the loop become part of the file, so their licences bind it."""
+
+    OUTPUTS = (
+        "body_rotations",
+        "left_hand_rotations",
+        "right_hand_rotations",
+        "face_rotations",
+        "shapes",
+        "expressions",
+        "cameras",
+        "visible",
+    )
+
+    def __init__(self, model: PyMAFX, meshes: nn.Module):
+        super().__init__()
+        self.network, self.meshes = model, meshes
+
+    def forward(self, body: Tensor, left_hand: Tensor, right_hand: Tensor, face: Tensor) -> tuple[Tensor, ...]:
+        """`OUTPUTS` names them: rotations of the pose with hands fitted to arms, and the last iteration's parameters."""
+        out = self.network(body, left_hand, right_hand, face, self.meshes)
+        last = out.states[-1]
+        return (*out.pose, last.shape, last.expression, last.camera, last.visible)

@@ -1,0 +1,204 @@
+"""Training recipes: TOML files, parsed into frozen dataclasses. A misspelt key, a wrong type or an unknown choice is one line of error.
+
+name = "dwpose-t"                      # of the run's folder
+system = "rtmpose"                     # rtmpose, rtmw, rmpg, dsta, diffpose
+
+[data]                                 # see Data
+augmentation = "dwpose"
+[[data.sources]]                       # several are mixed by weight
+kind = "synth"
+
+[[stages]]                             # one after the other, see Stage
+name = "teacher"
+variant = "l"
+schedule = { steps = 20000 }           # see vitruvian.train.loop.Schedule
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from ..errors import FormatError, VitruvianError
+from ..skeletons import Skeleton, by_name
+from .loop import Schedule
+
+MAX_BYTES = 1 << 20
+System = Literal["rtmpose", "rtmw", "rmpg", "dsta", "diffpose"]
+Kind = Literal[
+    "figures", "synth", "coco", "coco-wholebody", "ubody", "halpe", "crowdpose", "mpii", "aic", "humanart", "posetrack17", "posetrack18",
+    "posetrack21", "jhmdb",
+]  # fmt: skip
+Lesson = Literal["labels", "first", "second"]
+KEYPOINTS = {
+    "rtmpose": "coco-wholebody-133",
+    "rtmw": "coco-wholebody-133",
+    "rmpg": "coco-17",
+    "dsta": "posetrack-17",
+    "diffpose": "posetrack-17",
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where samples come from: "figures" and "synth" are drawn, the others are read from the `folder` of an official data set.
+
+    For "synth", `folder` is a store of label images ("" for one in the cache, made on first use).
+    """
+
+    kind: Kind
+    folder: str = ""
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Data:
+    """What is trained on. `late` is the share of each stage, at its end, that uses the augmentation's calmer late stage.
+
+    people, photographs: of "synth": how many label images to make, and a text file that names a background picture per line.
+    hidden, ambiguous, labelled: of "figures", see `vitruvian.train.figures.Scene`.
+    """
+
+    sources: tuple[Source, ...] = (Source("figures"),)
+    augmentation: Literal["none", "rtmpose", "dwpose", "rtmw", "posetrack", "heatmap"] = "none"
+    late: float = 0.0
+    workers: int = 1
+    people: int = 2000
+    photographs: str = ""
+    hidden: float = 0.0
+    ambiguous: float = 0.0
+    labelled: float = 1.0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training run. lesson: "labels"; DWPose's "first" (labels and a teacher), or "second" (the teacher's head anew, no labels).
+
+    teacher: the name of an earlier stage, or a checkpoint. start: weights to begin from, named in the same way, "" for random ones.
+    coach: weight of the coarse heat-map losses that a SimCC network needs when it starts from nothing (see `defaults.Coached`), 0 for none.
+    """
+
+    name: str
+    variant: str
+    schedule: Schedule
+    lesson: Lesson = "labels"
+    teacher: str = ""
+    start: str = ""
+    coach: float = 0.0
+    batch: int = 32
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole recipe. keypoints: name of the keypoint set that is learnt, "" for the system's own."""
+
+    name: str
+    system: System
+    stages: tuple[Stage, ...]
+    data: Data = Data()
+    keypoints: str = ""
+    seed: int = 0
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """The keypoint set that is learnt."""
+        return by_name(self.keypoints or KEYPOINTS[self.system])
+
+
+def read_recipe(path: str | Path) -> Recipe:
+    """Read a recipe. Raises FormatError where the file can't be read or does not say what a recipe must."""
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_BYTES + 1)
+        if len(text) > MAX_BYTES:
+            raise FormatError(f"{path} is larger than {MAX_BYTES} bytes: it is no recipe")
+        recipe = _value(Recipe, tomllib.loads(text.decode("utf-8")), "")
+    except OSError as error:
+        raise FormatError(f"can't read {path}: {error.strerror or error}; check the path") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise FormatError(f"{path} is no TOML file: {error}; correct it") from error
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from error
+    if problem := _problem(recipe):
+        raise FormatError(f"{path}: {problem}")
+    return recipe
+
+
+def on_data(recipe: Recipe, folder: str | Path, kind: Kind = "coco-wholebody") -> Recipe:
+    """The same recipe on a data set in `folder`."""
+    return replace(recipe, data=replace(recipe.data, sources=(Source(kind, str(folder)),)))
+
+
+def shortened(recipe: Recipe, steps: int | None = None, seconds: float | None = None) -> Recipe:
+    """The same recipe with at most so many steps, or seconds of training, in each stage."""
+    stages = []
+    for stage in recipe.stages:
+        schedule = stage.schedule
+        if steps is not None:
+            schedule = replace(schedule, steps=min(steps, schedule.steps))
+        if seconds is not None:
+            schedule = replace(schedule, seconds=min(seconds, schedule.seconds))
+        stages.append(replace(stage, schedule=schedule))
+    return replace(recipe, stages=tuple(stages))
+
+
+def _problem(recipe: Recipe) -> str:
+    """The first contradiction of a recipe, in words; "" for none."""
+    names = [stage.name for stage in recipe.stages]
+    try:
+        _ = recipe.skeleton
+    except VitruvianError as error:
+        return str(error)
+    if not names or len(set(names)) < len(names) or not all(name.replace("-", "").isalnum() for name in (*names, recipe.name)):
+        return "a recipe needs stages with different names, of letters, digits and hyphens, as its own name"
+    if not recipe.data.sources or any(source.weight <= 0 for source in recipe.data.sources):
+        return "data needs sources with positive weights"
+    for stage in recipe.stages:
+        if (stage.lesson == "labels") == bool(stage.teacher):
+            return f"stage {stage.name!r}: a lesson from labels has no teacher, the others need one"
+        if stage.lesson != "labels" and recipe.system not in ("rtmpose", "rtmw"):
+            return f"stage {stage.name!r}: only rtmpose and rtmw can be taught by a teacher"
+        if stage.batch < 1 or stage.schedule.steps < 0 or stage.schedule.warmup < 1:
+            return f"stage {stage.name!r}: batch and warmup must be at least 1, steps at least 0"
+    return ""
+
+
+def _value(kind: Any, value: object, where: str) -> Any:
+    """A TOML value as what a dataclass's annotation asks for."""
+    origin, options = get_origin(kind), get_args(kind)
+    if is_dataclass(kind):
+        return _table(kind, value, where)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise FormatError(f"{where} must be a list")
+        return tuple(_value(options[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+    if origin is Literal:
+        if value not in options:
+            raise FormatError(f"{where} is {value!r}; choose one of {', '.join(map(repr, options))}")
+        return value
+    if origin in (Union, UnionType):
+        kind = next(option for option in options if option is not type(None))
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise FormatError(f"{where} must be of type {kind.__name__}, not {value!r}")
+    return value
+
+
+def _table(kind: type, table: object, where: str) -> Any:
+    if not isinstance(table, Mapping):
+        raise FormatError(f"{where or 'a recipe'} must be a table")
+    hints, known = get_type_hints(kind), {field.name: field for field in fields(kind)}
+    dot = f"{where}." if where else ""
+    for name in table:
+        if name not in known:
+            raise FormatError(f"{dot}{name} is not known; known are {', '.join(known)}")
+    for name, field in known.items():
+        if name not in table and field.default is MISSING and field.default_factory is MISSING:
+            raise FormatError(f"{dot}{name} is missing")
+    return kind(**{name: _value(hints[name], value, f"{dot}{name}") for name, value in table.items()})

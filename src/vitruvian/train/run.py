@@ -1,0 +1,165 @@
+"""Run a recipe: stage after stage, each in a folder of its own, which an interrupted run goes on from.
+
+runs/dwpose-t/teacher/{last.pt, log.jsonl, network.safetensors}, runs/dwpose-t/first/..., and the last stage's network in runs/dwpose-t
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from .._files import written_whole
+from ..data import augment
+from ..data.aic import aic
+from ..data.coco import coco
+from ..data.coco_wholebody import coco_wholebody
+from ..data.crowdpose import crowdpose
+from ..data.halpe import halpe
+from ..data.humanart import humanart
+from ..data.jhmdb import jhmdb
+from ..data.mpii import mpii
+from ..data.pictures import Dataset
+from ..data.posetrack import posetrack17, posetrack18, posetrack21
+from ..data.ubody import ubody
+from ..errors import VitruvianError
+from ..systems.checkpoint import write_state
+from ..weights import store
+from .feed import Annotated, Blend, Figures, Samples, Synthetic, batches, collate_samples
+from .figures import Scene
+from .loop import Progress, Report, train
+from .recipe import Kind, Recipe, Source, Stage
+from .tasks import Task, build, evaluation
+
+READERS: dict[Kind, Callable[..., Dataset]] = {
+    "coco": coco,
+    "coco-wholebody": coco_wholebody,
+    "ubody": ubody,
+    "halpe": halpe,
+    "crowdpose": crowdpose,
+    "mpii": mpii,
+    "aic": aic,
+    "humanart": humanart,
+    "posetrack17": posetrack17,
+    "posetrack18": posetrack18,
+    "posetrack21": posetrack21,
+    "jhmdb": jhmdb,
+}
+PRESETS = {
+    "none": augment.NONE,
+    "rtmpose": augment.RTMPOSE,
+    "dwpose": augment.DWPOSE,
+    "rtmw": augment.RTMW,
+    "posetrack": augment.POSETRACK,
+    "heatmap": augment.HEATMAP,
+}
+NETWORK = "network.safetensors"
+HELD_OUT = 4
+"""Batches that a stage is judged on."""
+
+OnStep = Callable[[str, int, int, Report], object]
+"""Called with what is being done, how much of it is done, how much there is (0: unknown), and the last report."""
+
+
+def run_recipe(recipe: Recipe, folder: str | Path, device: str = "cpu", on_step: OnStep = lambda *_: None) -> Path:
+    """Train all stages and return the file of the last one's network; stages that are done are passed over.
+
+    Raises VitruvianError where data, variants or teachers are not as the recipe says, and as `train`.
+    """
+    folder, finished = Path(folder), {}
+    for number, stage in enumerate(recipe.stages):
+        path = folder / stage.name / NETWORK
+        if not path.is_file():
+            torch.manual_seed(recipe.seed + number)
+            run_stage(recipe, stage, finished, folder / stage.name, device, on_step)
+        finished[stage.name] = path
+    with written_whole(folder / NETWORK) as temporary:
+        shutil.copyfile(path, temporary)
+    return folder / NETWORK
+
+
+def run_stage(
+    recipe: Recipe, stage: Stage, finished: dict[str, Path], folder: Path, device: str = "cpu", on_step: OnStep = lambda *_: None
+) -> nn.Module:
+    """Train one stage in `folder` and write its averaged network there; returns it."""
+    progress = Progress()
+    task = build(recipe, stage, finished, progress)
+    for model in (task.model, task.frozen):
+        if model is not None:
+            model.to(device)
+    samples = open_samples(recipe, task, on_step)
+    held_out = list(itertools.islice(batches(open_samples(recipe, task, on_step, True), collate_samples, stage.batch, 0), HELD_OUT))
+    loader = batches(samples, collate_samples, stage.batch, recipe.data.workers)
+    model = train(
+        task.model,
+        _staged(loader, samples, recipe.data.late, progress),
+        task.loss,
+        stage.schedule,
+        folder,
+        evaluation(task, recipe.skeleton, held_out),
+        progress,
+        lambda step, report: on_step(stage.name, step, stage.schedule.steps, report),
+    )
+    network = task.keep(model).eval()
+    notes = {"recipe": recipe.name, "stage": stage.name, "system": recipe.system, "variant": stage.variant}
+    write_state(network.state_dict(), folder / NETWORK, notes)
+    return network
+
+
+def open_samples(recipe: Recipe, task: Task, on_step: OnStep = lambda *_: None, held_out: bool = False) -> Blend:
+    """What a stage is trained on, or (`held_out`) judged on: other figures, people who are kept apart, a data set's validation split."""
+    data, seed = recipe.data, recipe.seed + 1000 * held_out
+    augmentation = augment.NONE if held_out else PRESETS[data.augmentation]
+    common = (task.size, recipe.skeleton, task.frames, augmentation, seed)
+    parts: list[Samples] = []
+    for source in data.sources:
+        if source.kind == "figures":
+            parts.append(Figures(*common, scene=Scene(data.hidden, data.ambiguous, 1.0 if held_out else data.labelled)))
+        elif source.kind == "synth":
+            parts.append(_synthetic(recipe, source, task, common, on_step, held_out))
+        else:
+            parts.append(Annotated(*common, datasets=[open_dataset(source, held_out)], weights=[1.0]))
+    return Blend(parts, [source.weight for source in data.sources], seed)
+
+
+def open_dataset(source: Source, held_out: bool = False) -> Dataset:
+    """A data set's training split, or the one to judge on. Raises FormatError where it is not in its folder."""
+    if not source.folder:
+        raise VitruvianError(f"the recipe does not say where {source.kind} is: give its folder, in the recipe or with --data")
+    held = {"mpii": "train", "jhmdb": "test"}.get(source.kind, "val")  # MPII's test pictures have no keypoints
+    split = held if held_out else "train"
+    if source.kind == "ubody":
+        return ubody(source.folder, split, every=10)
+    return READERS[source.kind](source.folder, split)
+
+
+def _synthetic(recipe: Recipe, source: Source, task: Task, common: tuple, on_step: OnStep, held_out: bool) -> Synthetic:
+    """Synthetic people; their label images are made first where there are none."""
+    if task.frames > 1:
+        raise VitruvianError("synth draws no clips yet: take figures, or a data set of films")
+    from ..synth.generate import generate
+
+    folder = Path(source.folder) if source.folder else store.home() / f"people-{recipe.data.people}"
+    for done, total in generate(folder, recipe.data.people):
+        on_step("people", done, total, {})
+    photographs = []
+    if recipe.data.photographs:
+        try:
+            photographs = Path(recipe.data.photographs).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise VitruvianError(
+                f"can't read the list of photographs {recipe.data.photographs}: {error}; check data.photographs"
+            ) from error
+    return Synthetic(*common, store=folder, photographs=photographs, held_out=held_out)
+
+
+def _staged(loader: DataLoader, samples: Blend, late: float, progress: Progress) -> Iterator[tuple[Tensor, Tensor]]:
+    """The loader's batches; towards the end of the run the workers are told to change to the late augmentation."""
+    for batch in loader:
+        samples.set_late(late > 0 and progress.fraction >= 1 - late)
+        yield batch

@@ -1,0 +1,232 @@
+"""What the loop must know of each system: the network to train, its loss, how its output is read, and how good that is.
+
+Batches hold keypoints in crop pixels; targets are made of them here, so batches stay small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from ..codecs.heatmap import Heatmap
+from ..errors import VitruvianError, WeightsError
+from ..skeletons import Skeleton
+from ..systems import catalogue
+from ..systems.pose2d import diffpose_video, dsta, dwpose, rmpg, rtmw
+from ..systems.pose2d.rtmw import STRIDE
+from . import defaults
+from .loop import Loss, Progress
+from .recipe import Recipe, Stage
+
+HEATMAP_GAIN = 1000.0
+"""Factor of mean squared heat-map losses, which are tiny: keeps gradients well above AdamW's epsilon."""
+
+Decode = Callable[[nn.Module, UInt8[Tensor, "b *f 3 h w"]], tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is trained, and how.
+
+    model: what is optimised. loss: of a model and a batch. keep: the network to keep out of the (averaged) model. decode: images ->
+    keypoints (b, K, 2) in crop pixels and scores (b, K). size: (width, height) of a crop; frames of a clip. frozen: a teacher that the
+    loss asks.
+    """
+
+    model: nn.Module
+    loss: Loss
+    keep: Callable[[nn.Module], nn.Module]
+    decode: Decode
+    size: tuple[int, int]
+    frames: int = 1
+    frozen: nn.Module | None = None
+
+
+def build(recipe: Recipe, stage: Stage, finished: dict[str, Path], progress: Progress) -> Task:
+    """The task of one stage. `finished`: the checkpoints of earlier stages by name.
+
+    Raises VitruvianError for a variant or keypoint set that the system hasn't, WeightsError where a teacher or start can't be used.
+    """
+    keypoints = len(recipe.skeleton)
+    task = {"rtmpose": _simcc, "rtmw": _simcc, "rmpg": _heatmaps, "dsta": _dsta, "diffpose": _diffpose}[recipe.system](
+        recipe, stage, keypoints, finished, progress
+    )
+    if stage.start and stage.lesson != "second":
+        _fill(task.keep(task.model), _read(stage.start, finished))
+    return task
+
+
+def evaluation(task: Task, skeleton: Skeleton, held_out: list[tuple[Tensor, Tensor]]) -> Callable[[nn.Module], dict[str, float]]:
+    """A function of the averaged model: on held-out batches, mean error in crop pixels and PCK at a tenth of the person's box, by part."""
+
+    def evaluate(model: nn.Module) -> dict[str, float]:
+        network = task.keep(model).eval()
+        device = next(network.parameters()).device
+        distances = []
+        for images, keypoints in held_out:
+            found, _ = task.decode(network, images.to(device))
+            distance = np.linalg.norm(found - keypoints[..., :2].numpy(), axis=-1)
+            distances.append(np.where(keypoints[..., 2].numpy() > 0, distance, np.nan))
+        return errors(np.concatenate(distances), task.size, skeleton)
+
+    return evaluate
+
+
+def errors(distances: Float[np.ndarray, "n k"], size: tuple[int, int], skeleton: Skeleton) -> dict[str, float]:
+    """Mean distances in pixels by part and of all points, and the share within a tenth of the box's longer side; NaN not annotated."""
+    parts = skeleton.parts if len(skeleton.parts) > 1 else {}
+    table = {f"{part}_px": distances[:, where] for part, where in parts.items()} | {"all_px": distances}
+    means = {name: float(np.nanmean(values)) for name, values in table.items() if np.isfinite(values).any()}
+    seen = distances[~np.isnan(distances)]
+    return means | {"pck": float((seen < 0.1 * max(size) / 1.25).mean()) if seen.size else float("nan")}
+
+
+def _variant(system: Any, stage: Stage) -> Any:
+    if stage.variant not in system.VARIANTS:
+        raise VitruvianError(f"stage {stage.name!r}: no variant {stage.variant!r}; choose one of {', '.join(system.VARIANTS)}")
+    return system.VARIANTS[stage.variant]
+
+
+def _read(name: str, finished: dict[str, Path]) -> nn.Module:
+    """The network of an earlier stage, or of a checkpoint."""
+    return catalogue.load(finished.get(name, name))[1].model
+
+
+def _fill(network: nn.Module, source: nn.Module) -> None:
+    """Copy all weights that have the same name and shape; at least half of the network must be among them."""
+    found, target = source.state_dict(), network.state_dict()
+    fitting = {name: value for name, value in found.items() if name in target and target[name].shape == value.shape}
+    if 2 * sum(v.numel() for v in fitting.values()) < sum(v.numel() for v in target.values()):
+        raise WeightsError("the weights to start from are of another network: fewer than half of them fit")
+    network.load_state_dict({**target, **fitting})
+
+
+class Pupil(nn.Module):
+    """A SimCC network with what only training needs: coarse heat-map heads (`coach`), and the layer that meets the teacher's features."""
+
+    def __init__(self, network: rtmw.RTMPose | rtmw.RTMW, coach: bool, align: nn.Module | None = None):
+        super().__init__()
+        self.network, self.align = network, align
+        channels = network.backbone.channels
+        heads = [nn.Conv2d(width, network.config.keypoints, 1) for width in channels[-2:]] if coach else []
+        self.coaches = nn.ModuleList(heads)
+
+
+def _simcc(recipe: Recipe, stage: Stage, keypoints: int, finished: dict[str, Path], progress: Progress) -> Task:
+    """RTMPose and RTMW, from labels, with a teacher, or (second) a new head from the old one."""
+    config = replace(_variant(rtmw, stage), keypoints=keypoints)
+    if (config.levels == 2) != (recipe.system == "rtmw") or config.z_size:
+        raise VitruvianError(f"stage {stage.name!r}: the variant {stage.variant!r} is not one of {recipe.system}'s")
+    decode = lambda network, images: defaults.predict(network, images)  # noqa: E731
+    teacher = _read(stage.teacher, finished) if stage.teacher else None
+    if teacher is not None and (not isinstance(teacher, (rtmw.RTMPose, rtmw.RTMW)) or teacher.config.keypoints != keypoints):
+        raise WeightsError(f"stage {stage.name!r}: the teacher is no SimCC network of {keypoints} keypoints")
+    if stage.lesson == "second":
+        model = dwpose.SecondStage(teacher)
+        return Task(model, second_stage_loss, lambda m: m.result(), decode, teacher.config.input_size)
+    network = rtmw.network(config).to(memory_format=torch.channels_last)
+    align = dwpose.align_layer(network, teacher) if teacher is not None else None
+    loss = simcc_lesson(stage.coach, teacher, progress)
+    return Task(Pupil(network, stage.coach > 0, align), loss, lambda m: m.network, decode, config.input_size, frozen=teacher)
+
+
+def second_stage_loss(model: dwpose.SecondStage, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+    """The fresh head against the frozen one; labels are not looked at."""
+    return {"total": model(defaults.normalise(batch[0]))}
+
+
+def simcc_lesson(coach: float, teacher: nn.Module | None, progress: Progress) -> Loss:
+    """Label loss, mean over the batch (the default nets': weighted by part, times 100), plus coaching, plus DWPose's first-stage terms.
+
+    The latter are weighed against the label loss as published: that is summed over the batch, so a factor makes up for it.
+    """
+    if teacher is not None:
+        teacher.requires_grad_(False).eval()
+
+    def loss(model: Pupil, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        images, keypoints = batch
+        network, x = model.network, defaults.normalise(images)
+        maps = network.backbone(x)
+        features = maps[2:] if network.config.levels == 1 else network.neck(maps)[1:]
+        prediction = network.head(*features)
+        parts = {"label": defaults.label_loss(prediction, keypoints)}
+        if model.coaches:
+            places = zip(model.coaches, maps[-2:], (STRIDE // 2, STRIDE), strict=True)
+            parts["coach"] = coach * sum(defaults.cell_loss(head(values), keypoints, stride) for head, values, stride in places)
+        if teacher is not None:
+            with torch.no_grad():
+                seen = teacher.features(x)
+                opinion = teacher.head(*seen)
+            share = dwpose.decay(progress.fraction, 1) * 100 / len(images)
+            parts["feature"] = share * dwpose.feature_loss(model.align(features[-1]), seen[-1])
+            parts["logit"] = share * dwpose.logit_loss(prediction, opinion)
+        return {"total": sum(parts.values()), **parts}
+
+    return loss
+
+
+def heatmap_targets(codec: Heatmap, keypoints: Float[Tensor, "b k 3"]) -> tuple[Tensor, Tensor]:
+    """Heat maps and weights of a batch, on its device."""
+    maps, weights = codec.encode(keypoints[..., :2].cpu().numpy(), keypoints[..., 2].cpu().numpy())
+    return torch.from_numpy(maps).to(keypoints.device), torch.from_numpy(weights).to(keypoints.device)
+
+
+def _heatmaps(recipe: Recipe, stage: Stage, keypoints: int, finished: dict[str, Path], progress: Progress) -> Task:
+    config = replace(_variant(rmpg, stage), keypoints=keypoints)
+    codec = rmpg.codec(config)
+
+    def loss(model: rmpg.PoseNetwork, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        maps, weights = heatmap_targets(codec, batch[1])
+        return {"total": HEATMAP_GAIN * rmpg.loss(model.predictions(defaults.normalise(batch[0])), maps, weights, config.tree)}
+
+    def decode(network: rmpg.PoseNetwork, images: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        with torch.no_grad():
+            return codec.decode(network(defaults.normalise(images)).float().cpu().numpy())
+
+    return Task(rmpg.PoseNetwork(config), loss, lambda m: m, decode, config.input_size)
+
+
+def normalise_clips(clips: UInt8[Tensor, "b f 3 h w"]) -> Float[Tensor, "b f 3 h w"]:
+    """As `defaults.normalise`, for clips."""
+    return defaults.normalise(clips.flatten(0, 1)).unflatten(0, clips.shape[:2])
+
+
+def _dsta(recipe: Recipe, stage: Stage, keypoints: int, finished: dict[str, Path], progress: Progress) -> Task:
+    config = _variant(dsta, stage)
+    if keypoints != dsta.JOINTS:
+        raise VitruvianError(f"DSTA's joints are PoseTrack's {dsta.JOINTS}: leave keypoints away")
+
+    def loss(model: dsta.DSTA, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        clips, points = batch
+        target = points[..., :2] / points.new_tensor(config.input_size)
+        found = model(normalise_clips(clips))
+        return {"total": dsta.rle_loss(model.flow, found, target, dsta.joint_weights(target, points[..., 2]))}
+
+    def decode(network: dsta.DSTA, clips: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        with torch.no_grad():
+            coords, sigma = (x.float().cpu().numpy() for x in network(normalise_clips(clips)))
+        return dsta.decode(coords, sigma, config.input_size)
+
+    return Task(dsta.DSTA(config), loss, lambda m: m, decode, config.input_size, config.frames)
+
+
+def _diffpose(recipe: Recipe, stage: Stage, keypoints: int, finished: dict[str, Path], progress: Progress) -> Task:
+    config = replace(_variant(diffpose_video, stage), keypoints=keypoints)
+    codec = diffpose_video.codec(config)
+
+    def loss(model: diffpose_video.DiffPose, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        maps, weights = heatmap_targets(codec, batch[1])
+        return {"total": diffpose_video.loss(model, normalise_clips(batch[0]), maps, weights)}
+
+    def decode(network: diffpose_video.DiffPose, clips: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        with torch.no_grad():
+            return codec.decode(network.sample(normalise_clips(clips)).float().cpu().numpy())
+
+    return Task(diffpose_video.DiffPose(config), loss, lambda m: m, decode, config.input_size, config.frames)

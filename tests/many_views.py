@@ -1,0 +1,44 @@
+"""People of 17 points who walk before several cameras: the truth in metres, y up, and what the cameras see of it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vitruvian.geometry.camera import Camera, looking_at, project_all
+
+STANDING = np.array(
+    [
+        *((0, 1.62, 0.1), (0.03, 1.66, 0.08), (-0.03, 1.66, 0.08), (0.07, 1.63, 0), (-0.07, 1.63, 0)),
+        *((0.18, 1.4, 0), (-0.18, 1.4, 0), (0.24, 1.12, 0), (-0.24, 1.12, 0), (0.26, 0.88, 0.05), (-0.26, 0.88, 0.05)),
+        *((0.1, 0.92, 0), (-0.1, 0.92, 0), (0.11, 0.5, 0), (-0.11, 0.5, 0), (0.11, 0.08, -0.02), (-0.11, 0.08, -0.02)),
+    ]
+)  # COCO's order, metres, facing z
+
+
+def walker(times: np.ndarray, start=(0.0, 0.0), speed=(0.0, 1.0), phase: float = 0.0, size: float = 1.0) -> np.ndarray:
+    """(f, 17, 3): somebody who walks over the floor (x, z) with swinging arms and legs, bouncing a little."""
+    heading = np.arctan2(*speed) if any(speed) else 0.0
+    swing = np.sin(2 * np.pi * 0.9 * times + phase)
+    pose = np.tile(STANDING * size, (len(times), 1, 1))
+    for points, reach in (((7, 14), 0.15), ((8, 13), -0.15), ((9, 16), 0.32), ((10, 15), -0.32)):
+        pose[:, points, 2] += (reach * swing)[:, None]
+        pose[:, points, 1] += 0.15 * abs(reach) * (1 + np.cos(2 * np.pi * 1.8 * times + 2 * phase + reach))[:, None]
+    pose[..., 1] += 0.02 * np.sin(2 * np.pi * 1.8 * times + phase)[:, None]
+    turn = np.array([[np.cos(heading), 0, np.sin(heading)], [0, 1, 0], [-np.sin(heading), 0, np.cos(heading)]])
+    place = np.stack([start[0] + speed[0] * times, np.zeros_like(times), start[1] + speed[1] * times], -1)
+    return pose @ turn.T + place[:, None]
+
+
+def room(count: int = 4, radius: float = 5.0, height: float = 2.2) -> list[Camera]:
+    """Cameras around the middle of a room, looking at it."""
+    angles = np.arange(count) * 2 * np.pi / count + 0.4
+    places = [(radius * np.cos(a), height, radius * np.sin(a)) for a in angles]
+    return [looking_at(place, (0, 0.9, 0), 1200, (1920, 1080), name=f"cam{i + 1}") for i, place in enumerate(places)]
+
+
+def seen(cameras: list[Camera], points: np.ndarray, noise: float = 0.0, seed: int = 0) -> np.ndarray:
+    """(c, ..., 2) pixels, with noise; NaN outside the pictures."""
+    pixels = project_all(cameras, points)
+    pixels += np.random.default_rng(seed).normal(0, noise, pixels.shape) if noise else 0
+    inside = ((pixels >= 0) & (pixels < cameras[0].size)).all(-1)
+    return np.where(inside[..., None], pixels, np.nan)

@@ -1,0 +1,61 @@
+"""From a take in the world to .trc, .osim, .mot and a page."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from swap_scenes import HALPE, person
+from vitruvian.errors import FormatError, VitruvianError
+from vitruvian.formats.mot import read_mot
+from vitruvian.formats.trc import read_trc
+from vitruvian.systems.biomechanics import opensim_report as room
+from vitruvian.systems.biomechanics.marker_sets import JOINT_CENTRES
+from vitruvian.systems.biomechanics.opensim_report import opensim_report
+from vitruvian.take import People, Take
+
+DATA = Path(__file__).parents[3] / "shared" / "data"
+
+
+def world_take(times, space="world"):
+    points = person(times) * ([1, 1, 1] if space == "world" else [1, -1, -1])
+    n = len(times)
+    people = People(np.arange(n), np.ones(n), np.zeros((n, 4)), np.ones(n), np.full((n, 26, 2), np.nan), np.ones((n, 26)), points=points)
+    return Take(people, HALPE, times, np.zeros((n, 2)), space=space)
+
+
+@pytest.mark.shared
+@pytest.mark.skipif(not DATA.exists(), reason="needs ../shared/data")
+def test_a_walk_becomes_markers_model_angles_and_a_page(tmp_path):
+    pytest.importorskip("opensim")
+    take = world_take(np.arange(0.4, 0.55, 1 / 20))
+    found = opensim_report(take, tmp_path / "out", stem="walk", model=DATA / "opensim" / "LaiUhlrich2022.osim", cutoff=None, mass=70)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["walk.html", "walk.mot", "walk.osim", "walk.trc"]
+    markers, angles = read_trc(found.trc), read_mot(found.mot)
+    assert set(markers.names) == set(JOINT_CENTRES.places) and len(angles.times) == len(take.times)
+    truth = take.people.points[:, HALPE.index("left_knee")]
+    assert np.allclose(markers.points[:, markers.names.index("left_knee")], truth, atol=1e-4)
+    assert np.nanmean(found.kinematics.marker_rms) < 0.03
+    text = found.html.read_text()
+    assert "marker error, root mean square [mm]" in text and "knee angle [deg]" in text and "height guessed" in text
+    assert "<script" not in text and any("rough" in note for note in found.notes)
+
+
+def test_a_missing_packaged_model_is_told_and_there_is_a_way_round(monkeypatch, tmp_path):
+    monkeypatch.setattr(room, "__file__", str(tmp_path / "a" / "b" / "c.py"))
+    with pytest.raises(FormatError, match="model=PATH"):
+        room.packaged_model()
+
+
+def test_takes_without_points_or_people_are_refused(tmp_path):
+    with pytest.raises(VitruvianError, match="no points in space"):
+        opensim_report(Take(People.empty(26), HALPE, np.zeros(0), np.zeros((0, 2))), tmp_path)
+    with pytest.raises(VitruvianError, match="nobody"):
+        people = People(**People.empty(26).columns(), points=np.zeros((0, 26, 3)))
+        opensim_report(Take(people, HALPE, np.zeros(0), np.zeros((0, 2)), space="world"), tmp_path)
+
+
+def test_points_of_a_camera_are_turned_up(tmp_path):
+    names, _, world, _ = room._points(world_take(np.arange(3) / 30), None)
+    _, _, camera, notes = room._points(world_take(np.arange(3) / 30, "camera"), None)
+    assert np.allclose(world, camera, atol=1e-6) and "left_hip" in names and any("camera" in note for note in notes)

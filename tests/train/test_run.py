@@ -1,0 +1,224 @@
+"""Whole recipes in seconds: every system learns something, stages follow each other, and runs go on after a stop."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("safetensors")
+
+from vitruvian.codecs.simcc import SimCC as Codec  # noqa: E402
+from vitruvian.data.mixture import in_skeleton  # noqa: E402
+from vitruvian.data.pictures import Dataset, Picture, labels  # noqa: E402
+from vitruvian.errors import VitruvianError, WeightsError  # noqa: E402
+from vitruvian.media.pictures import write_image  # noqa: E402
+from vitruvian.skeletons import COCO_17, COCO_WHOLEBODY_133, POSETRACK_17  # noqa: E402
+from vitruvian.systems import catalogue  # noqa: E402
+from vitruvian.systems.checkpoint import read_state  # noqa: E402
+from vitruvian.systems.pose2d.rtmw import SimCC, simcc_loss  # noqa: E402
+from vitruvian.train import defaults  # noqa: E402
+from vitruvian.train.feed import Annotated, Blend, Figures, collate_samples  # noqa: E402
+from vitruvian.train.figures import Scene  # noqa: E402
+from vitruvian.train.loop import Progress, Schedule, train  # noqa: E402
+from vitruvian.train.recipe import Data, Recipe, Source, Stage  # noqa: E402
+from vitruvian.train.run import PRESETS, open_dataset, open_samples, run_recipe, run_stage  # noqa: E402
+from vitruvian.train.tasks import build, errors  # noqa: E402
+
+QUICK = Schedule(3, warmup=1, report_every=1, save_every=3, ema=2.0)
+
+
+def recipe(system, *stages, **data):
+    keypoints = "posetrack-17" if system in ("rtmpose", "rtmw") else ""
+    return Recipe("test", system, stages, Data(workers=0, **data), keypoints)
+
+
+def stage(name="labels", **more):
+    return Stage(name, **{"variant": "nano", "schedule": QUICK, "batch": 4} | more)
+
+
+@pytest.mark.parametrize(
+    "system,variant", [("rtmpose", "nano"), ("rtmw", "rtmw-nano"), ("rmpg", "nano"), ("dsta", "nano"), ("diffpose", "nano")]
+)
+def test_every_system_runs_and_its_network_is_recognised(tmp_path, system, variant):
+    file = run_recipe(recipe(system, stage(variant=variant, coach=0.3 if system[:3] == "rtm" else 0.0)), tmp_path)
+    reports = [json.loads(line) for line in (tmp_path / "labels/log.jsonl").read_text().splitlines()]
+    assert [report["step"] for report in reports] == [1, 2, 3] and {"all_px", "pck"} <= reports[-1].keys()
+    assert all(np.isfinite(report["total"]) for report in reports)
+    _, found = catalogue.load(file)
+    assert type(found.model).__module__.endswith({"diffpose": "diffpose_video", "rtmpose": "rtmw"}.get(system, system))
+
+
+def test_a_simcc_network_learns_in_seconds(tmp_path):
+    schedule = Schedule(24, learning_rate=2e-3, warmup=4, report_every=6, save_every=24, ema=10.0)
+    torch.manual_seed(0)
+    run_stage(recipe("rtmpose"), stage(schedule=schedule, coach=0.3, batch=8), {}, tmp_path)
+    reports = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert reports[-1]["total"] < 0.95 * reports[0]["total"]
+
+
+def test_two_stages_of_distillation_leave_the_backbone_alone(tmp_path):
+    stages = (
+        stage("teacher"),
+        stage("first", lesson="first", teacher="teacher"),
+        stage("second", lesson="second", teacher="first"),
+    )
+    file = run_recipe(recipe("rtmpose", *stages), tmp_path)
+    first, second = read_state(tmp_path / "first/network.safetensors"), read_state(file)
+    assert first.keys() == second.keys()
+    same = {name: torch.equal(first[name], second[name]) for name in first}
+    assert all(same[name] for name in same if name.startswith("backbone.")) and not same["head.cls_x.weight"]
+    log = json.loads((tmp_path / "first/log.jsonl").read_text().splitlines()[-1])
+    assert {"label", "feature", "logit"} <= log.keys()
+
+
+def test_finished_stages_are_passed_over(tmp_path):
+    chosen = recipe("rtmpose", stage("one"), stage("two", start="one"))
+    run_recipe(chosen, tmp_path)
+    log = (tmp_path / "one/log.jsonl").read_text()
+    (tmp_path / "two/network.safetensors").unlink()
+    run_recipe(chosen, tmp_path)
+    assert (tmp_path / "one/log.jsonl").read_text() == log
+
+
+def test_teacher_terms_fade():
+    progress = Progress()
+    losses = {}
+    task = build(recipe("rtmpose"), stage(), {}, progress)
+    from vitruvian.systems.pose2d import dwpose
+    from vitruvian.train.tasks import Pupil, simcc_lesson
+
+    network, teacher = task.model.network, build(recipe("rtmpose"), stage(), {}, progress).model.network
+    pupil, loss = Pupil(network, False, dwpose.align_layer(network, teacher)), simcc_lesson(0.0, teacher, progress)
+    batch = collate_samples([(np.zeros((1, 128, 96, 3), np.uint8), np.ones((17, 3), np.float32))] * 2)
+    for fraction in (0.0, 0.5, 1.0):
+        progress.fraction = fraction
+        losses[fraction] = {name: float(value.detach()) for name, value in loss(pupil.eval(), batch).items()}
+    assert losses[0.5]["feature"] == pytest.approx(losses[0.0]["feature"] / 2, rel=1e-4) and losses[1.0]["logit"] == 0
+    assert losses[1.0]["total"] == pytest.approx(losses[1.0]["label"])
+
+
+def test_label_loss_of_any_keypoint_set_has_the_published_gradient():
+    generator = torch.Generator().manual_seed(0)
+    logits = [torch.randn(2, 17, bins, generator=generator, requires_grad=True) for bins in (192, 256)]
+    keypoints = torch.rand(2, 17, 3, generator=generator) * torch.tensor([60.0, 90.0, 0.0]) + torch.tensor([18.0, 18.0, 1.0])
+    x, y, _ = Codec((96, 128)).encode(keypoints[..., :2].numpy(), keypoints[..., 2].numpy())
+    target = SimCC(torch.from_numpy(x), torch.from_numpy(y))
+    simcc_loss(SimCC(*logits), target, keypoints[..., 2], reduction="mean").backward()
+    published = [x.grad.clone() for x in logits]
+    for x in logits:
+        x.grad = None
+    defaults.label_loss(SimCC(*logits), keypoints).backward()
+    for x, grad in zip(logits, published, strict=True):
+        torch.testing.assert_close(x.grad / 100, grad, rtol=1e-3, atol=1e-9)
+
+
+def test_errors_by_part():
+    distances = np.full((2, 133), 3.0)
+    distances[:, 17:23] = 30
+    distances[0, 0] = np.nan
+    table = errors(distances, (192, 256), COCO_WHOLEBODY_133)
+    assert table["body_px"] == 3 and table["foot_px"] == 30 and 0.9 < table["pck"] < 1
+
+
+def test_late_augmentation_reaches_the_samples():
+    samples = Blend([Figures((96, 128), POSETRACK_17, 1, PRESETS["dwpose"], 0, scene=Scene())], [1.0], 0)
+    stream = iter(samples)
+
+    def holes(count=60):
+        return np.mean([(np.asarray(next(stream)[0]) == 0).all(axis=-1).mean() > 0.03 for _ in range(count)])
+
+    first = holes()
+    samples.set_late(True)
+    assert first > 0.9 and 0.3 < holes() < 0.7
+
+
+def test_points_outside_the_crop_have_no_weight():
+    samples = Figures((20, 128), POSETRACK_17, 1, PRESETS["none"], 0, scene=Scene())
+    _, keypoints = next(iter(samples))
+    outside = ((keypoints[:, :2] < -0.5) | (keypoints[:, :2] > np.array([19.5, 127.5]))).any(axis=1)
+    assert outside.any() and (keypoints[outside, 2] == 0).all()
+
+
+@pytest.fixture
+def film(tmp_path):
+    """Three frames with a person whose left shoulder is a white square that moves by 10 pixels a frame."""
+    for frame in range(3):
+        image = np.zeros((120, 160, 3), np.uint8)
+        image[48:53, 48 + 10 * frame : 53 + 10 * frame] = 255
+        write_image(tmp_path / f"{frame:06d}.png", image)
+    points = np.full((1, 17, 2), 60.0)
+    points[0, 5] = [60, 50]
+    people = labels(points, np.full((1, 17), 2), np.array([[20.0, 10, 120, 110]]))
+    return Dataset("film", POSETRACK_17, "", lambda: iter([Picture(tmp_path / "000001.png", 0, (160, 120), people, "film", 1)]))
+
+
+def test_clips_of_films_are_moved_as_one(film):
+    samples = Annotated((96, 128), POSETRACK_17, 3, PRESETS["posetrack"], 1, datasets=[film], weights=[1.0])
+    for (frames, keypoints), _ in zip(samples, range(10), strict=False):
+        places = [np.argwhere(frame[..., 0] > 128).mean(axis=0)[::-1] for frame in frames if (frame > 128).any()]
+        if len(places) == 3:
+            steps = np.diff(places, axis=0)
+            np.testing.assert_allclose(steps[0], steps[1], atol=0.8)
+            near = min(np.linalg.norm(keypoints[joint, :2] - places[1]) for joint in (5, 6))  # 6 when mirrored
+            assert near < 1.5
+
+
+def test_stills_in_another_set(film):
+    samples = Annotated((96, 128), COCO_17, 1, PRESETS["none"], 1, datasets=[film], weights=[1.0])
+    frames, keypoints = next(iter(samples))
+    assert frames.shape == (1, 128, 96, 3) and keypoints.shape == (17, 3) and keypoints[1, 2] == 0 and keypoints[5, 2] == 1
+    assert in_skeleton(film, COCO_17).skeleton is COCO_17
+
+
+def test_what_a_recipe_can_t_ask_for(tmp_path):
+    with pytest.raises(VitruvianError, match="no variant"):
+        run_recipe(recipe("rtmpose", stage(variant="huge")), tmp_path)
+    with pytest.raises(VitruvianError, match="not one of rtmw's"):
+        run_recipe(recipe("rtmw", stage()), tmp_path)
+    with pytest.raises(VitruvianError, match="no clips yet"):
+        run_recipe(recipe("dsta", stage(), sources=(Source("synth"),)), tmp_path)
+    with pytest.raises(VitruvianError, match="does not say where"):
+        open_dataset(Source("coco"))
+    with pytest.raises(WeightsError, match="no checkpoint"):
+        run_recipe(recipe("rtmpose", stage(start="nowhere.pth")), tmp_path)
+
+
+def test_a_run_of_another_network_is_not_gone_on_with(tmp_path):
+    model = torch.nn.Linear(3, 1)
+    loss = lambda model, batch: {"total": model(batch).square().mean()}  # noqa: E731
+    train(model, iter([torch.ones(2, 3)]), loss, Schedule(1), tmp_path)
+    with pytest.raises(WeightsError, match="of another network"):
+        train(torch.nn.Linear(4, 1), iter([]), loss, Schedule(2), tmp_path)
+
+
+def test_held_out_figures_are_others():
+    task = build(recipe("rtmpose"), stage(), {}, Progress())
+    a, b = (next(iter(open_samples(recipe("rtmpose"), task, held_out=held_out)))[1] for held_out in (False, True))
+    assert not np.array_equal(a, b)
+
+
+def test_progress_and_tensorboard(tmp_path, monkeypatch):
+    """TensorBoard is not a dependency: with a stand-in for it, every number of the log arrives there too."""
+    import sys
+    import types
+
+    seen = []
+
+    class SummaryWriter:
+        def __init__(self, folder):
+            seen.append(folder)
+
+        def add_scalar(self, name, value, step):
+            seen.append((name, step))
+
+        def flush(self):
+            pass
+
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", types.SimpleNamespace(SummaryWriter=SummaryWriter))
+    progress, steps = Progress(), []
+    loss = lambda model, batch: {"total": model(batch).square().mean()}  # noqa: E731
+    schedule = replace(QUICK, steps=4, save_every=4)
+    train(torch.nn.Linear(3, 1), iter([torch.ones(2, 3)] * 9), loss, schedule, tmp_path, None, progress, lambda step, _: steps.append(step))
+    assert seen[0] == str(tmp_path) and ("total", 4) in seen and steps == [1, 2, 3, 4] and progress.fraction == 0.75
