@@ -8,6 +8,13 @@
 All arms have the same encoder, losses, pictures in the same order and steps. Prints the mean distance of projected joints in pixels of a
 64x64 picture, on held-out figures, before the loop (the mean pose) and after each of its three iterations.
 
+Seen with --steps 700 --pictures 3000, one seed, 24 to 61 s of CPU an arm; 8.53 pixels before the loop, then after each iteration:
+
+    global 4.56 3.95 3.92    grid 3.03 2.97 2.97    aligned 3.00 2.76 2.71    attended 3.01 2.90 2.88
+
+So aligned is 0.69 times global and 0.91 times grid, and better with each iteration, as the card wants. Attention did not help in so short a
+training (the card wants it no worse). One seed: differences of a tenth of a pixel say little.
+
 Simpler than the card's proposal: the figures are planar (13 joints, an angle each, and a camera), so that no depth is ambiguous.
 """
 

@@ -1,6 +1,6 @@
 """SelfPose3d's claims in small (card selfpose3d.md, section 8): how far do 3D networks come without any 3D label?
 
-    python recipes/selfpose3d_small.py [--seeds 0 1] [--steps 250]          (extra [torch]; under ten minutes on one thread)
+    python recipes/selfpose3d_small.py [--seeds 0 1] [--steps 200]          (extra [torch]; under ten minutes on one thread)
 
 One to three stick people of 15 joints stand in a box of 4 x 4 x 2 m between four cameras of 960 x 544 pixels. Pseudo 2D poses are their
 projections with 3 pixels of noise and 5 % of the joints missing; heat maps of 60 x 34 are drawn of them, so that there are no pictures and
@@ -227,7 +227,7 @@ def main() -> None:
     """Train, test, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--steps", type=int, default=250)
+    parser.add_argument("--steps", type=int, default=200)
     options = parser.parse_args()
     torch.set_num_threads(1)
     start = time.process_time()

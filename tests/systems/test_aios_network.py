@@ -72,7 +72,7 @@ def test_variant_is_inferred_from_shapes_alone(name):
     config = VARIANTS[name]
     with torch.device("meta"):
         state = AiOS(config).state_dict()
-    assert infer_config(state, config.queries, config.people) == config
+    assert infer_config(state, config.queries, config.people) == config and aios.variant_of(infer_config(state)) == name
 
 
 def test_stages_and_keypoints_are_inferred():

@@ -111,6 +111,12 @@ VARIANTS: dict[str, Config] = {
 }
 
 
+def variant_of(config: Config) -> str:
+    """The name of a configuration, whatever its numbers of queries and people, which no weight tells."""
+    known = (name for name, one in VARIANTS.items() if replace(one, queries=config.queries, people=config.people) == config)
+    return next(known, "unlisted")
+
+
 class Output(NamedTuple):
     """The encoder's proposals, and what the layers of the decoder found, the last one last."""
 

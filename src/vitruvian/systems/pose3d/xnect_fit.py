@@ -11,8 +11,8 @@
 | Edepth = (d_z - d_z of the frame before)^2 | metres per frame, the same |
 
 All people of a frame are solved at once by Levenberg-Marquardt with the closed-form Jacobian. The published weights (0.9, 1e-5, 0.5, 1e-7,
-8e-6 as recalled) belong to other units; those here are the card's proposals for metres and pixels (recipes/xnect_small.py shows what they
-do).
+8e-6 as recalled) belong to other units; those here are the card's proposals for metres and pixels, but ten times as smooth
+(recipes/xnect_small.py shows what they do).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Weights:
     points: float = 1.0
     picture: float = 1e-4
     limits: float = 0.5
-    smooth: float = 1e-3
+    smooth: float = 1e-2
     depth: float = 1e-2
 
 

@@ -6,8 +6,9 @@ For every frame: `codecs.part_affinity` finds people, stage II completes them, a
     for time, parts in frames:
         people = tracker.update(time, parts, stage_two(features(parts, TREE.anchor)))
 
-Filters are One-Euro filters (Casiez et al. 2012) on keypoints and points before the fit, and on the place after it. Their settings are
-VNect's as recalled (card xnect.md section 4.6), with metres for its centimetres; the place's units are not known.
+Filters are One-Euro filters (Casiez et al. 2012) on keypoints and points before the fit, and on the place after it. Settings of keypoints
+and place are VNect's as recalled (card xnect.md section 4.6; the place's units are not known); those of points are ours, because VNect's
+(0.8, 0.4 in unknown units) let twice the jitter through at 40 per metre, and lagged at 5.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class OneEuroSettings:
 
 
 KEYPOINT_FILTER = OneEuroSettings(1.7, 0.3)  # pixels
-POINT_FILTER = OneEuroSettings(0.8, 40.0)  # metres
+POINT_FILTER = OneEuroSettings(2.0, 8.0)  # metres
 PLACE_FILTER = OneEuroSettings(20.0, 20.0)  # metres
 
 
