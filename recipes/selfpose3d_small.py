@@ -1,6 +1,6 @@
 """SelfPose3d's claims in small (card selfpose3d.md, section 8): how far do 3D networks come without any 3D label?
 
-    python recipes/selfpose3d_small.py [--seeds 0 1] [--steps 200]          (extra [torch]; under ten minutes on one thread)
+    python recipes/selfpose3d_small.py [--seeds 0 1] [--steps 200]          (extra [torch]; one thread)
 
 One to three stick people of 15 joints stand in a box of 4 x 4 x 2 m between four cameras of 960 x 544 pixels. Pseudo 2D poses are their
 projections with 3 pixels of noise and 5 % of the joints missing; heat maps of 60 x 34 are drawn of them, so that there are no pictures and
@@ -9,6 +9,8 @@ no backbone. (a) The root network learns from made-up points alone; its recall w
 upper bound. Beside them: the soft arg-max of the cubes as they are, and triangulation that is told which pseudo pose is whose. All of them
 start from the people that the root network finds; joints of people who are found within 500 mm are compared, mm; mean and range over seeds.
 Columns: four cameras; three; two; four with 12 pixels of noise.
+
+It has not been run to its end yet: no figures.
 """
 
 from __future__ import annotations

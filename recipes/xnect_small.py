@@ -8,10 +8,10 @@ visibility, and with the codes too. Fitting (8c): smooth random motion of unseen
 30 mm, then tracked and fitted. Real motion, where BVH files of CMU's are found: the true points, shaken, fitted; so bones and joints are
 not quite the skeleton's own there. The frames in which bones are measured don't count.
 
-Seen (three seeds, 600 steps): MPJPE 278.5, 279.4 and 145.7 mm, of hidden joints 389.6, 389.0 and 217.8 mm, so visibility alone gives nothing
-here (a hidden joint's zeros already say it), codes take 48 % away. Stage III: acceleration error cut 3.5 times, MPJPE -24 %; on four
-motions of CMU's 5.0 times and -15 %; bones' spread below 1e-13. Filter and smoothness were chosen on parts of one of the three and two of
-the four films.
+Seen (three seeds, 600 steps): MPJPE 278.5, 279.4 and 145.7 mm, of hidden joints 389.6, 389.0 and 217.8 mm. So visibility alone gives
+nothing here (a hidden joint's zeros already say it), and codes take 48 % away. Stage III: acceleration error cut 3.5 times, MPJPE -24 %; on
+four motions of CMU's 5.0 times and -15 %; bones' spread below 1e-13. Filter and smoothness were chosen on parts of one of the three and
+two of the four films.
 """
 
 from __future__ import annotations

@@ -13,14 +13,13 @@ import pytest
 from vitruvian.errors import FormatError, MissingExtraError, VitruvianError
 from vitruvian.formats.mot import Mot, write_mot
 from vitruvian.formats.trc import Trc, read_trc, write_trc
-from vitruvian.skeletons import SKELETONS
+from vitruvian.skeletons import SYNTHPOSE_52
 from vitruvian.systems.biomechanics import opensim_tools
 from vitruvian.systems.biomechanics.isolated import run_isolated
 from vitruvian.systems.biomechanics.marker_sets import (
     AUGMENTED_NAMES,
     JOINT_CENTRES,
     SYNTHPOSE,
-    SYNTHPOSE_52,
     MarkerSet,
     Measurement,
     reduced,
@@ -242,7 +241,6 @@ def test_marker_sets_are_whole():
         assert set(markers.weights) | used | set(markers.placement) <= set(markers.places)
     assert len(SYNTHPOSE.places) == 33 and set(SYNTHPOSE.places) <= set(SYNTHPOSE_52.names)
     assert set(AUGMENTED_NAMES.values()) <= set(SYNTHPOSE.places)
-    assert "synthpose-52" not in SKELETONS or SKELETONS["synthpose-52"].names == SYNTHPOSE_52.names
 
 
 def test_mirrored_markers_sit_on_the_other_side():

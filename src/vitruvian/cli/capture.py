@@ -29,6 +29,8 @@ def capture(
     mesh: bool = True,
     lift: str = "lift-s",
     fov: float | None = None,
+    calibration: Path | None = None,
+    angles: bool = False,
     overlay: bool = True,
     formats: str = "json",
     detect_every: int = 1,
@@ -62,6 +64,11 @@ def capture(
         Network that lifts keypoints into space: an id, or the path of an .onnx file.
     fov
         Degrees that the camera sees across the picture's longer side; 60 is assumed otherwise. Distances depend on it.
+    calibration
+        Calibrated cameras (Pose2Sim's or Sports2D's TOML, Qualisys, OpenCV, ...): the sources are films of one scene, one per camera, and
+        become one take in space with TRC files.
+    angles
+        Joint angles and gait parameters of each person: a page with plots (angles.html), and a table (angles.csv).
     overlay
         Draw the people over the video or pictures.
     formats
@@ -106,15 +113,51 @@ def capture(
     seconds: dict[str, float] = {}
     start = time.perf_counter()
     with _progress_bar(seconds) as on_progress:
-        take = run_capture(asked, folder, on_progress=on_progress, **networks, **tuning)
+        if calibration is None:
+            take = run_capture(asked, folder, on_progress=on_progress, **networks, **tuning)
+        else:
+            take = _capture_cameras(source, calibration, folder, networks, tuning, on_progress)
+    reports = _write_angles(take, folder) if angles else []
     _print_summary(take, time.perf_counter() - start)
-    for path in _written(folder, overlay, [*wanted, *BODY_FORMATS] if take.body else wanted):
+    listed = _written(folder, overlay, [*wanted, *BODY_FORMATS] if take.body or calibration else wanted)
+    for path in [*listed, *reports]:
         console.print(f"  {path}", markup=False)
     if profile:
         _print_profile(seconds, len(take.times))
     if not take.complete:
         say_error("interrupted: the files hold what was found until then; the same command goes on from there")
     return 0 if take.complete else INTERRUPTED
+
+
+def _capture_cameras(
+    source: list[str],
+    calibration: Path,
+    folder: Path,
+    networks: Mapping[str, object],
+    tuning: Mapping[str, object],
+    on_progress: Callable[[CaptureProgress], None],
+) -> Take:
+    """One take of several films; options that mean nothing there are left out."""
+    from vitruvian.capture.cameras import capture_cameras
+
+    chosen = {name: tuning[name] for name in ("threshold", "detect_every", "overlay")}
+    smooth = "kalman" if tuning["smooth"] == "one-euro" else tuning["smooth"]
+    return capture_cameras(
+        source, calibration, folder, smooth=smooth, on_progress=lambda camera, now: on_progress(now), **networks, **chosen
+    )
+
+
+def _write_angles(take: Take, folder: Path) -> list[Path]:
+    """A page and a table of joint angles for each person; returns their paths."""
+    from vitruvian.biomechanics.report import persons_of, write_report
+
+    persons, written = persons_of(take), []
+    for person in persons:
+        stem = "angles" if len(persons) == 1 else f"angles_person{person}"
+        page, table = folder / f"{stem}.html", folder / f"{stem}.csv"
+        write_report(take, page, person)[0].csv(table)
+        written += [page, table]
+    return written
 
 
 def default_folder(source: Sequence[str]) -> Path:

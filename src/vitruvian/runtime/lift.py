@@ -12,6 +12,7 @@ from vitruvian.body.model import BodyParameters
 from vitruvian.codecs import lift as codec
 from vitruvian.errors import VitruvianError, WeightsError
 from vitruvian.runtime.session import Device, Session
+from vitruvian.skeletons import by_name
 from vitruvian.weights import Card, card_for
 
 RATE = 30.0
@@ -46,6 +47,8 @@ class Lifter:
         if self.card.task != "lift":
             raise WeightsError(f"{self.card.id!r} does not lift keypoints into space: it is for {self.card.task}. Use another network.")
         self.session = Session(self.card.file, device=device, threads=threads, max_batch=1)
+        if self.session.input_shape[-1] != 3 * len(by_name(self.card.skeleton)) + 1:
+            raise WeightsError(f"{self.card.id!r} takes {self.session.input_shape}, not our lifter's input: run it through its own system.")
 
     def __call__(
         self,

@@ -31,6 +31,7 @@ from vitruvian.skeletons.coco import COCO_17, COCO_WHOLEBODY_133
 from vitruvian.skeletons.convert import Converted, convert, neck_score_binary
 from vitruvian.skeletons.faces import COFW_29, FACE_68, LAPA_106, WFLW_98
 from vitruvian.skeletons.hands import HAND_21, INTERHAND_21, INTERHAND_42
+from vitruvian.skeletons.markers import SYNTHPOSE_52
 from vitruvian.skeletons.openpose import OPENPOSE_134, OPENPOSE_BODY_18, OPENPOSE_BODY_25
 from vitruvian.skeletons.types import Skeleton
 
@@ -38,7 +39,7 @@ _ALL = (
     *(COCO_WHOLEBODY_133, COCO_17, OPENPOSE_134, OPENPOSE_BODY_25, OPENPOSE_BODY_18),
     *(HALPE_26, HALPE_136, MPII_16, H36M_17, CROWDPOSE_14, POSETRACK_17, POSETRACK_15, NTU_25),
     *(PANOPTIC_15, PANOPTIC_19, SMPL_24, JHMDB_15, AIC_14, HUMANART_21, AP10K_17),
-    *(HAND_21, INTERHAND_21, INTERHAND_42, FACE_68, WFLW_98, COFW_29, LAPA_106),
+    *(HAND_21, INTERHAND_21, INTERHAND_42, FACE_68, WFLW_98, COFW_29, LAPA_106, SYNTHPOSE_52),
 )
 SKELETONS: Mapping[str, Skeleton] = MappingProxyType({skeleton.name: skeleton for skeleton in _ALL})
 """Every keypoint set by its name."""
@@ -81,6 +82,7 @@ __all__ = [
     "POSETRACK_17",
     "SKELETONS",
     "SMPL_24",
+    "SYNTHPOSE_52",
     "Skeleton",
     "WFLW_98",
     "by_name",

@@ -75,6 +75,10 @@ SYSTEMS = (
     System(
         "multi-hmr", "vitruvian.systems.mesh.multi_hmr", (r"\.pos_embed$", r"^(module\.)?(x_attention_head|dec_to_token|head\.embedding)\.")
     ),
+    System("osx", "vitruvian.systems.mesh.osx", (r"^(module\.)?(encoder\.)?task_tokens$", r"^(module\.)?body_regressor\.")),
+    System("pymaf-x", "vitruvian.systems.mesh.pymaf_x", (r"^(module\.)?grid_points$", r"^(module\.)?regressor\.0\.fc1_hand\.")),
+    System("xnect", "vitruvian.systems.pose3d.xnect", (r"^(module\.)?(one\.backbone\.)?features\.0\.conv6\.0\.weight$",)),
+    System("hopfir", "vitruvian.systems.pose3d.hopfir", (r"^(module\.)?stages\.0\.hgf\.attention\.modulation$",)),
 )
 """In this order they are tried. DWPose's released files are RTMPose's ("rtmw"); its own row is for the containers of its two stages.
 

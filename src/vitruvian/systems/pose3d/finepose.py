@@ -490,7 +490,7 @@ def exported(config: Config, model: FinePose, text: Text = None, hypotheses: int
     """
     clip = (config.frames, config.joints)
     skeleton = H36M_17.name if config.layout == "h36m" else ""
-    card = Card(variant_of(config), "augmenter", f"{variant_of(config)}.onnx", skeleton=skeleton, family="FinePOSE", subject="body")
+    card = Card(variant_of(config), "lift", f"{variant_of(config)}.onnx", skeleton=skeleton, family="FinePOSE", subject="body")
     return Exported(Deployed(model, text, flip), {"keypoints": (*clip, 2), "noise": (steps, hypotheses, *clip, 3)}, ("points",), card)
 
 
