@@ -3,7 +3,8 @@
     python benchmarks/long_video.py [--minutes 20] [--height 360] [--detect-every 1] [--kill]
 
 A real film, scaled and looped to 20 seconds and to so many minutes, is captured with all files, each in a process of its own, whose peak
-memory is printed; without bodies, whose numbers alone (4 kB for each person and frame) would break the bar. With --kill the long capture is killed (SIGKILL) half way and started again; the two takes are compared.
+memory is printed; without bodies, whose numbers alone (4 kB for each person and frame) would break the bar. With --kill the long capture
+is killed (SIGKILL) half way and started again; the two takes are compared.
 """
 
 from __future__ import annotations

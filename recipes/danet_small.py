@@ -10,6 +10,17 @@ on held-out figures: clean, with 1 to 3 limbs erased as PartDrop does, and with 
 
 Figures have SMPL's joints, capsules for limbs, and an IUV map of their own: no picture, no body model, and no network finds the map.
 Smaller than the card's proposal: PartDrop only, not the ladder from a global network to the graph.
+
+Measured, one thread, 600 steps (about a minute of processor time per arm), in millimetres:
+
+    arm      clean   erased   covered
+    none     160.1   178.1    178.1
+    pixels   193.9   202.5    202.5
+    parts    186.0   187.1    191.7
+
+So limbs that are gone cost 18 mm without, 9 mm with pixels dropped, 1 mm (erased) or 6 mm (covered) with PartDrop: it does make the network
+robust. But so short a training is too short for it: the plain network is ahead in all columns, and the card's claim (PartDrop at least 15 %
+ahead where parts are gone) is NOT shown. One seed.
 """
 
 from __future__ import annotations

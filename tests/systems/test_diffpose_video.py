@@ -35,7 +35,7 @@ def test_nano_is_small():
 
 
 def test_schedule_falls_from_one_to_almost_nothing():
-    energy = dp.cosine_schedule(1000)
+    energy = dp.energy_left(1000)
     assert energy[0] == 1 and (energy.diff() < 0).all()
     assert energy[-1].item() == pytest.approx(2.4e-9, rel=0.05)
 

@@ -5,7 +5,7 @@ follow. The table of places is resampled when the picture has another size than 
 
     family    patch  padding  table             heads by width                    other
     ViTPose   16     2        192 (16x12)       384: 12, 768: 12, 1024: 16, 1280: 16
-    OSX       16     4        1 + 192           768: 12, 1024: 16                 its 31 tokens are put before, without a place
+    OSX       16     2        1 + 192           768: 12, 1024: 16                 its 31 tokens are put before, without a place
     DINOv2    14     0        1 + 1369 (37x37)  384: 6, 768: 12, 1024: 16         class token, layer scale, offset 0.1
 
 Sources: cards rmpg.md 4.6, osx.md 4.1, multi-hmr.md 4.1. ViTPose's heads of 384 channels, and its sizes L and H, from memory of the

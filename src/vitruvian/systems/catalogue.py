@@ -77,7 +77,11 @@ SYSTEMS = (
     ),
     System("osx", "vitruvian.systems.mesh.osx", (r"^(module\.)?(encoder\.)?task_tokens$", r"^(module\.)?body_regressor\.")),
     System("pymaf-x", "vitruvian.systems.mesh.pymaf_x", (r"^(module\.)?grid_points$", r"^(module\.)?regressor\.0\.fc1_hand\.")),
+    System("aios", "vitruvian.systems.mesh.aios", (r"(^|\.)level_embed$", r"(^|\.)decoder\.lhand_box_embed\.weight$")),
+    System("danet", "vitruvian.systems.mesh.danet", (r"^(module\.)?(img2iuv|estimator)\.", r"^(module\.)?(iuv2smpl|regressor)\.")),
     System("xnect", "vitruvian.systems.pose3d.xnect", (r"^(module\.)?(one\.backbone\.)?features\.0\.conv6\.0\.weight$",)),
+    System("finepose", "vitruvian.systems.pose3d.finepose", (r"(ctx_|prompts\.contexts\.)arm$", r"(STEblocks|spatial)\.0\.attn\.qkv\.")),
+    System("selfpose3d", "vitruvian.systems.pose3d.selfpose3d", (r"^(module\.)?(root_net|pose_net)\.(v2v_net\.)?front_layers\.",)),
     System("hopfir", "vitruvian.systems.pose3d.hopfir", (r"^(module\.)?stages\.0\.hgf\.attention\.modulation$",)),
 )
 """In this order they are tried. DWPose's released files are RTMPose's ("rtmw"); its own row is for the containers of its two stages.

@@ -18,7 +18,7 @@ from vitruvian.systems.pickled import read_pickled_module
 # Counters that batch normalisation keeps for cumulative averages; inference never reads them, and old files lack them.
 _OPTIONAL = re.compile(r"(^|\.)num_batches_tracked$")
 
-_ENTRIES = ("state_dict", "model_state_dict", "model", "net")
+_ENTRIES = ("state_dict", "model_state_dict", "model", "model_pos", "network", "net")
 """Where training programs put the state dict in their containers, in order of preference."""
 
 _INERT = (

@@ -16,7 +16,7 @@ What is the paper's, what is ours (card diffpose-video.md: neither code nor weig
 
 Card -> here
     4.1 spatio-temporal representation learner    SpatioTemporal, DiffPose.features
-    4.2 diffusion                                 cosine_schedule, DiffPose.noised
+    4.2 diffusion                                 energy_left, DiffPose.noised
     4.3 pose decoder with lookup                  Lookup, Scale, Decoder
     5 sampling, ensemble                          DiffPose.sample
     6 training                                    loss
@@ -48,6 +48,7 @@ from vitruvian.codecs.normalise import IMAGENET_MEAN, IMAGENET_STD
 from vitruvian.errors import WeightsError
 from vitruvian.nn.cspnext import ConvBlock
 from vitruvian.nn.deconv import deconvolutions
+from vitruvian.nn.diffusion import cosine_schedule
 from vitruvian.nn.transformer import EPS, blocks
 from vitruvian.skeletons import POSETRACK_17
 from vitruvian.systems.backbones import Backbone, ResNetConfig, ViTConfig, infer_backbone, title
@@ -58,7 +59,6 @@ from vitruvian.weights import Card
 STRIDE = 16  # of the tokens; the heat maps have a quarter of it
 SCALES = (1, 2, 4)
 SHARPNESS = 10.0  # of the lookup's soft arg-max
-OFFSET, MAX_BETA = 0.008, 0.999  # of the schedule
 TIME = 256  # length of a time's embedding
 
 KEYMAP: tuple[tuple[str, str], ...] = ((r"^module\.", ""),)
@@ -209,12 +209,9 @@ def embed_time(time: Int[Tensor, " b"], length: int = TIME) -> Float[Tensor, "b 
     return torch.cat((angles.sin(), angles.cos()), 1)
 
 
-def cosine_schedule(times: int) -> Float[Tensor, " times+1"]:
+def energy_left(times: int) -> Float[Tensor, " times+1"]:
     """How much of the signal's energy is left (abar) after 0 to `times` steps of noise (Nichol and Dhariwal 2021, arXiv 2102.09672)."""
-    angle = (torch.arange(times + 1, dtype=torch.float64) / times + OFFSET) / (1 + OFFSET) * math.pi / 2
-    energy = angle.cos().square()
-    betas = (1 - energy[1:] / energy[:-1]).clamp(max=MAX_BETA)
-    return torch.cat((torch.ones(1, dtype=torch.float64), (1 - betas).cumprod(0))).float()
+    return torch.cat((torch.ones(1, dtype=torch.float64), cosine_schedule(times))).float()
 
 
 class DiffPose(nn.Module):
@@ -226,7 +223,7 @@ class DiffPose(nn.Module):
         self.backbone = config.backbone.build()
         self.strl = SpatioTemporal(self.backbone.channels[config.level], config)
         self.decoder = Decoder(config)
-        self.register_buffer("energy", cosine_schedule(config.times), persistent=False)
+        self.register_buffer("energy", energy_left(config.times), persistent=False)
 
     def features(self, frames: Float[Tensor, "b f 3 h w"]) -> Float[Tensor, "b c h4 w4"]:
         """What the clip shows, computed once for all steps and draws. Normalised RGB crops, oldest first."""
