@@ -29,7 +29,8 @@ def truth():
 @pytest.fixture
 def assets(tmp_path):
     """A folder like the package's assets, with the tiny networks as the embedded ones."""
-    for network, path in (("person-parts-nano", nets.detector(tmp_path)), ("wholebody-t", nets.pose(tmp_path))):
+    found = {"person-parts-nano": nets.detector(tmp_path), "wholebody-t": nets.pose(tmp_path), "lift-s": nets.pose(tmp_path, "coco-17")}
+    for network, path in found.items():
         card = Card.load(path.with_suffix(".json"))
         path.rename(tmp_path / f"{network}.onnx")
         replace(card, id=network, file=f"{network}.onnx").save(tmp_path / f"{network}.json")
