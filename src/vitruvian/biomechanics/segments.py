@@ -82,6 +82,7 @@ def unit(vectors: Float[np.ndarray, "f d"]) -> Float[np.ndarray, "f d"]:
 
 
 def dot(a: Float[np.ndarray, "f d"], b: Float[np.ndarray, "f d"]) -> Float[np.ndarray, " f"]:
+    """Scalar products over the last axis."""
     return (a * b).sum(-1)
 
 

@@ -197,6 +197,7 @@ def ray_features(intrinsics: Float[Tensor, "b 3 3"], config: Config) -> Float[Te
 
 
 def decoder_blocks(config: Config, context: int) -> nn.ModuleList:
+    """The blocks of the decoder, whose queries read tokens of width `context`."""
     return nn.ModuleList(
         DecoderBlock(config.decoder_width, context, config.decoder_heads, config.decoder_hidden) for _ in range(config.decoder_depth)
     )
