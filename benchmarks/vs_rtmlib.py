@@ -82,7 +82,7 @@ def ours(video: Path, pose: Path, detector: Path = DETECTOR, **options: object) 
     """Seconds that `capture` takes, loading of the networks included, the take, and the seconds of each stage."""
     stages: dict[str, float] = {}
     start = time.perf_counter()
-    take = vt.capture(video, detector=detector, pose=pose, on_progress=lambda now: stages.update(now.seconds), **options)
+    take = vt.capture(video, detector=detector, pose=pose, mesh=False, on_progress=lambda now: stages.update(now.seconds), **options)
     return time.perf_counter() - start, take, stages
 
 

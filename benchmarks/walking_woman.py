@@ -1,6 +1,6 @@
 """Does one id stay on the walking woman of ../shared/data/video/sports2d/demo.mp4, and how fast is the whole capture?
 
-    python benchmarks/walking_woman.py [--detector ID_OR_ONNX] [--pose ID_OR_ONNX] [--out FOLDER] [--height 720]
+    python benchmarks/walking_woman.py [--detector ID_OR_ONNX] [--pose ID_OR_ONNX] [--out FOLDER] [--height 720] [--mesh]
 
 Found means: in the frames in which she is whole in the picture (48 to 186, by eye) a box overlaps her place by 0.4 (IoU).
 Her place is interpolated between boxes checked by eye every ten frames. With --height the video is first scaled (not timed),
@@ -49,6 +49,7 @@ def main() -> None:
     parser.add_argument("--video", type=Path, default=VIDEO)
     parser.add_argument("--detector", default="person-parts-nano")
     parser.add_argument("--pose", default="wholebody-t")
+    parser.add_argument("--mesh", action="store_true", help="with bodies, and their files")
     parser.add_argument("--height", type=int)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
@@ -61,6 +62,7 @@ def main() -> None:
             options.out or Path(folder) / "out",
             detector=options.detector,
             pose=options.pose,
+            mesh=options.mesh,
             on_progress=lambda p: seconds.update(p.seconds),
         )
         spent = time.perf_counter() - start
