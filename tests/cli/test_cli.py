@@ -135,3 +135,13 @@ def test_ctrl_c_ends_with_130_and_a_valid_take(nets, tmp_path):
     take = Take.load(tmp_path / "out/take.npz")
     assert not take.complete and 0 < len(take.times) < 4000
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["keypoints.json", "overlay.mp4", "take.npz"]
+
+
+def test_angles_of_a_capture_are_a_page_and_a_table(capsys, nets, here):
+    walk(here / "walk.mp4", np.arange(20) / 30)
+    code, out, _ = run(capsys, "capture", "walk.mp4", "-o", "out", "--angles", "--repair-swaps", *nets)
+    assert code == 0 and "angles_person2.html" in out
+    assert sorted(path.name for path in (here / "out").glob("angles*")) == [
+        f"angles_person{person}.{kind}" for person in (1, 2) for kind in ("csv", "html")
+    ]
+    assert "[deg]" in (here / "out" / "angles_person1.csv").read_text().split("\n")[0]

@@ -119,8 +119,11 @@ def capture(
             take = _capture_cameras(source, calibration, folder, networks, tuning, on_progress)
     reports = _write_angles(take, folder) if angles else []
     _print_summary(take, time.perf_counter() - start)
-    listed = _written(folder, overlay, [*wanted, *BODY_FORMATS] if take.body or calibration else wanted)
-    for path in [*listed, *reports]:
+    if calibration is None:
+        listed = [*_written(folder, overlay, [*wanted, *BODY_FORMATS] if take.body else wanted), *reports]
+    else:
+        listed = sorted(folder.iterdir())
+    for path in listed:
         console.print(f"  {path}", markup=False)
     if profile:
         _print_profile(seconds, len(take.times))
