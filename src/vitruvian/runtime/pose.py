@@ -13,6 +13,7 @@ from vitruvian.codecs.crop import BoxTransform, warp_crops
 from vitruvian.codecs.heatmap import Heatmap, flip_average_maps
 from vitruvian.codecs.normalise import normalise, require_rgb
 from vitruvian.codecs.poses import Poses
+from vitruvian.codecs.probability_map import ProbabilityMap
 from vitruvian.codecs.simcc import SimCC, flip_average
 from vitruvian.codecs.simcc3d import SimCC3D, flip_average_3d, weak_perspective
 from vitruvian.errors import VitruvianError, WeightsError
@@ -24,7 +25,7 @@ from vitruvian.weights.layout import Layout
 if TYPE_CHECKING:
     from vitruvian.skeletons import Skeleton
 
-Codec = SimCC | SimCC3D | Heatmap
+Codec = SimCC | SimCC3D | Heatmap | ProbabilityMap
 
 
 class PoseEstimator:
@@ -142,9 +143,11 @@ def _codec(card: Card, layout: Layout, shapes: Sequence[tuple[int | None, ...]],
     if layout.kind == "simcc3d":
         depth = round(shapes[2][2] / card.split_ratio) if shapes[2][2] else card.input_size[0]
         return SimCC3D((*card.input_size, depth), card.split_ratio, rule=rule)
+    rows, columns = shapes[0][2:]
+    if card.codec == "probability-map":
+        return ProbabilityMap(card.input_size, (columns or card.input_size[0] // 8, rows or card.input_size[1] // 8))
     if card.codec not in _HEATMAP_RULES:
         raise WeightsError(f"{card.file} returns heat maps, and its card {card.id!r} doesn't say how to read them: set its codec.")
-    rows, columns = shapes[0][2:]
     cells = (columns or card.input_size[0] // 4, rows or card.input_size[1] // 4)
     return Heatmap(card.input_size, cells, _HEATMAP_RULES[card.codec], peer=compat)
 
@@ -156,6 +159,8 @@ def _average(codec: Codec, outputs: Sequence[np.ndarray], mirrored: Sequence[np.
     """Flip test: the mean of the outputs for crops and for their mirror images."""
     if isinstance(codec, Heatmap):
         return [flip_average_maps(*outputs, *mirrored, swap, shift=codec.rule != "udp")]
+    if isinstance(codec, ProbabilityMap):
+        return [flip_average_maps(*outputs, *mirrored, swap, shift=False)]
     if isinstance(codec, SimCC3D):
         return flip_average_3d(outputs, mirrored, swap)
     return flip_average(*outputs, *mirrored, swap)

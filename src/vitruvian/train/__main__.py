@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import logging
 from pathlib import Path
 
 import torch
 
+from ..synth.scene import pose_crop
 from . import defaults
-from .feed import Endless, batches, collate_pose, collate_scenes, draw_pose, draw_scene
+from .feed import Endless, batches, collate_pose, collate_scenes, draw_scene
 from .loop import Schedule, train
 
 
@@ -21,6 +23,7 @@ def main() -> None:
     parser.add_argument("--store", type=Path, required=True, help="folder of label images (vitruvian synth)")
     parser.add_argument("--photographs", type=Path, help="text file: one background picture per line")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; an existing one is gone on with")
+    parser.add_argument("--size", type=int, nargs=2, default=(192, 256), help="width and height of the crops; small ones first save time")
     parser.add_argument("--steps", type=int, default=10**9)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=2e-3)
@@ -34,7 +37,7 @@ def main() -> None:
     torch.manual_seed(options.seed)
     photographs = options.photographs.read_text().splitlines() if options.photographs else []
     pose = options.network == "pose"
-    draw, collate = (draw_pose, collate_pose) if pose else (draw_scene, collate_scenes)
+    draw, collate = (functools.partial(pose_crop, size=tuple(options.size)), collate_pose) if pose else (draw_scene, collate_scenes)
     stream = batches(Endless(draw, options.store, photographs, options.seed), collate, options.batch, options.workers)
     evaluate = None
     if pose:

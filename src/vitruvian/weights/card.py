@@ -22,13 +22,14 @@ ASSETS = Path(__file__).parents[1] / "assets"
 MAX_CARD_BYTES = 1 << 20
 """A larger JSON file is no card."""
 
-Task = Literal["detection", "pose2d", "pose3d", "one-stage", "lift", "augmenter"]
-"""What a network does: boxes; keypoints of a box; the same with depth; boxes and keypoints of a whole picture; markers from keypoints."""
+Task = Literal["detection", "pose2d", "pose3d", "one-stage", "mesh", "lift", "augmenter"]
+"""What a network does: boxes; keypoints of a box; the same with depth; boxes and keypoints of a whole picture; everybody's body in a whole
+picture; markers from keypoints."""
 
 BLIND = ("lift", "augmenter")
 """Tasks whose networks see numbers, not pictures."""
 
-Codec = Literal["simcc", "simcc3d", "heatmap", "heatmap-dark", "heatmap-udp", "rtmo", "yolox", "rtmdet", ""]
+Codec = Literal["simcc", "simcc3d", "heatmap", "heatmap-dark", "heatmap-udp", "probability-map", "rtmo", "yolox", "rtmdet", ""]
 """How its outputs are read (`vitruvian.codecs`); "" where the names of the outputs say it."""
 
 Subject = Literal["whole-body", "body", "hand", "face", "animal", ""]
@@ -51,6 +52,7 @@ class Card:
 An augmenter's: of each input feature, empty where unknown |
     | family, subject | the published system, such as "RTMPose"; what it looks at |
     | codec | how the outputs are read |
+    | body | meshes: name of the body model that the network poses |
     | skeleton | name of the keypoint set (`vitruvian.skeletons`), for pose |
     | classes | name of each label, for detection |
     | padding, split_ratio | pose: crop size over box size; SimCC bins per pixel |
@@ -93,6 +95,7 @@ it was made of, and the pictures that the ranges were taken from |
     parent: str = ""
     parent_sha256: str = ""
     calibration: str = ""
+    body: str = ""
 
     def __post_init__(self) -> None:
         for name, (valid, expected) in _SCHEMA.items():
@@ -159,6 +162,8 @@ def _contradiction(card: Card) -> str:
         return "a detector needs the names of its classes: add them to the card"
     if card.task in ("pose2d", "pose3d", "one-stage") and not card.skeleton:
         return "a pose network needs the name of its skeleton: add it to the card"
+    if (card.task == "mesh") != bool(card.body):
+        return "a network for meshes, and no other, names the body model that it poses (body): correct the card"
     return ""
 
 
@@ -223,4 +228,5 @@ _SCHEMA: dict[str, tuple[Callable[[Any], bool], str]] = {
     "parent": (_is_text, "a text"),
     "parent_sha256": (_is_sum, "64 hexadecimal digits"),
     "calibration": (_is_text, "a text"),
+    "body": (_is_text, "a text"),
 }

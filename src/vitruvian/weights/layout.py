@@ -4,7 +4,7 @@
 |---|---|---|
 | simcc | x (b, k, bins), y (b, k, bins) | RTMPose, DWPose, RTMW |
 | simcc3d | x, y, z | RTMW3D |
-| maps | (b, k, h, w), smaller than the input by one factor | ViTPose, HRNet, SimpleBaselines |
+| maps | (b, k, h, w), smaller than the input by one factor | ViTPose, HRNet, SimpleBaselines, MapPose |
 | people | boxes with score (b, n, 5), keypoints (b, n, k, 3) | RTMO |
 | suppressed | boxes with score (b, n, 5) or (n, 5), labels (b, n) if there are any | RTMDet and YOLOX with suppression inside |
 | boxes | boxes (b, n, 4), scores (b, n, classes) | RTMDet without |
@@ -27,6 +27,7 @@ LAYOUTS: dict[str, tuple[Kind, ...]] = {
     "heatmap": ("maps",),
     "heatmap-dark": ("maps",),
     "heatmap-udp": ("maps",),
+    "probability-map": ("maps",),
     "rtmo": ("people",),
     "yolox": ("cells", "suppressed", "boxes"),
     "rtmdet": ("suppressed", "boxes"),

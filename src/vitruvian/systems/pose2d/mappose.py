@@ -1,0 +1,146 @@
+"""MapPose: our own small network for many keypoints, trained from nothing in hours on two cores (this project, no paper).
+
+Idea
+    A CSPNeXt backbone sees the crop. On its coarsest map (stride 32, some 48 cells) two transformer blocks look at the whole person at
+    once, which tells left from right and arms of others from one's own. Two steps of up-sampling join the finer maps of strides 16 and 8.
+    The last map has one channel per keypoint, and a softmax over its cells and one more, "elsewhere" (not in this crop), makes it the
+    probability of where the keypoint is. A place is the mean of the probability around its peak, far finer than a cell; the score is the
+    probability near that place, which is what a user takes a score to be.
+
+Why not SimCC
+    From scratch, SimCC's classifiers learn late: after 165,000 crops the coarse map *before* the classifiers of an RTMPose-t was nearer to
+    the truth (19.8 px of a crop of 256) than what the classifiers made of it (21.0 px). See recipes/wholebody-t.md.
+
+    Config("t")            0.33 GMAC at 256x192, 3.9 M parameters
+    decoding               vitruvian.codecs.probability_map
+    backbone, blocks       vitruvian.nn.cspnext, vitruvian.nn.transformer
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vitruvian.nn.cspnext import Block, ConvBlock, CSPNeXt
+from vitruvian.nn.transformer import blocks
+from vitruvian.nn.vit import resample_positions
+
+STRIDE = 8
+COARSE = 32
+
+
+@dataclass(frozen=True)
+class Config:
+    """Backbone factors, and widths of the attention and of the maps of strides 16 and 8. `input_size` (width, height) is the usual one."""
+
+    width: float = 0.375
+    depth: float = 0.167
+    keypoints: int = 133
+    context: int = 256
+    layers: int = 2
+    middle: int = 112
+    fine: int = 80
+    input_size: tuple[int, int] = (192, 256)
+
+
+VARIANTS = {
+    "nano": Config(0.125, 0.167, context=32, middle=16, fine=16, layers=1, input_size=(96, 128)),
+    "t": Config(),
+    "s": Config(0.5, 0.33, context=384, layers=3, middle=192, fine=128),
+}
+
+
+class Logits(NamedTuple):
+    """Before the softmax: the map of stride 8, the score of "elsewhere", and a map of stride 32 that only training uses."""
+
+    fine: Float[Tensor, "b k h w"]
+    elsewhere: Float[Tensor, "b k"]
+    coarse: Float[Tensor, "b k h32 w32"]
+
+
+class Join(nn.Module):
+    """A coarse map, brought to the size of a finer one and added to it, then mixed: -> (b, outputs, h, w)."""
+
+    def __init__(self, coarse: int, fine: int, outputs: int):
+        super().__init__()
+        self.reduce = ConvBlock(coarse, outputs)
+        self.lateral = ConvBlock(fine, outputs)
+        self.mix = Block(outputs, add=True, eps=1e-5)
+
+    def forward(self, coarse: Float[Tensor, "b c h2 w2"], fine: Float[Tensor, "b f h w"]) -> Float[Tensor, "b o h w"]:
+        return self.mix(F.interpolate(self.reduce(coarse), size=fine.shape[2:]) + self.lateral(fine))
+
+
+class MapPose(nn.Module):
+    """Normalised RGB crops of any size whose sides are multiples of 32 -> probability maps (b, k, h / 8, w / 8), each of sum <= 1."""
+
+    def __init__(self, config: Config):
+        super().__init__()
+        self.config = config
+        self.backbone = CSPNeXt(config.width, config.depth)
+        c8, c16, c32 = self.backbone.channels
+        self.grid = (config.input_size[1] // COARSE, config.input_size[0] // COARSE)
+        self.enter = ConvBlock(c32, config.context)
+        self.places = nn.Parameter(torch.randn(1, self.grid[0] * self.grid[1], config.context) * 0.02)
+        self.context = blocks(config.context, max(config.context // 64, 1), 2 * config.context, config.layers)
+        self.norm = nn.LayerNorm(config.context)
+        self.middle = Join(config.context, c16, config.middle)
+        self.fine = Join(config.middle, c8, config.fine)
+        self.maps = nn.Conv2d(config.fine, config.keypoints, 1)
+        self.coarse = nn.Conv2d(config.context, config.keypoints, 1)
+        self.elsewhere = nn.Linear(config.context, config.keypoints)
+
+    def logits(self, image: Float[Tensor, "b 3 h w"]) -> Logits:
+        """What the softmax and the losses start from."""
+        map8, map16, map32 = self.backbone(image)
+        seen = self.enter(map32)
+        size = (seen.shape[2], seen.shape[3])
+        tokens = seen.flatten(2).transpose(1, 2) + resample_positions(self.places, self.grid, size)
+        for block in self.context:
+            tokens = block(tokens)
+        tokens = self.norm(tokens)
+        whole = tokens.transpose(1, 2).unflatten(2, size)
+        return Logits(self.maps(self.fine(self.middle(whole, map16), map8)), self.elsewhere(tokens.mean(1)), self.coarse(whole))
+
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k h8 w8"]:
+        fine, elsewhere, _ = self.logits(image)
+        every = torch.cat((fine.flatten(2), elsewhere[..., None]), 2).float()
+        return torch.softmax(every, 2)[..., :-1].unflatten(2, (fine.shape[2], fine.shape[3]))
+
+
+def map_loss(
+    maps: Float[Tensor, "b k h w"],
+    elsewhere: Float[Tensor, "b k"] | None,
+    keypoints: Float[Tensor, "b k 3"],
+    weights: Float[Tensor, " k"],
+    stride: int,
+) -> Float[Tensor, ""]:
+    """Cross-entropy of each keypoint's map with its place, spread over the four nearest cells, nats, weighted by keypoint.
+
+    `keypoints` are x, y in crop pixels and 1, or 0 for points that are not in the crop; those are learned as `elsewhere`, or left out
+    where that is None.
+    """
+    height, width = maps.shape[2:]
+    there = keypoints[..., 2] > 0
+    place = (keypoints[..., :2] - (stride - 1) / 2) / stride
+    x, y = place[..., 0].clamp(0, width - 1), place[..., 1].clamp(0, height - 1)
+    logits = maps.flatten(2).float()
+    if elsewhere is not None:
+        logits = torch.cat((logits, elsewhere[..., None].float()), 2)
+    log_p = F.log_softmax(logits, 2)
+    left, top = x.floor().long().clamp(max=max(width - 2, 0)), y.floor().long().clamp(max=max(height - 2, 0))
+    across, down = x - left, y - top
+    right, below = (left + 1).clamp(max=width - 1), (top + 1).clamp(max=height - 1)
+    cells = torch.stack((top * width + left, top * width + right, below * width + left, below * width + right), 2)
+    share = torch.stack(((1 - across) * (1 - down), across * (1 - down), (1 - across) * down, across * down), 2)
+    entropy = -(log_p.gather(2, cells) * share).sum(2)
+    counted = there * weights
+    if elsewhere is not None:
+        entropy = torch.where(there, entropy, -log_p[..., -1])
+        counted = weights.expand_as(entropy)
+    return (entropy * counted).sum() / counted.sum().clamp(min=1)

@@ -1,0 +1,45 @@
+"""Probability maps: places finer than cells, and scores that are chances."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vitruvian.codecs.probability_map import ProbabilityMap
+
+CODEC = ProbabilityMap((192, 256), (24, 32))
+
+
+def bilinear(x: float, y: float) -> np.ndarray:
+    """A map whose probability is shared by the four cells around a place in crop pixels."""
+    place = (np.array([x, y]) - 3.5) / 8
+    columns, rows = (np.clip(1 - np.abs(place[axis] - np.arange(n)), 0, None) for axis, n in enumerate(CODEC.cells))
+    return (rows[:, None] * columns)[None, None].astype(np.float32)
+
+
+@given(st.floats(3.5, 187.5), st.floats(3.5, 251.5))
+def test_a_place_between_cells_comes_back(x, y):
+    keypoints, scores = CODEC.decode(bilinear(x, y))
+    np.testing.assert_allclose(keypoints[0, 0], [x, y], atol=1e-3)
+    assert scores[0, 0] == pytest.approx(1, abs=1e-5)
+
+
+def test_the_score_is_the_probability_near_the_place():
+    """0.6 lies around one place, 0.3 far away, and 0.1 is not in the crop at all."""
+    maps = 0.6 * bilinear(50, 60) + 0.3 * bilinear(150, 200)
+    keypoints, scores = CODEC.decode(maps)
+    np.testing.assert_allclose(keypoints[0, 0], [50, 60], atol=1e-3)
+    assert scores[0, 0] == pytest.approx(0.6, abs=1e-5)
+
+
+def test_peaks_in_corners_and_no_people():
+    corner = np.zeros((1, 2, 32, 24), np.float32)
+    corner[0, 0, 0, 0] = corner[0, 1, 31, 23] = 1
+    np.testing.assert_allclose(CODEC.decode(corner)[0][0], [[3.5, 3.5], [187.5, 251.5]], atol=1e-4)
+    keypoints, scores = CODEC.decode(np.zeros((0, 133, 32, 24), np.float32))
+    assert keypoints.shape == (0, 133, 2) and scores.shape == (0, 133)
+
+
+def test_an_empty_map_has_no_score():
+    keypoints, scores = CODEC.decode(np.zeros((1, 1, 32, 24), np.float32))
+    assert scores[0, 0] == 0 and np.isfinite(keypoints).all()
