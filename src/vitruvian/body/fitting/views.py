@@ -94,7 +94,8 @@ def fit_keypoints(
     if given is not None:
         state = replace(state, shape=given.astype(dtype))
     shared = shared_shape or times is not None
-    fitted = fit_state(problem, state, ok, setup, None, iterations, given is not None, shared, times, smoothness)
+    near = start is not None
+    fitted = fit_state(problem, state, ok, setup, None, iterations, given is not None, shared, times, smoothness, near)
     return fit_result(problem, fitted, ok, setup, lambda points: _pixel_error(term, points))
 
 
