@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -12,16 +13,36 @@ from vitruvian.body.compact import load_compact
 from vitruvian.body.fit import FitResult
 from vitruvian.body.fitting.views import fit_keypoints
 from vitruvian.body.model import BodyParameters
+from vitruvian.media.exif import field_of_view
+from vitruvian.media.pictures import Pictures, picture_size
 from vitruvian.runtime.lift import LiftedTrack, Lifter
 from vitruvian.skeletons import COCO_WHOLEBODY_133
 from vitruvian.take import People, Take
 
+log = logging.getLogger(__name__)
+
 ASSUMED_FOV = 60.0
 """Degrees across the picture's longer side where nothing else is known: telephones have 55 to 75."""
 
+_SAME_LENS = 2.0  # degrees
 _POINTS_SIGMA = 0.06  # metres: how far the lifted points may be off
 _LONGEST_GAP = 0.5  # seconds: what is not seen for longer is not guessed
 _FACE_WEIGHT = 0.3  # of its 68 points each, which would outvote the body
+
+
+def field_of_view_of(source: Pictures | object) -> float:
+    """Degrees across the longer side of photographs whose EXIF says so (their median), else ASSUMED_FOV; which of them is logged."""
+    known = []
+    for path in source.paths if isinstance(source, Pictures) else ():
+        size = picture_size(path)
+        known.append(size and field_of_view(path, size))
+    known = [view for view in known if view]
+    if not known:
+        log.info("nothing says how wide the camera saw: %g degrees are assumed (--fov)", ASSUMED_FOV)
+        return ASSUMED_FOV
+    if max(known) - min(known) > _SAME_LENS:
+        log.warning("the photographs were taken with lenses of %.0f to %.0f degrees: all count as the median", min(known), max(known))
+    return float(np.median(known))
 
 
 def focal_length(size: Int[np.ndarray, " 2"], fov: float) -> float:

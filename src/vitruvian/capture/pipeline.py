@@ -16,7 +16,7 @@ import numpy as np
 
 from vitruvian._version import __version__
 from vitruvian.body.compact import load_compact
-from vitruvian.capture.bodies import ASSUMED_FOV, add_bodies, intrinsics
+from vitruvian.capture.bodies import add_bodies, field_of_view_of, intrinsics
 from vitruvian.capture.finder import Finder
 from vitruvian.capture.journal import Journal
 from vitruvian.capture.sinks import BODY_FORMATS, Background, Draw, Format, Sink, Stopwatch, check_formats, open_sinks, write_later
@@ -137,8 +137,8 @@ def capture(
     repair_swaps: undo exchanges of left and right over time. Where the whole video must be known, it is read once more for the overlay.
     mesh: lift the keypoints into space and fit bodies: points and body parameters in the take, meshes in the overlay, and bodies.glb,
     skeleton.bvh and markers.trc. Needs a pose network of the 133 points; nothing is done for others, nor for cameras and streams.
-    lift: the network for it. fov: degrees that the camera sees across the picture's longer side; None assumes 60, and metres are as
-    uncertain as that.
+    lift: the network for it. fov: degrees that the camera sees across the picture's longer side; None takes it from the EXIF of
+    photographs, and else assumes 60, and metres are as uncertain as that.
     realtime: play a video at its own pace and leave out frames that come too early, as cameras and streams always do.
     device: where the networks run. on_progress: called after each frame and at the end, in this thread.
 
@@ -152,7 +152,8 @@ def capture(
     is_new = folder is not None and not folder.exists()
     with _open(source, realtime) as opened:
         mesh = mesh and not isinstance(opened, Live) and _has_points(pose)
-        options = _Options(threshold, detect_every, flip_test, smooth, repair_swaps, mesh, ASSUMED_FOV if fov is None else fov, device)
+        view = field_of_view_of(opened) if fov is None else fov
+        options = _Options(threshold, detect_every, flip_test, smooth, repair_swaps, mesh, view, device)
         if options.looks_back and isinstance(opened, Live):
             raise VitruvianError(f"{opened.name} can't be seen twice: smooth it with one-euro, and repair no swaps")
         lifter = Lifter(lift, device=device) if mesh else None

@@ -137,6 +137,16 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> UInt8[np.nd
     return _decode(path, data, header)
 
 
+def picture_size(path: str | Path) -> tuple[int, int] | None:
+    """Width and height as stored, from the header alone; None for files that are no pictures, or can't be read."""
+    try:
+        with Path(path).open("rb") as file:
+            header = read_header(file)
+    except OSError:
+        return None
+    return header and (header.width, header.height)
+
+
 def write_image(path: str | Path, image: UInt8[np.ndarray, "h w 3"]) -> None:
     """Writes an RGB uint8 picture (H, W, 3) in the format of the suffix: .png, .jpg (quality 95), .webp, .bmp or .tif.
 
