@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from vitruvian.body.compact import load_compact
 from vitruvian.body.fit import FitResult
 from vitruvian.body.fitting.views import fit_keypoints
+from vitruvian.body.ground import FEET, contacts, corrections, fit_ground, upright
 from vitruvian.body.model import BodyParameters
 from vitruvian.media.exif import field_of_view
 from vitruvian.media.pictures import Pictures, picture_size
@@ -56,12 +57,15 @@ def intrinsics(size: Int[np.ndarray, " 2"], fov: float) -> Float[np.ndarray, "3 
     return np.array([[focal, 0, (size[0] - 1) / 2], [0, focal, (size[1] - 1) / 2], [0, 0, 1]])
 
 
-def add_bodies(take: Take, lifter: Lifter, fov: float = ASSUMED_FOV, on_track: Callable[[int, int], None] | None = None) -> Take:
+def add_bodies(
+    take: Take, lifter: Lifter, fov: float = ASSUMED_FOV, ground: bool = False, on_track: Callable[[int, int], None] | None = None
+) -> Take:
     """The take with points and compact bodies in metres, in the camera's frame (space "camera").
 
     A track is lifted and fitted as one person over time, in pieces where it is out of sight for longer than half a second. Rows without
     a track are people of pictures, each by itself. Rows with too few sure keypoints get NaN. Keypoints must be the 133 of
-    COCO-WholeBody. on_track: called with the number of persons done, and of all.
+    COCO-WholeBody. ground: the camera stands still, so feet that rest in the picture are held where they are, on one floor.
+    on_track: called with the number of persons done, and of all.
     """
     people, model = take.people, load_compact()
     columns = {
@@ -80,6 +84,8 @@ def add_bodies(take: Take, lifter: Lifter, fov: float = ASSUMED_FOV, on_track: C
             columns["body_translation"][rows] = found.parameters.translation
         if on_track:
             on_track(done + 1, len(pieces))
+    if ground:
+        _put_on_ground(take, columns)
     cards = take.cards if lifter.card.id in take.cards else (*take.cards, lifter.card.id)
     return replace(take, people=replace(people, **columns), space="camera", body=model.name, fov=fov, cards=cards)
 
@@ -117,6 +123,24 @@ def _fitted(take: Take, rows: np.ndarray, lifter: Lifter, fov: float) -> FitResu
         times=times if len(rows) > 1 else None,
         iterations=6,
     )
+
+
+def _put_on_ground(take: Take, columns: dict[str, np.ndarray]) -> None:
+    """Move the tracked persons so that their resting feet stand still on one floor; in place. Nothing where no foot rests."""
+    points, up = columns["points"], upright(columns["points"])
+    tracks = [np.flatnonzero((take.people.track == track) & np.isfinite(points[:, 0, 0])) for track in take.tracks]
+    tracks = [rows[np.argsort(take.people.frame[rows], kind="stable")] for rows in tracks]
+    seconds = [take.times[take.people.frame[rows]] for rows in tracks]
+    resting = [contacts(points[rows], times, up) for rows, times in zip(tracks, seconds, strict=True)]
+    feet = [points[rows][:, FEET][rest] for rows, rest in zip(tracks, resting, strict=True)]
+    if not sum(map(len, feet)):
+        log.warning("no foot rests: there is no ground to put the people on")
+        return
+    floor = fit_ground(np.concatenate(feet).astype(float), up)
+    for rows, times, rest in zip(tracks, seconds, resting, strict=True):
+        steps = corrections(points[rows], times, rest, floor).astype(np.float32)
+        columns["points"][rows] += steps[:, None]
+        columns["body_translation"][rows] += steps
 
 
 def _trusted(people: People) -> Float[np.ndarray, "n k"]:

@@ -69,6 +69,7 @@ class _Options:
     repair_swaps: bool
     mesh: bool
     fov: float
+    ground: bool
     device: Device
 
     def __post_init__(self) -> None:
@@ -96,7 +97,7 @@ class _Options:
         if lifter is None:
             return take
         with stopwatch("bodies"):
-            return add_bodies(take, lifter, self.fov)
+            return add_bodies(take, lifter, self.fov, self.ground)
 
 
 def capture(
@@ -115,6 +116,7 @@ def capture(
     mesh: bool = True,
     lift: Card | str | Path = "lift-s",
     fov: float | None = None,
+    ground: bool = False,
     overlay: bool = True,
     formats: Sequence[Format] = ("json",),
     realtime: bool = False,
@@ -139,6 +141,7 @@ def capture(
     skeleton.bvh and markers.trc. Needs a pose network of the 133 points; nothing is done for others, nor for cameras and streams.
     lift: the network for it. fov: degrees that the camera sees across the picture's longer side; None takes it from the EXIF of
     photographs, and else assumes 60, and metres are as uncertain as that.
+    ground: in films of a camera that stands still, hold resting feet where they are, on one floor.
     realtime: play a video at its own pace and leave out frames that come too early, as cameras and streams always do.
     device: where the networks run. on_progress: called after each frame and at the end, in this thread.
 
@@ -153,7 +156,7 @@ def capture(
     with _open(source, realtime) as opened:
         mesh = mesh and not isinstance(opened, Live) and _has_points(pose)
         view = field_of_view_of(opened) if fov is None else fov
-        options = _Options(threshold, detect_every, flip_test, smooth, repair_swaps, mesh, view, device)
+        options = _Options(threshold, detect_every, flip_test, smooth, repair_swaps, mesh, view, ground, device)
         if options.looks_back and isinstance(opened, Live):
             raise VitruvianError(f"{opened.name} can't be seen twice: smooth it with one-euro, and repair no swaps")
         lifter = Lifter(lift, device=device) if mesh else None
