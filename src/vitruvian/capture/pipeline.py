@@ -26,7 +26,7 @@ from vitruvian.errors import VitruvianError
 from vitruvian.formats.text import make_folder
 from vitruvian.media import Frame, Pictures, Video, open_source, prefetch
 from vitruvian.media.live import Live, is_live, open_live, paced
-from vitruvian.people import Refiner, Smoother, Tracker, is_part, presets, repair_swaps, smooth_take
+from vitruvian.people import Refiner, Smoother, Tracker, is_part, presets, repair_swaps, smooth_take, without_doubtful_tracks
 from vitruvian.runtime import Detector, OneStage, PoseEstimator
 from vitruvian.runtime.lift import Lifter
 from vitruvian.skeletons import COCO_WHOLEBODY_133, Skeleton, by_name
@@ -89,6 +89,7 @@ class _Options:
 
     def finished(self, take: Take, lifter: Lifter | None, stopwatch: Stopwatch) -> Take:
         """The take with what only the whole video tells."""
+        take = without_doubtful_tracks(take)
         if self.repair_swaps:
             take, report = repair_swaps(take)
             log.info("%d stretches with left and right exchanged were repaired", len(report.swaps))

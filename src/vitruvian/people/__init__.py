@@ -9,7 +9,7 @@ pixels. Not here: finding people (`runtime`), running the whole chain (`capture`
 from vitruvian.people.offline import PRESETS, Smoothing, presets, smooth_take
 from vitruvian.people.parts import attach_parts, is_part
 from vitruvian.people.refine import Refiner
-from vitruvian.people.similarity import believable, pose_similarity, without_duplicates
+from vitruvian.people.similarity import believable, pose_similarity, without_doubtful_tracks, without_duplicates
 from vitruvian.people.smooth import Smoother
 from vitruvian.people.swap import Swap, SwapReport, repair_swaps
 from vitruvian.people.track import Tracker
@@ -29,5 +29,6 @@ __all__ = [
     "presets",
     "repair_swaps",
     "smooth_take",
+    "without_doubtful_tracks",
     "without_duplicates",
 ]

@@ -7,8 +7,11 @@ from jaxtyping import Bool, Float
 
 from vitruvian.geometry.boxes import area
 from vitruvian.skeletons import Skeleton
-from vitruvian.take import People
+from vitruvian.take import People, Take
 
+SURE_OF_BOX = 0.6  # score of a detection that needs no second opinion
+FILM, BRIEF = 12, 3  # in a film of so many frames, nobody is seen in fewer than so many
+WITHIN = 0.85  # share of a box within another's person that makes it a possible piece
 BELIEF = 0.4  # confidence of a keypoint that speaks for a body
 DEFAULT_SIGMA = 0.079  # of a shoulder: for skeletons whose sigmas nobody has published
 
@@ -51,13 +54,14 @@ def without_duplicates(people: People, skeleton: Skeleton, most_alike: float = 0
     Two detections on one body (a whole and a half box, say) lead the pose network to the same keypoints, which box overlap alone can't
     tell from two persons side by side. Rank is score times mean confidence; poses that rest on few sure points (summed confidence
     products under 2) are kept. Source: OKS non-maximum suppression (Papandreou et al., CVPR 2017). What may be a piece of another body
-    (`parts_of`) goes as well if its score is the lower one (ours).
+    (`parts_of`, `within_others`) goes as well if its score is the lower one (ours).
     """
     if len(people) < 2:
         return people
     alike, evidence = _alike(people, skeleton)
     same = (alike > most_alike) & (evidence > 2)
-    whole = ~(_pieces(people, alike, evidence) & (people.scores[:, None] < people.scores[None])).any(1)
+    weaker = people.scores[:, None] < people.scores[None]
+    whole = ~((_pieces(people, alike, evidence) & weaker).any(1) | within_others(people, skeleton).any(1))
     people, same = people[whole], same[np.ix_(whole, whole)]
     rank = np.argsort(-people.scores * np.nan_to_num(people.confidence).mean(1), kind="stable")
     keep: Bool[np.ndarray, " n"] = np.zeros(len(people), dtype=bool)
@@ -66,13 +70,50 @@ def without_duplicates(people: People, skeleton: Skeleton, most_alike: float = 0
     return people if keep.all() else people[keep]
 
 
-def believable(people: People, skeleton: Skeleton, sure: float = 0.6) -> Bool[np.ndarray, " n"]:
+def believable(people: People, skeleton: Skeleton, sure: float = SURE_OF_BOX) -> Bool[np.ndarray, " n"]:
     """Who is a person by two opinions: detected with a score of at least `sure`, or with three keypoints of at least BELIEF.
 
     A pose network is less sure of leaves and windows than of people, and so can overrule a doubtful detection. Ours.
     """
     points, _ = comparison_points(skeleton)
     return (people.scores >= sure) | ((people.confidence[:, points] >= BELIEF).sum(1) >= min(3, len(points)))
+
+
+def without_doubtful_tracks(take: Take) -> Take:
+    """The take without tracks that nothing ever spoke for, now that the whole film is known. Rows without a track stay. Ours.
+
+    Somebody is seen in three frames at least, and either detected with a good score once, or has sure keypoints in most frames.
+    """
+    points, _ = comparison_points(take.skeleton)
+    people, keep = take.people, np.ones(len(take.people), bool)
+    for track in take.tracks if len(take.times) >= FILM else ():
+        rows = people.track == track
+        sure = np.nan_to_num(people.confidence[rows][:, points]).mean(1)
+        keep[rows] = rows.sum() >= BRIEF and (people.scores[rows].max() >= SURE_OF_BOX or np.median(sure) >= BELIEF)
+    return take if keep.all() else take.subset(keep)
+
+
+def within_others(people: People, skeleton: Skeleton, sure: float = SURE_OF_BOX) -> Bool[np.ndarray, "n n"]:
+    """Whether row i is a doubtful detection within the larger, surer person of row j: within the box, or that of the sure keypoints.
+
+    A leg or a trunk alone looks like somebody to a detector, and a pose network finds a whole person in it; a person who truly stands
+    before another is found with a good score sooner or later. Ours.
+    """
+    points, _ = comparison_points(skeleton)
+    sure_of = np.isfinite(people.keypoints[:, points]).all(-1) & (np.nan_to_num(people.confidence[:, points]) >= BELIEF)
+    low, high = (np.where(sure_of[..., None], people.keypoints[:, points], far) for far in (np.inf, -np.inf))
+    boxes = people.boxes.astype(np.float64)
+    extent = np.concatenate(
+        [np.minimum(boxes[:, :2], low.min(1, initial=np.inf)), np.maximum(boxes[:, 2:], high.max(1, initial=-np.inf))], 1
+    )
+    doubtful = (people.scores[:, None] < sure) & (people.scores[:, None] < people.scores[None])
+    return doubtful & (_shared(boxes, extent) > WITHIN * area(boxes)[:, None]) & (area(boxes)[:, None] < area(extent)[None])
+
+
+def _shared(a: Float[np.ndarray, "n 4"], b: Float[np.ndarray, "m 4"]) -> Float[np.ndarray, "n m"]:
+    """Areas that boxes have in common."""
+    low, high = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
+    return np.clip(high - low, 0, None).prod(-1)
 
 
 def parts_of(people: People, skeleton: Skeleton) -> Bool[np.ndarray, "n n"]:
@@ -88,10 +129,12 @@ def _pieces(
     people: People, alike: Float[np.ndarray, "n n"], evidence: Float[np.ndarray, "n n"], least_alike: float = 0.4
 ) -> Bool[np.ndarray, "n n"]:
     areas = area(people.boxes)
-    low = np.maximum(people.boxes[:, None, :2], people.boxes[None, :, :2])
-    high = np.minimum(people.boxes[:, None, 2:], people.boxes[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(-1)
-    return (shared > 0.85 * areas[:, None]) & (areas[:, None] < areas[None]) & (alike > least_alike) & (evidence > 2)
+    return (
+        (_shared(people.boxes, people.boxes) > WITHIN * areas[:, None])
+        & (areas[:, None] < areas[None])
+        & (alike > least_alike)
+        & (evidence > 2)
+    )
 
 
 def _alike(people: People, skeleton: Skeleton) -> tuple[Float[np.ndarray, "n n"], Float[np.ndarray, "n n"]]:

@@ -19,7 +19,7 @@ from vitruvian.errors import FormatError, VitruvianError
 from vitruvian.geometry.boxes import area, iou
 from vitruvian.people.assignment import assign
 from vitruvian.people.looks import Appearance, Familiarity, looks_of, unit
-from vitruvian.people.similarity import believable, comparison_points, parts_of, pose_similarity, without_duplicates
+from vitruvian.people.similarity import believable, comparison_points, parts_of, pose_similarity, within_others, without_duplicates
 from vitruvian.people.sway import shared_shift
 from vitruvian.people.tracks import FASTEST, Tracks, centres, sizes
 from vitruvian.skeletons import Skeleton, by_name
@@ -82,11 +82,12 @@ class Tracker:
     def update(self, time: float, people: People, image: np.ndarray | None = None) -> People:
         """The people of the frame at `time` (seconds, not before the last call's), each once, with `track` filled.
 
-        Weak detections that continue no track, second detections of one body, and new pieces of a known one are left out.
+        Weak detections that continue no track, or in which there is no body, second detections of one body, and new pieces of a known one
+        are left out.
         image: the frame, (h, w, 3) RGB, for the appearance hook; nothing else looks at it. Raises VitruvianError where the hook's answer
         does not fit.
         """
-        people = without_duplicates(people, self._skeleton)
+        people = without_duplicates(people[self._worth_following(people)], self._skeleton)
         looks = self._looks(image, people)
         self._forget(time)
         known = np.flatnonzero(time - self._tracks.seen <= self._patience())
@@ -146,6 +147,11 @@ class Tracker:
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError, VitruvianError) as error:
             raise FormatError(f"this is no state of a tracker ({error}); start the capture afresh") from error
         return tracker
+
+    def _worth_following(self, people: People) -> Bool[np.ndarray, " n"]:
+        """Confident detections, and weak ones with a body: windows and leaves would else be followed on weak detections for ever."""
+        unposed = ~(np.nan_to_num(people.confidence[:, self._points]) > 0).any(1)  # nobody asked a pose network
+        return (people.scores >= self._strong) | unposed | believable(people, self._skeleton, np.inf)
 
     def _patience(self) -> Float[np.ndarray, " t"]:
         """Seconds that each person may be unseen."""
@@ -216,7 +222,8 @@ class Tracker:
         """
         new = np.flatnonzero((people.scores >= self._strong) & (ids < 0) & believable(people, self._skeleton))
         if len(new) and (ids >= 0).any():
-            new = new[~parts_of(people, self._skeleton)[np.ix_(new, np.flatnonzero(ids >= 0))].any(1)]
+            pieces = parts_of(people, self._skeleton) | within_others(people, self._skeleton)
+            new = new[~pieces[np.ix_(new, np.flatnonzero(ids >= 0))].any(1)]
             weak = (ids >= 0) & (people.scores < self._strong)
             new = new[~(iou(people.boxes[new], people.boxes[weak]) > SECOND).any(1)]
         return new
