@@ -15,6 +15,7 @@ from vitruvian.metrics.meshes import (
     PeopleInPictures,
     crowd_scores,
     depth_order_accuracy,
+    finger_errors,
     match_people,
     parts_by_weights,
     vertex_errors,
@@ -181,3 +182,33 @@ def test_order_in_depth():
 def test_order_needs_two_people():
     assert np.isnan(depth_order_accuracy(np.zeros(2), np.zeros(2), np.array([0, 1])))
     assert np.isnan(depth_order_accuracy(np.zeros(0), np.zeros(0), np.zeros(0, int)))
+
+
+JOINTS = ("wrist", "thumb1", "thumb2", "index1", "index2", "pinky1", "pinky2")
+HANDS = tuple(f"{side}_{name}" for side in ("left", "right") for name in JOINTS)
+
+
+def hands(n=4):
+    return np.random.default_rng(3).normal(0, 0.1, (n, len(HANDS), 3))
+
+
+def test_a_finger_that_is_off_does_not_count_for_the_others():
+    truth = hands()
+    pred = truth + np.array([1.0, 2, 3])  # where the hand is does not count
+    pred[:, HANDS.index("left_index2")] += [0, 0.03, 0.04]
+    errors = finger_errors(pred, truth, HANDS)
+    assert set(errors) == {f"{side}_{finger}" for side in ("left", "right") for finger in ("thumb", "index", "pinky")}
+    assert np.allclose(errors.pop("left_index"), 0.025) and all(np.allclose(values, 0) for values in errors.values())
+
+
+def test_a_turned_hand_has_good_fingers_once_it_is_turned_back():
+    truth = hands()
+    turned = truth @ rotation_matrices(np.array([[0.3, 0.2, -0.5]]))[0].T
+    assert finger_errors(turned, truth, HANDS)["right_thumb"].min() > 0.01
+    assert max(values.max() for values in finger_errors(turned, truth, HANDS, turned=True).values()) < 1e-9
+
+
+def test_fingers_of_nobody_and_of_no_hand():
+    assert finger_errors(hands(0), hands(0), HANDS)["left_thumb"].shape == (0,)
+    with pytest.raises(VitruvianError, match="wrists"):
+        finger_errors(np.zeros((1, 2, 3)), np.zeros((1, 2, 3)), ("a", "b"))

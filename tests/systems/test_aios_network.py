@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from vitruvian.codecs.mesh import into_camera
 from vitruvian.errors import VitruvianError, WeightsError
 from vitruvian.systems.checkpoint import rename
 from vitruvian.systems.export import export_onnx
@@ -277,7 +278,7 @@ def test_a_person_is_seen_at_the_same_place_in_the_true_camera():
     own = aios_pictures.intrinsics(np.array([[800, 600]]))
     camera = np.array([[[900.0, 0, 380], [0, 900, 310], [0, 0, 1]]])
     there = np.array([[0.3, -0.2, 20.0]])
-    moved = aios_pictures.into_camera(there, own, camera)
+    moved = into_camera(there, own, camera)
     see = lambda k, x: (k @ x[..., None])[..., :2, 0] / x[..., 2:]  # noqa: E731
     np.testing.assert_allclose(see(own, there), see(camera, moved))
     assert moved[0, 2] == pytest.approx(20 * 900 / 5000)

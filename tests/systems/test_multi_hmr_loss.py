@@ -8,16 +8,19 @@ import torch
 
 from random_body import random_body
 from vitruvian.body.anny import TO_Y_UP
+from vitruvian.body.compact import load_compact
+from vitruvian.body.model import subset
+from vitruvian.body.pose import rotation_matrices
 from vitruvian.body.torch import TorchBody
+from vitruvian.codecs.mesh import decode
 from vitruvian.errors import VitruvianError
 from vitruvian.systems.mesh.bodies import body_parameters, body_rotations, labelled
 from vitruvian.systems.mesh.camera import default_intrinsics
-from vitruvian.systems.mesh.multi_hmr import (
+from vitruvian.systems.mesh.multi_hmr import VARIANTS, MultiHMR
+from vitruvian.systems.mesh.multi_hmr_loss import (
     LATE,
-    VARIANTS,
     WEIGHTS,
     Labelled,
-    MultiHMR,
     depth_code,
     detection_loss,
     encode_targets,
@@ -86,7 +89,7 @@ def test_no_people_have_empty_labels():
     assert targets.scores.shape == (3, 6, 6) and targets.cells.shape == (0, 3) and targets.offset.shape == (0, 2)
 
 
-@pytest.mark.parametrize("name", ["nano", "anny-nano"])
+@pytest.mark.parametrize("name", ["nano", "anny-nano", "compact-nano"])
 def test_depth_code_is_the_inverse_of_metres(name):
     model = MultiHMR(VARIANTS[name])
     depth, focal = torch.tensor([[0.7], [4.0], [30.0]]), torch.tensor([[60.0], [90.0], [200.0]])
@@ -187,6 +190,42 @@ def test_nobody_has_a_body(body):
     with torch.inference_mode():
         _, people = network(torch.randn(1, 3, SIZE, SIZE), threshold=1.1)
         assert body_parameters(body, people).pose.shape == (0, 55, 3)
+
+
+def test_the_ground_floor_poses_the_same_bodies(body):
+    network = MultiHMR(NANO).eval()
+    with torch.inference_mode():
+        _, people = network(torch.randn(1, 3, SIZE, SIZE), default_intrinsics(SIZE)[None], threshold=0.0)
+        expected = body_parameters(body, people)
+    names = {"translations": "translation", "rotations": "rotations", "shapes": "shape", "expressions": "expression"}
+    outputs = {name: getattr(people, field).numpy() for name, field in names.items()} | {"scores": np.ones(len(people.depth))}
+    scores, found = decode(outputs, body.model, 0.3)
+    kept = people.translation[:, 2] > 0.05
+    assert len(scores) == int(kept.sum()) > 0
+    for name in ("shape", "expression", "translation"):
+        assert np.allclose(getattr(found, name), getattr(expected, name)[kept].numpy(), atol=1e-4)
+    assert np.allclose(rotation_matrices(found.pose), rotation_matrices(expected.pose[kept].numpy()), atol=1e-4)
+
+
+def test_the_compact_body_takes_the_rotations_as_they_are():
+    config = VARIANTS["compact-nano"]
+    network, compact = MultiHMR(config).eval(), TorchBody(subset(load_compact(), np.arange(9))).float()
+    camera = default_intrinsics(config.image_size)[None]
+    with torch.inference_mode():
+        features = network.encode(torch.randn(1, 3, config.image_size, config.image_size))
+        people = network.people(features, camera, torch.tensor([[0, 1, 1], [0, 2, 3]]))
+        said = labelled(compact, people, features.scores, camera)
+    head = compact.model.joint_names.index("head")
+    assert torch.equal(body_rotations(compact.model, people), people.rotations) and people.shape.shape == (2, config.shapes)
+    assert torch.allclose(said.joints[:, head], people.translation, atol=1e-4)
+    upright = said.joints[:, head, 1] < said.joints[:, compact.model.joint_names.index("left_ankle"), 1]
+    assert upright.all()  # untrained, everybody stands: y is down
+
+
+def test_patches_that_do_not_count_give_no_gradient():
+    scores = torch.full((1, 2, 2), 0.5, requires_grad=True)
+    detection_loss(scores, torch.tensor([[[1.0, 0.0], [torch.nan, 0.0]]])).backward()
+    assert scores.grad.isfinite().all() and scores.grad[0, 1, 0] == 0 and scores.grad[0, 0, 0] != 0
 
 
 def anny_like(joints=163):

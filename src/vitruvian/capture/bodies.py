@@ -74,7 +74,7 @@ def add_bodies(
         "body_shape": np.full((len(people), model.num_shape), np.nan, np.float32),
         "body_translation": np.full((len(people), 3), np.nan, np.float32),
     }
-    pieces = _pieces(take)
+    pieces = pieces_of(take)
     for done, rows in enumerate(pieces):
         found = _fitted(take, rows, lifter, fov)
         if found is not None:
@@ -90,7 +90,7 @@ def add_bodies(
     return replace(take, people=replace(people, **columns), space="camera", body=model.name, fov=fov, cards=cards)
 
 
-def _pieces(take: Take) -> list[np.ndarray]:
+def pieces_of(take: Take) -> list[np.ndarray]:
     """Rows of each person in the order of time, cut at long gaps and where the picture's size changes; pictures' rows one by one."""
     people, pieces = take.people, [np.array([row]) for row in np.flatnonzero(take.people.track < 0)]
     for track in take.tracks:

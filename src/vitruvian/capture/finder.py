@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from vitruvian.capture.sinks import Stopwatch
+from vitruvian.codecs.owned import OwnedDetections, carried, owners_among
 from vitruvian.geometry.boxes import iou
 from vitruvian.media import Frame, prefetch
 from vitruvian.people import Smoother, Tracker, attach_parts, believable, without_duplicates
@@ -145,15 +146,26 @@ class Finder:
             with self._stopwatch("track"):
                 found = self._worth_a_pose([(frame, detections[detections.labels == person]) for frame, detections in chunk])
             with self._stopwatch("pose"):
-                both = zip(found, self._estimate(images, [detections.boxes for detections in found]), strict=True)
+                both = list(zip(found, self._estimate(images, [detections.boxes for detections in found]), strict=True))
         people = [_rows(frame.index, *one) for (frame, _), one in zip(chunk, both, strict=True)]
-        if not self._finds_parts:
+        if self._find is None:
             return people
         with self._stopwatch("track"):
-            return [
-                replace(one, part_boxes=attach_parts(one, detections, self._classes, self.skeleton))
-                for one, (_, detections) in zip(people, chunk, strict=True)
-            ]
+            return [self._with_parts(one, mine, all_of_it) for one, (mine, _), (_, all_of_it) in zip(people, both, chunk, strict=True)]
+
+    def _with_parts(self, people: People, bodies: Detections, detections: Detections) -> People:
+        """People with the boxes of their parts, or with the way they face, where the detector finds these.
+
+        bodies: the people's own detections, row by row. Where the detector knows whose a part is, nobody else gets it.
+        """
+        knows = isinstance(detections, OwnedDetections) and isinstance(bodies, OwnedDetections)
+        if not self._finds_parts:
+            return replace(people, orientation=bodies.angles) if knows else people
+        owners = None
+        if knows:
+            owners = owners_among(detections, bodies)
+            detections, owners = detections[owners >= 0], owners[owners >= 0]
+        return replace(people, part_boxes=attach_parts(people, detections, self._classes, self.skeleton, owners))
 
     def _worth_a_pose(self, chunk: Sequence[Found]) -> list[Detections]:
         """All strong detections; and for every person known so far, or found in these frames, who has none in a frame, one weak one.
@@ -211,7 +223,10 @@ def _filled(waiting: Sequence[Found], last: Detections, time: float) -> Iterator
     (start, first), *rest = waiting
     yield start, first
     for frame, _ in rest:
-        yield frame, between(first, last, (frame.time - start.time) / (time - start.time))
+        progress = (frame.time - start.time) / (time - start.time)
+        look = first if progress < 0.5 else last
+        moved = between(first, last, progress)
+        yield frame, carried(moved, look) if isinstance(look, OwnedDetections) else moved
 
 
 def _pairs(a: Float[np.ndarray, "n 4"], b: Float[np.ndarray, "m 4"]) -> tuple[np.ndarray, np.ndarray]:

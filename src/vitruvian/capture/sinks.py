@@ -82,9 +82,7 @@ def written(formats: Sequence[str]) -> tuple[str, ...]:
     """Names of the files and folders that `formats` may lead to, some of them patterns."""
     names = {"json": "keypoints.json", "openpose": "openpose"} | _LATER
     several = {"bvh": ("skeleton_person*.bvh",), "trc": ("markers_person*.trc",)}  # one for each person
-    return tuple(
-        name for format in formats for name in {names[format], names[format].removesuffix(".mp4"), *several.get(format, ())}
-    )
+    return tuple(name for format in formats for name in {names[format], names[format].removesuffix(".mp4"), *several.get(format, ())})
 
 
 def write_later(take: Take, folder: Path, formats: Sequence[str]) -> None:

@@ -35,6 +35,7 @@ LIMIT_SHARE = 0.01
 _OUTLIERS = 5.0  # robust standard deviations: two cameras that are wrong alike make a jump, not noise
 _MOVERS = ("left_wrist", "right_wrist", "left_ankle", "right_ankle")
 _SIZES = (0.2, 1.2)  # metres from the middle of a body to its median point: half a metre or so for a man who stands
+_BRIEF, _FILM = 3, 12  # rows that nobody has fewer of, in films of so many frames: two cameras agree on a nonsense now and then
 _LEG_WORDS, _ARM_WORDS = ("hip", "knee", "ankle", "toe", "heel"), ("shoulder", "elbow", "wrist")
 _LONG = 0.5  # seconds that somebody must be in a film to set its clock
 _CONTRADICTION, _TELLS = 0.1, 0.2  # seconds between what pairs of films say, and the correlation from which they are asked
@@ -78,7 +79,8 @@ def combine(
     gaps.
 
     Rows have boxes of 0 and keypoints of NaN, as there is no one picture; confidence is the mean over the cameras that count, scores are
-    the mean of the boxes'. Whom only one camera sees is left out, and who is far smaller or larger than people are.
+    the mean of the boxes'. Whom only one camera sees is left out, and who is far smaller or larger than people are, or there for a frame
+    or two only.
     Raises VitruvianError where takes and cameras don't fit.
     """
     offsets = np.zeros(len(takes)) if offsets is None else np.asarray(offsets, np.float64)
@@ -95,7 +97,7 @@ def combine(
     keys, measured, confidence, scores = _gathered(views, ids, len(skeleton))
     measured, confidence = _agreed_sides(cameras, skeleton, keys, measured, confidence)
     found = triangulate(cameras, measured, confidence, min_views=min_views, threshold=limit)
-    kept = _are_people(found.points, keys, _limbs(skeleton))
+    kept = _are_people(found.points, keys, _limbs(skeleton), _BRIEF if len(times) >= _FILM else 1)
     keys, measured, points, used = keys[kept], measured[:, kept], found.points[kept], found.used[:, kept]
     people = People(
         frame=keys[:, 0],
@@ -246,8 +248,10 @@ def _gathered(
     return keys, measured, confidence, scores
 
 
-def _are_people(points: Float[np.ndarray, "n k 3"], keys: Int[np.ndarray, "n 2"], limbs: Int[np.ndarray, " l"]) -> Bool[np.ndarray, " n"]:
-    """Rows that have a point, of persons who are as large as people are: what detectors take a lamp or a post for is not."""
+def _are_people(
+    points: Float[np.ndarray, "n k 3"], keys: Int[np.ndarray, "n 2"], limbs: Int[np.ndarray, " l"], fewest: int
+) -> Bool[np.ndarray, " n"]:
+    """Rows that have a point, of persons with `fewest` of them who are as large as people are: what detectors take a lamp for is not."""
     kept = np.isfinite(points).all(-1).any(-1)
     body = points[:, limbs]
     with warnings.catch_warnings():
@@ -256,7 +260,7 @@ def _are_people(points: Float[np.ndarray, "n k 3"], keys: Int[np.ndarray, "n 2"]
         for track in np.unique(keys[:, 1]):
             mine = keys[:, 1] == track
             of_track = np.nanmedian(size[mine])
-            kept[mine] &= not (of_track < _SIZES[0] or of_track > _SIZES[1])
+            kept[mine] &= kept[mine].sum() >= fewest and not (of_track < _SIZES[0] or of_track > _SIZES[1])
     return kept
 
 

@@ -24,6 +24,7 @@ app = App(
 )
 _ELSEWHERE = {
     "capture": ("capture:capture", "Find the people in a video or in pictures, with their ids and 133 keypoints."),
+    "detect": ("detect:detect", "Find people and their parts, whose these are, and which way people face."),
     "convert": ("convert:convert", "Convert a file of keypoints or motion into another format."),
     "weights": ("weights:app", "List, fetch, check and add networks."),
     "convert-checkpoint": ("checkpoint:convert_checkpoint", "Turn a published checkpoint into a safe file with a card."),

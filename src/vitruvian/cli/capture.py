@@ -26,11 +26,13 @@ def capture(
     pose: str = "wholebody-t",
     hands: str | None = None,
     face: str | None = None,
-    mesh: bool = True,
+    mesh: bool | str = True,
     lift: str = "lift-s",
     fov: float | None = None,
+    ground: bool = False,
     calibration: Path | None = None,
     angles: bool = False,
+    opensim: Path | None = None,
     overlay: bool = True,
     formats: str = "json",
     detect_every: int = 1,
@@ -59,16 +61,23 @@ def capture(
     face
         A network of face points that looks at everybody's face once more.
     mesh
-        Bodies in metres too: a mesh over the video, bodies.glb, skeleton.bvh and markers.trc. Not for cameras and streams.
+        Bodies in metres too: a mesh over the video, bodies.glb, skeleton.bvh and markers.trc. Not for cameras and streams. Followed by the
+        id or .onnx file of a network for meshes (Multi-HMR), that one alone finds the people and their bodies; no other network runs.
     lift
         Network that lifts keypoints into space: an id, or the path of an .onnx file.
     fov
-        Degrees that the camera sees across the picture's longer side; 60 is assumed otherwise. Distances depend on it.
+        Degrees that the camera sees across the picture's longer side; otherwise a photograph's EXIF tells, or 60 are assumed. Distances
+        depend on it.
+    ground
+        The camera stands still: feet that rest don't slide, and everybody stands on one floor.
     calibration
         Calibrated cameras (Pose2Sim's or Sports2D's TOML, Qualisys, OpenCV, ...): the sources are films of one scene, one per camera, and
         become one take in space with TRC files.
     angles
         Joint angles and gait parameters of each person: a page with plots (angles.html), and a table (angles.csv).
+    opensim
+        Your OpenSim model (.osim), such as LaiUhlrich2022: scaled to each person and moved by them, with .trc, .mot and a page. For several
+        calibrated cameras; more options: vitruvian opensim.
     overlay
         Draw the people over the video or pictures.
     formats
@@ -91,6 +100,10 @@ def capture(
     profile
         Print the time that each stage took.
     """
+    if opensim is not None:
+        from vitruvian.cli.opensim import ready, write_opensim
+
+        ready(opensim)
     from vitruvian.capture import capture as run_capture
     from vitruvian.capture.sinks import BODY_FORMATS
 
@@ -108,16 +121,20 @@ def capture(
         "mesh": mesh,
         "lift": lift,
         "fov": fov,
+        "ground": ground,
     }
     asked = source[0] if len(source) == 1 else source
     seconds: dict[str, float] = {}
     start = time.perf_counter()
     with _progress_bar(seconds) as on_progress:
-        if calibration is None:
+        if isinstance(mesh, str):
+            take = _capture_meshes(asked, folder, mesh, calibration, {**tuning, "device": device, "on_progress": on_progress})
+        elif calibration is None:
             take = run_capture(asked, folder, on_progress=on_progress, **networks, **tuning)
         else:
             take = _capture_cameras(source, calibration, folder, networks, tuning, on_progress)
     reports = _write_angles(take, folder) if angles else []
+    reports += write_opensim(take, folder, opensim) if opensim is not None else []
     _print_summary(take, time.perf_counter() - start)
     if calibration is None:
         listed = [*_written(folder, overlay, [*wanted, *BODY_FORMATS] if take.body else wanted), *reports]
@@ -130,6 +147,17 @@ def capture(
     if not take.complete:
         say_error("interrupted: the files hold what was found until then; the same command goes on from there")
     return 0 if take.complete else INTERRUPTED
+
+
+def _capture_meshes(source: str | list[str], folder: Path, network: str, calibration: Path | None, tuning: Mapping[str, object]) -> Take:
+    """A take by one network for meshes; options of other networks mean nothing there."""
+    from vitruvian.capture.meshes import capture_meshes
+    from vitruvian.errors import VitruvianError
+
+    if calibration is not None:
+        raise VitruvianError("a network for meshes sees one camera: leave --calibration away, or --mesh without a network")
+    chosen = {name: tuning[name] for name in ("threshold", "smooth", "overlay", "formats", "fov", "device", "on_progress")}
+    return capture_meshes(source, folder, network=network, **chosen)
 
 
 def _capture_cameras(

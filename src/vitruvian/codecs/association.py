@@ -171,7 +171,7 @@ def hang_parts(
     part = np.full(hooks.shape[:2], -1)
     if not part.size or not len(parts):
         return hooks, part
-    shares = _inside(parts.boxes, boxes)
+    shares = inside_share(parts.boxes, boxes)
     middles = (parts.boxes[:, :2] + parts.boxes[:, 2:]) / 2
     free = np.arange(len(parts))
     for slot in range(len(part_set.slots)):
@@ -209,8 +209,8 @@ def contact_states(
     return out
 
 
-def _inside(parts: Float[np.ndarray, "m 4"], bodies: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "m n"]:
-    """Share of every part's box that lies in every body's, 0 for parts without area."""
+def inside_share(parts: Float[np.ndarray, "m 4"], bodies: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "m n"]:
+    """(m, n) share of every part's box that lies in every body's, 0 for parts without area."""
     (x0, y0, x1, y1), (left, top, right, bottom) = parts.T[..., None], np.ascontiguousarray(bodies.T)
     width, height = np.minimum(x1, right) - np.maximum(x0, left), np.minimum(y1, bottom) - np.maximum(y0, top)
     size = area(parts)

@@ -7,6 +7,7 @@ over what your protocol averages over. A predicted NaN counts as infinitely far.
 |---|---|
 | `vertex_errors` PVE | mean distance of a part's vertices, after both meshes are moved to put the part's root at 0: pelvis, wrists, neck |
 | `vertex_errors` PA-PVE | after the similarity (no mirror) that fits the part best |
+| `finger_errors` | mean distance of a finger's joints, about the wrist, or after the rigid motion that fits the whole hand best [ours] |
 | hands | mean of the two hands, each about its own wrist (EHF, UBody, AGORA) |
 | `crowd_scores` MVE, MPJPE | mean over the people that were found, about the pelvis |
 | `crowd_scores` NMVE, NMJE | the same divided by the F1 of finding people (AGORA) |
@@ -25,6 +26,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from vitruvian.errors import VitruvianError
+from vitruvian.geometry.alignment import align
 from vitruvian.geometry.boxes import iou
 from vitruvian.metrics.poses3d import mpjpe, pa_mpjpe
 
@@ -109,6 +111,35 @@ def vertex_errors(
         for errors in (pve, pa_pve):
             errors["hands"] = (errors["left_hand"] + errors["right_hand"]) / 2
     return VertexErrors(pve, pa_pve)
+
+
+FINGERS = ("thumb", "index", "middle", "ring", "pinky")
+
+
+def finger_errors(
+    pred_joints: Float[np.ndarray, "n j 3"], true_joints: Float[np.ndarray, "n j 3"], joint_names: Sequence[str], turned: bool = False
+) -> dict[str, Float[np.ndarray, " n"]]:
+    """Errors of each finger, "left_thumb" to "right_pinky": the mean distance of its joints (left_thumb1, ...) in metres.
+
+    Both hands are moved to have the wrist at 0; `turned`: to where the rigid motion (no scale) of wrist and fingers fits best, so that what
+    the arm and the wrist do wrong doesn't count. Fingers without joints are left out. Raises VitruvianError without wrists.
+    """
+    pred, truth = np.asarray(pred_joints, np.float64), np.asarray(true_joints, np.float64)
+    names = list(joint_names)
+    if pred.shape != truth.shape or pred.ndim != 3 or pred.shape[1] != len(names) or not {"left_wrist", "right_wrist"} <= set(names):
+        raise VitruvianError(
+            f"joints {pred.shape}, {truth.shape} with {len(names)} names can't be hands: give (n, j, 3), wrists among them"
+        )
+    errors = {}
+    for side in ("left", "right"):
+        wrist = names.index(f"{side}_wrist")
+        fingers = {f: [i for i, name in enumerate(names) if name.rstrip("0123456789") == f"{side}_{f}"] for f in FINGERS}
+        hand = [wrist, *(i for joints in fingers.values() for i in joints)]
+        here, there = (x[:, hand] - x[:, [wrist]] for x in (pred, truth))
+        here = align(here, there, scale=False)(here) if turned else here
+        gap = dict(zip(hand, np.linalg.norm(here - there, axis=-1).T, strict=True))
+        errors |= {f"{side}_{f}": np.mean([gap[i] for i in joints], axis=0) for f, joints in fingers.items() if joints}
+    return errors
 
 
 @dataclass(frozen=True, eq=False)

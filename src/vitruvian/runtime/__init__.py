@@ -6,8 +6,9 @@ What the numbers mean is written in `vitruvian.codecs`, which file belongs to wh
 from vitruvian.codecs.detections import Detections
 from vitruvian.codecs.poses import Poses
 from vitruvian.runtime.detector import Detector
+from vitruvian.runtime.mesh import MeshEstimator
 from vitruvian.runtime.onestage import OneStage
 from vitruvian.runtime.pose import PoseEstimator
 from vitruvian.runtime.session import Session
 
-__all__ = ["Detections", "Detector", "OneStage", "PoseEstimator", "Poses", "Session"]
+__all__ = ["Detections", "Detector", "MeshEstimator", "OneStage", "PoseEstimator", "Poses", "Session"]

@@ -11,24 +11,28 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from vitruvian.codecs import rtmlib
+from vitruvian.codecs.anchors import Candidates, centred_letterbox
+from vitruvian.codecs.association import PartSet, Thresholds
 from vitruvian.codecs.detections import Detections, decode_raw, decode_suppressed
 from vitruvian.codecs.letterbox import letterbox, unletterbox
 from vitruvian.codecs.normalise import normalise, require_rgb
+from vitruvian.codecs.owned import OwnedDetections, owned_bodies, owned_facing, part_set_of
 from vitruvian.codecs.yolox import decode_yolox
-from vitruvian.errors import WeightsError
+from vitruvian.errors import VitruvianError, WeightsError
 from vitruvian.runtime.layout import Compat, layout_for
 from vitruvian.runtime.session import Device, Session
 from vitruvian.weights import Card, card_for
 
 
 class Detector:
-    """A detection network (RTMDet, YOLOX and our own): pictures -> boxes.
+    """A detection network (RTMDet, YOLOX, BPJDet, JointBDOE and our own): pictures -> boxes.
 
     `network` is a card, the id of a network, or the path of an ONNX file (see `vitruvian.weights.card_for`).
     `classes` names what to look for; labels of the result index `card.classes`. `score_threshold` is in [0, 1]; `iou_threshold` is the
     overlap above which two boxes of a class are one object (not used where the graph has its own suppression).
     `compat` "rtmlib" gives that program's boxes, its quirks included (see `vitruvian.codecs.rtmlib`): pictures are in the order of channels
     that the network wants, and `classes` and `max_boxes` count for nothing.
+    BPJDet's and JointBDOE's networks give `OwnedDetections`: whose each part is, and which way people face.
     Raises WeightsError when the network is missing, no detector, or doesn't know a class.
     """
 
@@ -53,8 +57,11 @@ class Detector:
         self.score_threshold, self.iou_threshold, self.max_boxes, self.compat = score_threshold, iou_threshold, max_boxes, compat
         self._labels = [] if compat else [self.card.classes.index(name) for name in classes]
         self.session = Session(self.card.file, device=device, threads=threads, max_batch=max_batch)
-        self.layout = layout_for(self.card, self.session, ("suppressed", "boxes", "cells"))
+        self.layout = layout_for(self.card, self.session, ("suppressed", "boxes", "owned", "facing", "cells"))
         self._rule = "yolox" if self.card.codec == "yolox" or self.layout.kind == "cells" or compat else "mmdet"
+        self._owned = self.layout.kind in ("owned", "facing")
+        if self._owned:
+            self._part_set = self._parts_of_outputs()
         # A graph that returns boxes without a batch axis has no place for those of a second picture.
         self._step = self.session.batch_size if len(self.session.output_shapes[self.layout.outputs[0]]) != 2 else 1
 
@@ -65,6 +72,8 @@ class Detector:
         """
         for image in images:
             require_rgb(image)
+        if self._owned:
+            return self._with_owners(images)
         out: list[Detections] = []
         for size, chunk in self._chunks(images):
             inputs, zooms = letterbox(chunk, size, self._rule)
@@ -78,6 +87,43 @@ class Detector:
                 boxes = unletterbox(found.boxes, zoom, (image.shape[1], image.shape[0]))
                 solid = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)  # what lay in the padding is empty after clipping
                 out.append(replace(found, boxes=boxes)[solid][: self.max_boxes])
+        return out
+
+    def _parts_of_outputs(self) -> PartSet | None:
+        """Which parts a network with owners finds, None for one that finds people only. Raises WeightsError where the card says others."""
+        if self.compat:
+            raise WeightsError(f"{self.card.id!r} is none of rtmlib's networks: run it without compat")
+        if self.layout.kind == "facing":
+            return None
+        widths = [self.session.output_shapes[place][-1] or 0 for place in self.layout.outputs[2:]]
+        try:
+            return part_set_of(self.card.classes, *widths)
+        except VitruvianError as error:
+            raise WeightsError(f"{self.card.file}: {error}") from error
+
+    def _with_owners(self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> list[OwnedDetections]:
+        """As `__call__`, for networks that know whose a part is or which way people face."""
+        size, least, overlap = self.card.input_size, self.score_threshold, self.iou_threshold
+        thresholds = Thresholds(least, overlap, least, min(overlap, Thresholds.part_iou))
+        out = []
+        for start in range(0, len(images), self._step):
+            chunk = images[start : start + self._step]
+            inputs = np.stack([centred_letterbox(image, size) for image in chunk])
+            arrays = self.session.run(normalise(inputs, self.card.mean, self.card.std, self.card.channel_order))
+            boxes, scores, *extras = (arrays[place] for place in self.layout.outputs)
+            if scores.shape[-1] != len(self.card.classes):
+                raise WeightsError(
+                    f"{self.card.file} tells {scores.shape[-1]} classes apart, its card {len(self.card.classes)}: correct the card."
+                )
+            for row, image in enumerate(chunk):
+                candidates = Candidates(boxes[row], scores[row], np.concatenate([extra[row] for extra in extras], axis=-1))
+                place = size, (image.shape[1], image.shape[0])
+                if self._part_set is None:
+                    found = owned_facing(candidates, *place, least, overlap, self.max_boxes)
+                else:
+                    found = owned_bodies(candidates, self._part_set, *place, thresholds, max_boxes=self.max_boxes)
+                solid = (found.boxes[:, 2:] > found.boxes[:, :2]).all(axis=1)
+                out.append(found[solid & np.isin(found.labels, self._labels)])
         return out
 
     def _chunks(self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> Iterator[tuple[tuple[int, int], list[np.ndarray]]]:

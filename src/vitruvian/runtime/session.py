@@ -34,7 +34,7 @@ class Session:
             raise MissingExtraError("This ONNX Runtime has no CUDA: pip uninstall onnxruntime, then pip install 'vitruvian[gpu]'.")
         providers = ["CUDAExecutionProvider"] if has_cuda and device != "cpu" else []
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or _cpus()
+        options.intra_op_num_threads = threads or cpus()
         options.inter_op_num_threads = 1
         # Waiting threads that spin take the CPU from the other network, the decoder and other processes. Measured with detectors taking
         # turns on two cores of which one is busy: 19 ms per picture with spinning, 7 ms without.
@@ -78,6 +78,6 @@ class Session:
         return tuple(array[:rows] for array in outputs) if missing else tuple(outputs)
 
 
-def _cpus() -> int:
+def cpus() -> int:
     """CPUs this process may use: `taskset` and cluster managers often give fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

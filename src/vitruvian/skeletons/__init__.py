@@ -33,12 +33,14 @@ from vitruvian.skeletons.faces import COFW_29, FACE_68, LAPA_106, WFLW_98
 from vitruvian.skeletons.hands import HAND_21, INTERHAND_21, INTERHAND_42
 from vitruvian.skeletons.markers import SYNTHPOSE_52
 from vitruvian.skeletons.openpose import OPENPOSE_134, OPENPOSE_BODY_18, OPENPOSE_BODY_25
+from vitruvian.skeletons.spatial import INF_3DHP_17, SHELF_14, XNECT_14, XNECT_21
 from vitruvian.skeletons.types import Skeleton
 
 _ALL = (
     *(COCO_WHOLEBODY_133, COCO_17, OPENPOSE_134, OPENPOSE_BODY_25, OPENPOSE_BODY_18),
     *(HALPE_26, HALPE_136, MPII_16, H36M_17, CROWDPOSE_14, POSETRACK_17, POSETRACK_15, NTU_25),
     *(PANOPTIC_15, PANOPTIC_19, SMPL_24, JHMDB_15, AIC_14, HUMANART_21, AP10K_17),
+    *(INF_3DHP_17, SHELF_14, XNECT_14, XNECT_21),
     *(HAND_21, INTERHAND_21, INTERHAND_42, FACE_68, WFLW_98, COFW_29, LAPA_106, SYNTHPOSE_52),
 )
 SKELETONS: Mapping[str, Skeleton] = MappingProxyType({skeleton.name: skeleton for skeleton in _ALL})
@@ -67,6 +69,7 @@ __all__ = [
     "HALPE_136",
     "HAND_21",
     "HUMANART_21",
+    "INF_3DHP_17",
     "INTERHAND_21",
     "INTERHAND_42",
     "JHMDB_15",
@@ -80,11 +83,14 @@ __all__ = [
     "PANOPTIC_19",
     "POSETRACK_15",
     "POSETRACK_17",
+    "SHELF_14",
     "SKELETONS",
     "SMPL_24",
     "SYNTHPOSE_52",
     "Skeleton",
     "WFLW_98",
+    "XNECT_14",
+    "XNECT_21",
     "by_name",
     "convert",
     "neck_score_binary",

@@ -35,6 +35,7 @@ from vitruvian.skeletons.coco import COCO_WHOLEBODY_133
 from vitruvian.skeletons.faces import COFW_29, LAPA_106, WFLW_98
 from vitruvian.skeletons.hands import HAND_21, INTERHAND_21
 from vitruvian.skeletons.openpose import OPENPOSE_134, OPENPOSE_BODY_18, OPENPOSE_BODY_25
+from vitruvian.skeletons.spatial import INF_3DHP_17, SHELF_14, XNECT_14, XNECT_21
 from vitruvian.skeletons.types import Skeleton
 
 
@@ -111,6 +112,9 @@ _ALIASES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "left_thumb": "left_thumb4",
             "right_thumb": "right_thumb4",
         },
+        INF_3DHP_17.name: {"pelvis": "mid_hip"},
+        XNECT_21.name: {"pelvis": "mid_hip"},
+        SHELF_14.name: {"head_bottom": "upper_neck"},
         SMPL_24.name: {"pelvis": "mid_hip", "head": "upper_neck"},
         HUMANART_21.name: {
             "left_finger": "left_forefinger4",
@@ -154,10 +158,11 @@ _FAMILIES = (
     frozenset((HALPE_26, HALPE_136)),
     frozenset((POSETRACK_15, POSETRACK_17)),
     frozenset((PANOPTIC_15, PANOPTIC_19)),
+    frozenset((INF_3DHP_17, XNECT_14, XNECT_21)),
     frozenset((HAND_21, INTERHAND_21)),
 )
 # Joint centres from motion capture, depth cameras or a body model: near, but not at, the points that annotators click.
-_JOINT_CENTRES = frozenset((H36M_17, NTU_25, SMPL_24))
+_JOINT_CENTRES = frozenset((H36M_17, NTU_25, SMPL_24, INF_3DHP_17, XNECT_14, XNECT_21))
 
 _MEANS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {"neck": ("left_shoulder", "right_shoulder"), "mid_hip": ("left_hip", "right_hip")},

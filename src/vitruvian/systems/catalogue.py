@@ -73,7 +73,9 @@ SYSTEMS = (
     System("bpjdet", f"{_DETECTION}.bpjdet", _ANCHORS),
     System("jointbdoe", f"{_DETECTION}.jointbdoe", _ANCHORS),
     System(
-        "multi-hmr", "vitruvian.systems.mesh.multi_hmr", (r"\.pos_embed$", r"^(module\.)?(x_attention_head|dec_to_token|head\.embedding)\.")
+        "multi-hmr",
+        "vitruvian.systems.mesh.multi_hmr",
+        (r"\.(pos_embed|trunk\.stem\.0\.conv\.weight)$", r"^(module\.)?(x_attention_head|dec_to_token|head\.embedding)\."),
     ),
     System("osx", "vitruvian.systems.mesh.osx", (r"^(module\.)?(encoder\.)?task_tokens$", r"^(module\.)?body_regressor\.")),
     System("pymaf-x", "vitruvian.systems.mesh.pymaf_x", (r"^(module\.)?grid_points$", r"^(module\.)?regressor\.0\.fc1_hand\.")),

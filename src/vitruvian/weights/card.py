@@ -29,7 +29,10 @@ picture; markers from keypoints."""
 BLIND = ("lift", "augmenter")
 """Tasks whose networks see numbers, not pictures."""
 
-Codec = Literal["simcc", "simcc3d", "heatmap", "heatmap-dark", "heatmap-udp", "probability-map", "rtmo", "yolox", "rtmdet", ""]
+Codec = Literal[
+    "simcc", "simcc3d", "heatmap", "heatmap-dark", "heatmap-udp", "probability-map", "rtmo",
+    "yolox", "rtmdet", "bpjdet", "jointbdoe", "",
+]  # fmt: skip
 """How its outputs are read (`vitruvian.codecs`); "" where the names of the outputs say it."""
 
 Subject = Literal["whole-body", "body", "hand", "face", "animal", ""]

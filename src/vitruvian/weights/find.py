@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from vitruvian.codecs.association import known_part_set
 from vitruvian.codecs.normalise import IMAGENET_MEAN, IMAGENET_STD
-from vitruvian.errors import WeightsError
+from vitruvian.errors import VitruvianError, WeightsError
 from vitruvian.weights.card import ASSETS, Card
 from vitruvian.weights.classes import COCO_80, PERSON_PARTS
 from vitruvian.weights.graph import Port, Ports, read_ports
@@ -17,7 +18,7 @@ EMBEDDED = ("person-parts-nano", "wholebody-t", "lift-s")
 
 SKELETON_OF = {133: "coco-wholebody-133", 136: "halpe-136", 106: "lapa-106", 68: "face-68", 26: "halpe-26", 21: "hand-21", 17: "coco-17"}
 """The keypoint set that a network with so many keypoints is taken to have."""
-_SUPPORTED = "SimCC, heat maps, RTMO, RTMDet and YOLOX, with and without suppression inside (vitruvian.weights.layout)"
+_SUPPORTED = "SimCC, heat maps, RTMO, BPJDet, JointBDOE, RTMDet and YOLOX, with and without suppression inside (vitruvian.weights.layout)"
 _GREY_LEVELS = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 
 
@@ -56,6 +57,8 @@ def infer_card(path: str | Path) -> Card:
     | people | RTMO: BGR grey levels |
     | cells | YOLOX: BGR grey levels, COCO's 80 classes, or one, person |
     | suppressed | YOLOX where "yolox" is in the file's name, else RTMDet: BGR; COCO's 80 classes (a person detector has only the first) |
+    | owned | BPJDet: RGB in [0, 1]; parts by their number (`codecs.association.known_part_set`) |
+    | facing | JointBDOE: the same, persons only |
     | boxes | five classes: our own detector, RGB; else RTMDet: BGR, COCO's 80 classes, or one, person |
 
     Keypoint sets are told by the number of keypoints (`SKELETON_OF`): 17 may also be an animal's. What is wrong here is set right by a card
@@ -107,6 +110,8 @@ def _points_card(path: Path, image: Port, outputs: Sequence[Port], kind: Kind) -
 
 def _detector_card(path: Path, image: Port, outputs: Sequence[Port], kind: Kind) -> Card:
     """Card of a detector."""
+    if kind in ("owned", "facing"):
+        return _owner_card(path, image, outputs, kind)
     count = {"cells": lambda: (outputs[0].shape[2] or 85) - 5, "boxes": lambda: outputs[1].shape[2] or len(PERSON_PARTS)}
     classes = {1: ("person",), 80: COCO_80}.get(count[kind]() if kind in count else 80)
     if kind == "boxes" and count[kind]() == len(PERSON_PARTS):
@@ -119,6 +124,20 @@ def _detector_card(path: Path, image: Port, outputs: Sequence[Port], kind: Kind)
         return Card(path.stem, "detection", str(path), _size(image, (640, 640)), *_GREY_LEVELS, codec="yolox", source="YOLOX", **options)
     mean, std = IMAGENET_MEAN[::-1], IMAGENET_STD[::-1]
     return Card(path.stem, "detection", str(path), _size(image, (320, 320)), mean, std, codec="rtmdet", source="RTMDet", **options)
+
+
+def _owner_card(path: Path, image: Port, outputs: Sequence[Port], kind: Kind) -> Card:
+    """Card of a detector that knows whose a part is, or which way people face."""
+    in_one = (0.0,) * 3, (255.0,) * 3
+    if kind == "facing":
+        return Card(path.stem, "detection", str(path), _size(image, (1024, 1024)), *in_one, classes=("person",), codec="jointbdoe")
+    count, points, states = ([port.shape[-1] or 0 for port in outputs[1:]] + [0])[:3]
+    slots = max(points // 2, 1)
+    try:
+        classes = known_part_set(count, slots, states // slots).classes
+    except VitruvianError as error:
+        raise WeightsError(f"{path}: {error}; put a card (.json) beside it") from error
+    return Card(path.stem, "detection", str(path), _size(image, (1536, 1536)), *in_one, classes=classes, codec="bpjdet")
 
 
 def _skeleton(path: Path, outputs: Sequence[Port], keypoints: int | None) -> str:

@@ -8,6 +8,8 @@
 | people | boxes with score (b, n, 5), keypoints (b, n, k, 3) | RTMO |
 | suppressed | boxes with score (b, n, 5) or (n, 5), labels (b, n) if there are any | RTMDet and YOLOX with suppression inside |
 | boxes | boxes (b, n, 4), scores (b, n, classes) | RTMDet without |
+| owned | boxes, scores, points (b, n, 2 slots), states (b, n, states) if there are any | BPJDet |
+| facing | boxes, scores, angles (b, n, 1 or 2) | JointBDOE |
 | cells | (b, n, 5 + classes), one row per cell of strides 8, 16, 32 | YOLOX without |
 """
 
@@ -19,7 +21,7 @@ from typing import Literal, NamedTuple
 from vitruvian.codecs.yolox import cell_count
 
 Shape = tuple[int | None, ...]
-Kind = Literal["simcc", "simcc3d", "maps", "people", "suppressed", "boxes", "cells"]
+Kind = Literal["simcc", "simcc3d", "maps", "people", "suppressed", "boxes", "owned", "facing", "cells"]
 
 LAYOUTS: dict[str, tuple[Kind, ...]] = {
     "simcc": ("simcc", "simcc3d"),
@@ -31,6 +33,8 @@ LAYOUTS: dict[str, tuple[Kind, ...]] = {
     "rtmo": ("people",),
     "yolox": ("cells", "suppressed", "boxes"),
     "rtmdet": ("suppressed", "boxes"),
+    "bpjdet": ("owned",),
+    "jointbdoe": ("facing",),
 }
 """Which layouts a card's codec can read; a 3D network's x and y are a 2D one's."""
 
@@ -47,6 +51,9 @@ _NAMES: tuple[tuple[Kind, tuple[str, ...]], ...] = (
     ("simcc", ("simcc_x", "simcc_y")),
     ("people", ("dets", "keypoints")),
     ("suppressed", ("dets", "labels")),
+    ("owned", ("boxes", "scores", "points", "states")),
+    ("owned", ("boxes", "scores", "points")),
+    ("facing", ("boxes", "scores", "angles")),
     ("boxes", ("boxes", "scores")),
 )
 
@@ -65,7 +72,7 @@ def layout_of(image: Shape, outputs: Sequence[tuple[str, Shape]]) -> Layout | No
 
 def _plausible(kind: Kind, shapes: Sequence[Shape]) -> bool:
     """Whether outputs with the right names have the right number of axes; some exporters leave the shapes of suppression out."""
-    axes = {"simcc": (3, 3), "simcc3d": (3, 3, 3), "people": (3, 4), "suppressed": (3, 2), "boxes": (3, 3)}[kind]
+    axes = {"people": (3, 4), "suppressed": (3, 2)}.get(kind, (3,) * len(shapes))
     return all(len(shape) == count or not shape and kind in ("people", "suppressed") for shape, count in zip(shapes, axes, strict=True))
 
 

@@ -67,7 +67,7 @@ def network(case: Case) -> Arrays:
 
 
 def rays(camera: Tensor, config) -> Tensor:
-    from vitruvian.systems.mesh.multi_hmr import ray_features
+    from vitruvian.systems.mesh.multi_hmr_parts import ray_features
 
     return ray_features(camera, config)
 
@@ -124,7 +124,7 @@ NAMES = {
 
 def loss(case: Case) -> Arrays:
     """Every term, and the totals of the epochs that the outputs' names tell. The text tells the pictures' size."""
-    from vitruvian.systems.mesh.multi_hmr import Labelled, loss_terms, multi_hmr_loss
+    from vitruvian.systems.mesh.multi_hmr_loss import Labelled, loss_terms, multi_hmr_loss
 
     given = {name: torch.from_numpy(value) for name, value in case.inputs().items()}
     given["pred.scores"] = given["pred.scores"].reshape(given["gt.scores"].shape)

@@ -282,6 +282,7 @@ def exported(config: Config, model: AnchorNet) -> Exported:
         std=(255.0, 255.0, 255.0),
         classes=config.part_set.classes,
         family="BPJDet",
+        codec="bpjdet",
     )
     outputs = ("boxes", "scores", "points", *(("states",) if config.part_set.states else ()))
     return Exported(Deployed(model, config.part_set), {"image": (3, height, width)}, outputs, card)
@@ -299,6 +300,7 @@ def _published(kind: str, part_set: PartSet, data: str, figures: Mapping[str, tu
             std=(255.0, 255.0, 255.0),
             classes=part_set.classes,
             family="BPJDet",
+            codec="bpjdet",
             licence_code="GPL-3.0",
             licence_weights="not stated; published with GPL-3.0 code",
             licence_data=data,

@@ -198,7 +198,8 @@ def exported(config: Config, model: AnchorNet) -> Exported:
 
 
 def _card(name: str, size: tuple[int, int]) -> Card:
-    return Card(name, "detection", f"{name}.onnx", size, (0.0,) * 3, (255.0,) * 3, classes=("person",), family="JointBDOE")
+    means = (0.0,) * 3, (255.0,) * 3
+    return Card(name, "detection", f"{name}.onnx", size, *means, classes=("person",), family="JointBDOE", codec="jointbdoe")
 
 
 CARDS: tuple[Card, ...] = tuple(

@@ -12,7 +12,7 @@ Card -> here
     4.2 query selection                        aios_encoder.Selection
     4.3 decoder, expansions, masks             aios_decoder.Decoder, layouts, blocked_pairs
     4.4 heads                                  aios_decoder.Decoder (reports)
-    2 camera                                   camera_translation; aios_pictures.into_camera for known cameras
+    2 camera                                   camera_translation; codecs.mesh.into_camera for known cameras
     5 pictures, choice of people               aios_pictures.batch, people, see
     6 matching, denoising queries, losses      vitruvian.systems.mesh.aios_loss
     deformable attention                       vitruvian.nn.deformable
@@ -51,13 +51,14 @@ from torch import Tensor, nn
 
 from vitruvian.body import BodyParameters
 from vitruvian.body.pose import rotation_vectors
+from vitruvian.codecs.mesh import into_camera
 from vitruvian.codecs.nms import nms
 from vitruvian.errors import VitruvianError, WeightsError
 from vitruvian.systems.backbones import ResNetConfig, infer_backbone
 from vitruvian.systems.checkpoint import check_fit, need, pour, rename
 from vitruvian.systems.mesh.aios_decoder import Body, Decoder, Found, Noisy
 from vitruvian.systems.mesh.aios_encoder import GROUPS, Encoder, Proposals, Scene, Selection
-from vitruvian.systems.mesh.aios_pictures import LONG, SHORT, batch, into_camera, own_cameras
+from vitruvian.systems.mesh.aios_pictures import LONG, SHORT, batch, own_cameras
 
 THRESHOLD, CROWD_THRESHOLD = 0.5, 0.1  # of the published demo; the lower one is recommended for crowds
 MOST = 50  # people that the published program gives

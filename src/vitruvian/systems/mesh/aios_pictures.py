@@ -1,6 +1,7 @@
 """Whole pictures for AiOS and back, in numpy (card section 5): scaled by the short side, padded to one batch, with the camera of training.
 
-AiOS says boxes and points as fractions of its picture, so that they need no way back: times the width and height of the user's.
+AiOS says boxes and points as fractions of its picture, so that they need no way back: times the width and height of the user's. From
+`own_cameras` to a known camera: `vitruvian.codecs.mesh.into_camera`.
 """
 
 from __future__ import annotations
@@ -64,17 +65,3 @@ def own_cameras(batch: Batch, pictures: Int64[np.ndarray, "b 2"]) -> Float64[np.
     zoom = np.ones((len(pictures), 3, 1))
     zoom[:, :2, 0] = pictures / batch.sizes
     return intrinsics(batch.sizes) * zoom
-
-
-def into_camera(
-    translation: Float[np.ndarray, "n 3"], own: Float[np.ndarray, "n 3 3"], camera: Float[np.ndarray, "n 3 3"]
-) -> Float64[np.ndarray, "n 3"]:
-    """Where people are in a known camera, metres: seen at the same place and as large as in the camera that was taken for granted.
-
-    Both cameras in pixels of one picture. At f = 5000 everybody is far away; with the true focal length depths become what they are.
-    """
-    translation, own, camera = (np.asarray(x, np.float64) for x in (translation, own, camera))
-    depth = translation[:, 2] * camera[:, 0, 0] / own[:, 0, 0]
-    seen = own[:, [0, 1], [0, 1]] * translation[:, :2] / translation[:, 2:] + own[:, :2, 2]
-    place = (seen - camera[:, :2, 2]) / camera[:, [0, 1], [0, 1]]
-    return np.concatenate((place * depth[:, None], depth[:, None]), 1)

@@ -9,11 +9,11 @@ Idea
 
 Card -> here
     7 (order of the steps)                          MultiHMR: encode, suppress, find, people
-    4.4 camera embedding                            ray_features
-    4.5 Human Prediction Head (HPH)                 PredictionHead
-    4.7 the Anny generation (released code only)    AnnyHead
-    4.2, 5, 6 detection on tokens, targets          suppress, find, encode_targets
-    6 losses                                        detection_loss, loss_terms, multi_hmr_loss
+    4.4 camera embedding                            multi_hmr_parts.ray_features
+    4.5 Human Prediction Head (HPH)                 multi_hmr_parts.PredictionHead
+    4.7 the Anny generation (released code only)    multi_hmr_parts.AnnyHead
+    4.2, 5 detection on tokens                      suppress, find
+    6 labels and losses                             vitruvian.systems.mesh.multi_hmr_loss
     2 body: head joint at the predicted place       vitruvian.systems.mesh.bodies
     decoder of queries, cameras                     vitruvian.nn.query_decoder, vitruvian.systems.mesh.camera
     4.1 DINOv2                                      vitruvian.nn.vit.ViT
@@ -34,7 +34,9 @@ Deviations
     training the depth code's target is the pelvis' depth though the head's is meant; `depth_code` takes the depth that it is given.
     Anny's losses are not published: ours are those of SMPL-X [ours]; that Anny's rotations are in world-aligned axes ("local-ref") is
     concluded from their start only [ours].
-    Not here: the flip augmentation, the trainer, the mixture of data sets.
+    Ours, "compact-t" and its like, poses the compact body and has a convolutional backbone, which can start from one of 2D poses; its
+    depth is exp(code) f / fn, the depth scaled by the focal length and not its logarithm. recipes/multi_hmr_small.py trains it.
+    Not here: the published trainer, the mixture of data sets.
 
 Licences
     Published code and weights: NAVER's non-commercial licence, and BEDLAM, AGORA, UBody, 3DPW (research only) for the weights; Anny's
@@ -54,18 +56,29 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from vitruvian.body.pose import rotations_from_6d
+from vitruvian.codecs.normalise import IMAGENET_MEAN, IMAGENET_STD
 from vitruvian.errors import VitruvianError, WeightsError
 from vitruvian.nn.query_decoder import HEAD_WIDTH as DECODER_HEAD_WIDTH
-from vitruvian.nn.query_decoder import HIDDEN, DecoderBlock
 from vitruvian.nn.vit import ViT, resample_positions
 from vitruvian.systems.checkpoint import check_fit, need, pour, rename
+from vitruvian.systems.export import Exported
 from vitruvian.systems.mesh.camera import default_intrinsics, plain_focal, unproject
+from vitruvian.systems.mesh.multi_hmr_parts import (
+    CONV_DEPTHS,
+    HEAD_WIDTH,
+    AnnyHead,
+    ConvTokens,
+    PredictionHead,
+    perceptron,
+    ray_features,
+    take_rows,
+)
+from vitruvian.weights import Card
 
-HEAD_WIDTH = 64  # of an attention head of the backbone
 SCORE_MARGIN = 1e-4  # scores stay so far from 0 and 1
 THRESHOLD, KERNEL = 0.3, 3  # of the published demo
 FARTHEST = 50.0  # metres
+CONV_STRIDE = 16  # pixels between the tokens of our convolutional backbone
 
 KEYMAP: tuple[tuple[str, str], ...] = (
     (r"^module\.", ""),
@@ -98,11 +111,13 @@ DROP = (r"mask_token$", r"(^|\.)(smpl_layer|body_model)\.", r"^(module\.)?eye$")
 class Config:
     """A network. `image_size` is the side of the picture in pixels, a multiple of `patch`; `positions` the side of DINOv2's own table.
 
-    `joints` counts rotations: 53 of SMPL-X (root, 21 body, 15 left hand, 15 right hand, jaw), 163 of Anny's rig "makehuman".
-    `bands` is the number of frequencies of the camera embedding, 0 for none. `published` runs the published slips (see the module).
+    `joints` counts rotations: 53 of SMPL-X (root, 21 body, 15 left hand, 15 right hand, jaw), 163 of Anny's rig "makehuman", 69 of the
+    compact body. `bands` is the number of frequencies of the camera embedding, 0 for none; ours then leaves the focal length out of the
+    depth too. `dense` reads a person off their own token, without attention. `published` runs the published slips (see the module).
+    The compact body's network has CSPNeXt of width `conv_width` with `conv_blocks` blocks in its second stage, and `depth` blocks after it.
     """
 
-    body: Literal["smplx", "anny"] = "smplx"
+    body: Literal["smplx", "anny", "compact"] = "smplx"
     width: int = 384
     depth: int = 12
     image_size: int = 672
@@ -116,6 +131,9 @@ class Config:
     bands: int = 16
     patch: int = 14
     positions: int = 37
+    dense: bool = False
+    conv_width: float = 0.0
+    conv_blocks: int = 0
     published: bool = False
 
     def __post_init__(self) -> None:
@@ -136,10 +154,18 @@ _ANNY = Config(
 _NANO = Config(
     width=64, depth=2, image_size=84, decoder_width=64, decoder_depth=1, decoder_heads=2, decoder_hidden=64, bands=4, positions=5
 )
+_COMPACT = Config(
+    "compact", 192, 2, 224, decoder_width=256, decoder_hidden=512, shapes=16, expressions=0, joints=69, patch=16, positions=0,
+    conv_width=0.375, conv_blocks=1,
+)  # fmt: skip
 _SIZES = {"s": (384, 12), "b": (768, 12), "l": (1024, 24)}
 VARIANTS: dict[str, Config] = {
     "nano": _NANO,
     "anny-nano": replace(_NANO, body="anny", shapes=11, expressions=0, joints=163, bands=0),
+    "compact-nano": replace(
+        _COMPACT, width=64, depth=1, image_size=64, decoder_width=64, decoder_depth=1, decoder_heads=2, conv_width=0.125
+    ),
+    "compact-t": _COMPACT,
     "s-448": Config(image_size=448),
     **{f"{size}-672": Config(width=width, depth=depth) for size, (width, depth) in _SIZES.items()},
     "l-896": Config(width=1024, depth=24, image_size=896),
@@ -175,161 +201,46 @@ class People(NamedTuple):
     token: Float[Tensor, "*n d"]
 
 
-class Raw(NamedTuple):
-    """What a head gives: the parts of `People` that need no camera."""
-
-    rotations: Float[Tensor, "b p j 3 3"]
-    shape: Float[Tensor, "b p s"]
-    expression: Float[Tensor, "b p e"]
-    code: Float[Tensor, "b p 1"]
-    token: Float[Tensor, "b p d"]
-
-
-def ray_features(intrinsics: Float[Tensor, "b 3 3"], config: Config) -> Float[Tensor, "b n e"]:
-    """The camera embedding: the ray of each patch's centre, and its sines and cosines at frequencies from 1 to 32."""
-    centres = (torch.arange(config.grid, device=intrinsics.device) + 0.5).to(intrinsics) * config.patch
-    rows, columns = torch.meshgrid(centres, centres, indexing="ij")
-    points = torch.stack((rows, columns) if config.published else (columns, rows), -1).flatten(0, 1)
-    rays = unproject(points[None], intrinsics[:, None])
-    frequencies = torch.linspace(1, 32, config.bands, device=rays.device, dtype=rays.dtype)
-    angles = (rays[..., None] * frequencies * math.pi).flatten(-2)
-    return torch.cat((rays, angles.sin(), angles.cos()), -1)
-
-
-def decoder_blocks(config: Config, context: int) -> nn.ModuleList:
-    """The blocks of the decoder, whose queries read tokens of width `context`."""
-    return nn.ModuleList(
-        DecoderBlock(config.decoder_width, context, config.decoder_heads, config.decoder_hidden) for _ in range(config.decoder_depth)
-    )
-
-
-def perceptron(width: int, outputs: int, hidden: int | None = None) -> nn.Sequential:
-    """Two linear layers with a ReLU between."""
-    hidden = hidden or width
-    return nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
-
-
-def take_rows(values: Float[Tensor, "b n c"], index: Int[Tensor, "b p"]) -> Float[Tensor, "b p c"]:
-    """Of each picture, the rows that are asked for."""
-    return values.gather(1, index[..., None].expand(-1, -1, values.shape[-1]))
-
-
-def starting_pose(joints: int, root: tuple[float, ...], rest: tuple[float, ...]) -> Float[Tensor, "1 j"]:
-    """Six numbers per joint of a pose that is all zero but for the root."""
-    return torch.tensor([*root, *rest * (joints - 1)], dtype=torch.float32)[None]
-
-
-class PredictionHead(nn.Module):
-    """HPH, the head for SMPL-X: tokens with rays, and the patches of people -> rotations, shape, expression, depth code.
-
-    The tables `cross_*` (one entry per row, and one per column) tell queries, and the patches that people are in, where they are.
-    """
-
-    def __init__(self, config: Config):
-        super().__init__()
-        context, width = config.width + (3 + 6 * config.bands) * (config.bands > 0), config.decoder_width
-        for name in ("queries_x", "queries_y", "values_x", "values_y"):
-            self.register_parameter(f"cross_{name}", nn.Parameter(0.2 * torch.randn(config.grid, context)))
-        # The start of every person: upright in camera axes, six numbers as two columns.
-        self.register_buffer("init_body_pose", starting_pose(config.joints, (1, 0, 0, 0, -1, 0), (1, 0, 0, 0, 1, 0)))
-        self.register_buffer("init_betas", torch.zeros(1, config.shapes))
-        self.register_buffer("init_cam", torch.tensor([[0.9, 0, 0]]))
-        self.register_buffer("init_expression", torch.zeros(1, config.expressions))
-        self.embedding = nn.Linear(context + 6 * config.joints + config.shapes + 3, width)
-        self.place = nn.Parameter(torch.randn(1, 1, width))
-        self.blocks = decoder_blocks(config, context)
-        self.decpose = nn.Linear(width, 6 * config.joints)
-        self.decshape = nn.Linear(width, config.shapes)
-        self.deccam = nn.Linear(width, 3)
-        self.decexpression = nn.Linear(width, config.expressions)
-
-    def forward(self, context: Float[Tensor, "b n c"], index: Int[Tensor, "b p"], mask: Bool[Tensor, "b p"]) -> Raw:
-        grid = len(self.cross_queries_x)
-        row, column = index // grid, index % grid
-        shown = mask[..., None].to(context)
-        queries = take_rows(context, index) + self.cross_queries_x[row] + self.cross_queries_y[column]
-        marks = (self.cross_values_x[row] + self.cross_values_y[column]) * shown
-        context = context.scatter_add(1, index[..., None].expand_as(marks), marks)
-        start = torch.cat((self.init_body_pose, self.init_betas, self.init_cam), -1).expand(*index.shape, -1)
-        x = self.embedding(torch.cat((queries, start), -1)) + self.place
-        bias = (~mask).to(context)[:, None] * HIDDEN
-        for block in self.blocks:
-            x = block(x * shown, context, bias)
-        x = x * shown
-        pose = (self.decpose(x) + self.init_body_pose).unflatten(-1, (-1, 6))
-        code = (self.deccam(x) + self.init_cam)[..., :1]
-        expression = self.decexpression(x) + self.init_expression
-        return Raw(rotations_from_6d(pose, "columns"), self.decshape(x) + self.init_betas, expression, code, x)
-
-
-def sine_places(grid: int, width: int) -> Float[Tensor, "n d"]:
-    """A fixed table of places: sines and cosines of the column in the first half, of the row in the second."""
-    frequencies = 10000.0 ** (-torch.arange(width // 4) / (width // 4))
-    angles = torch.arange(grid)[:, None] * frequencies
-    line = torch.cat((angles.sin(), angles.cos()), -1)
-    columns, rows = line[None].expand(grid, -1, -1), line[:, None].expand(-1, grid, -1)
-    return torch.cat((columns, rows), -1).flatten(0, 1)
-
-
-class AnnyHead(nn.Module):
-    """The head for Anny: as HPH, with one fixed table of places and perceptrons at the end. No camera, no expression."""
-
-    def __init__(self, config: Config):
-        super().__init__()
-        width = config.decoder_width
-        self.published = config.published
-        self.embedding = nn.Linear(config.width, width)
-        self.register_buffer("places", sine_places(config.grid, width))
-        self.register_buffer("init_body_pose", starting_pose(config.joints, (1, 0, 0, 0, 0, 1), (1, 0, 0, 1, 0, 0)))
-        self.register_buffer("free", torch.ones(1, config.joints))  # 0: this joint does not turn
-        self.blocks = decoder_blocks(config, width)
-        self.pose = perceptron(width + 6 * config.joints, 6 * config.joints, width)
-        self.shape = perceptron(width, config.shapes)
-        self.dist = perceptron(width, 1)
-
-    def forward(self, context: Float[Tensor, "b n c"], index: Int[Tensor, "b p"], mask: Bool[Tensor, "b p"]) -> Raw:
-        context = self.embedding(context) + self.places
-        shown = mask[..., None].to(context)
-        x = take_rows(context, index) * shown
-        bias = (1 - shown).transpose(1, 2) * HIDDEN
-        for block in self.blocks:
-            x = block(x, context, bias, (1 - shown) * HIDDEN if self.published else None)
-        start = self.init_body_pose.expand(*index.shape, -1)
-        # In this head a joint's six numbers are two columns side by side.
-        turned = rotations_from_6d((self.pose(torch.cat((x, start), -1)) + start).unflatten(-1, (-1, 6)), "interleaved")
-        free = self.free[..., None, None]
-        rotations = free * turned + (1 - free) * torch.eye(3, dtype=turned.dtype, device=turned.device)
-        return Raw(rotations, self.shape(x).sigmoid(), x.new_zeros(*index.shape, 0), self.dist(x), x)
-
-
 class MultiHMR(nn.Module):
     """Normalised square pictures -> everybody in them."""
 
     def __init__(self, config: Config):
         super().__init__()
         self.config = config
-        grid = (config.positions, config.positions)
-        heads = config.width // HEAD_WIDTH
-        self.backbone = ViT(config.width, config.depth, heads, grid, config.patch, class_token=True, layer_scale=1.0, offset=0.1)
+        self.backbone = ConvTokens(config) if config.body == "compact" else _dinov2(config)
         self.detection = perceptron(config.width, 1)
         anny = config.body == "anny"
         self.view = perceptron(config.width, 1) if anny else None
         self.register_buffer("widest_view", torch.tensor([math.pi]) if anny else None)
         self.offset = perceptron(config.decoder_width if anny else config.width, 2)
         self.head = (AnnyHead if anny else PredictionHead)(config)
+        if config.body == "compact":
+            self._start_calmly()
+
+    def _start_calmly(self) -> None:
+        """At first nobody is anywhere, and everybody stands a few metres away in the rest pose: ours is trained for minutes, not days."""
+        nn.init.constant_(self.detection[2].bias, -4.0)
+        self.head.init_cam[0, 0] = math.log(FARTHEST) / 3
+        for layer in (self.head.decpose, self.head.decshape, self.head.deccam):
+            nn.init.normal_(layer.weight, std=0.002)
+            nn.init.zeros_(layer.bias)
 
     def encode(self, image: Float[Tensor, "b 3 s s"]) -> Features:
         """The picture's tokens and the score of each patch. Raises VitruvianError for a picture of another size than the network's."""
         size, grid = self.config.image_size, self.config.grid
         if tuple(image.shape[2:]) != (size, size):
             raise VitruvianError(f"the network takes pictures of {size}x{size}, not {tuple(image.shape[2:])}: fit them with contain()")
-        net, target = self.backbone, (grid, grid)
-        patches = net.patch_embed(image).flatten(2).transpose(1, 2)
-        # Not net.tokens: it takes the batch size by len(), which an exported graph would keep as a constant.
-        tokens = torch.cat((net.cls_token.expand(image.shape[0], -1, -1), patches), 1)
-        tokens = net.encode(tokens + resample_positions(net.pos_embed, net.grid, target, net.first, net.offset))
+        if self.config.body == "compact":
+            tokens = self.backbone(image)
+            tokens = torch.cat((tokens.mean(1, keepdim=True), tokens), 1)
+        else:
+            net, target = self.backbone, (grid, grid)
+            patches = net.patch_embed(image).flatten(2).transpose(1, 2)
+            # Not net.tokens: it takes the batch size by len(), which an exported graph would keep as a constant.
+            tokens = torch.cat((net.cls_token.expand(image.shape[0], -1, -1), patches), 1)
+            tokens = net.encode(tokens + resample_positions(net.pos_embed, net.grid, target, net.first, net.offset))
         scores = self.detection(tokens[:, 1:])[..., 0].sigmoid().unflatten(1, (grid, grid))
-        if self.config.body == "smplx":
+        if self.config.body != "anny":
             scores = scores.clamp(SCORE_MARGIN, 1 - SCORE_MARGIN)
         return Features(tokens[:, 1:], tokens[:, 0], scores)
 
@@ -368,6 +279,9 @@ class MultiHMR(nn.Module):
         """Depth from what the head says of it, for a focal length in pixels of the square."""
         if self.config.body == "anny":
             return focal / code.exp().clamp(min=1e-5)
+        if self.config.body == "compact":
+            scale = focal / plain_focal(self.config.image_size) if self.config.bands else 1.0
+            return (code.exp() * scale).clamp(0.0, FARTHEST)
         return ((code * focal / plain_focal(self.config.image_size)).exp() - 1e-10).clamp(0.0, FARTHEST)
 
     def people(self, features: Features, intrinsics: Float[Tensor, "b 3 3"], cells: Int[Tensor, "n 3"]) -> People:
@@ -390,6 +304,12 @@ class MultiHMR(nn.Module):
         features = self.encode(image)
         cells = find(features.scores, threshold, kernel)
         return cells, self.people(features, self.intrinsics(features) if intrinsics is None else intrinsics, cells)
+
+
+def _dinov2(config: Config) -> ViT:
+    """The published backbone."""
+    grid, heads = (config.positions, config.positions), config.width // HEAD_WIDTH
+    return ViT(config.width, config.depth, heads, grid, config.patch, class_token=True, layer_scale=1.0, offset=0.1)
 
 
 def places_by_picture(
@@ -418,152 +338,47 @@ def find(scores: Float[Tensor, "b g g"], threshold: float = THRESHOLD, kernel: i
     return (suppress(scores, kernel) >= threshold).nonzero()
 
 
-class Targets(NamedTuple):
-    """What a network should say: scores (1 in patches with a head, else 0); of each person that is kept patch, offset, row of the input."""
-
-    scores: Float[Tensor, "b g g"]
-    cells: Int[Tensor, "m 3"]
-    offset: Float[Tensor, "m 2"]
-    kept: Int[Tensor, " m"]
-
-
-def encode_targets(
-    heads: Float[Tensor, "n 2"], depths: Float[Tensor, " n"], picture: Int[Tensor, " n"], batch: int, config: Config
-) -> Targets:
-    """Labels of people: `heads` in pixels of the square, `depths` in metres, `picture` the row of the batch that each is in.
-
-    Of two people in one patch only the nearer is kept. A head outside the picture counts for the patch at its edge (card, section 6).
-    """
-    grid = config.grid
-    place = (heads / config.patch).floor().long().clamp(0, grid - 1)
-    patch = (picture * grid + place[:, 1]) * grid + place[:, 0]
-    nearest = depths.argsort(stable=True)
-    order = nearest[patch[nearest].argsort(stable=True)]  # by patch, and by depth in a patch
-    first = torch.ones_like(order, dtype=torch.bool)
-    first[1:] = patch[order[1:]] != patch[order[:-1]]
-    kept = order[first]
-    cells = torch.stack((picture[kept], place[kept, 1], place[kept, 0]), 1)
-    scores = heads.new_zeros(batch, grid, grid)
-    scores[cells[:, 0], cells[:, 1], cells[:, 2]] = 1
-    return Targets(scores, cells, heads[kept] / config.patch - (place[kept] + 0.5), kept)
-
-
-def depth_code(depth: Float[Tensor, "*n 1"], focal: Float[Tensor, "*n 1"], config: Config) -> Float[Tensor, "*n 1"]:
-    """What the head should say for a depth in metres: the inverse of `MultiHMR.metres`."""
-    if config.body == "anny":
-        return (focal / depth).log()
-    return (depth + 1e-10).log() * plain_focal(config.image_size) / focal
-
-
-class Labelled(NamedTuple):
-    """What the loss compares, of a prediction or of the truth: per patch `scores`, the others per person.
-
-    `pelvis` is the pelvis in the camera, from which joints and vertices are counted; `joints_2d` and `vertices_2d` are in pixels.
-    """
-
-    scores: Float[Tensor, "b g g"]
-    offset: Float[Tensor, "n 2"]
-    rotations: Float[Tensor, "n j 3 3"]
-    shape: Float[Tensor, "n s"]
-    code: Float[Tensor, " n"]
-    translation: Float[Tensor, "n 3"]
-    pelvis: Float[Tensor, "n 3"]
-    joints: Float[Tensor, "n k 3"]
-    vertices: Float[Tensor, "n v 3"]
-    joints_2d: Float[Tensor, "n k 2"]
-    vertices_2d: Float[Tensor, "n v 2"]
-
-
-WEIGHTS: Mapping[str, float] = {
-    "detection": 10.0,
-    "offset": 1.0,
-    "rotations": 0.1,
-    "shape": 1.0,
-    "code": 1.0,
-    "translation": 1.0,
-    "joints": 100.0,
-    "vertices": 100.0,
-    "joints_2d": 1.0,
-    "vertices_2d": 1.0,
-}
-LATE = ("joints_2d", "vertices_2d")  # only from LATE_EPOCH on
-LATE_EPOCH = 10
-
-
-def detection_loss(scores: Float[Tensor, "b g g"], target: Float[Tensor, "b g g"]) -> Float[Tensor, ""]:
-    """CenterNet's focal loss (alpha 2, beta 4) over all patches, by the number of people."""
-    scores = scores.clamp(SCORE_MARGIN, 1 - SCORE_MARGIN)
-    there = target == 1
-    found = (scores.log() * (1 - scores) ** 2)[there].sum()
-    missed = ((1 - scores).log() * scores**2 * (1 - target) ** 4)[~there].sum()
-    return -(found + missed) / there.sum().clamp(min=1)
-
-
-def loss_terms(prediction: Labelled, truth: Labelled, size: int) -> dict[str, Float[Tensor, ""]]:
-    """Every term without its weight, means over people (card, section 6). Nobody gives 0.
-
-    Points in the picture count only where the truth lies strictly inside it; `shape` as far as both have it. A term that is not finite
-    counts as 0, and gives no gradient.
-    """
-
-    def per_person(name: str) -> Tensor:
-        gap = getattr(prediction, name).flatten(1) - getattr(truth, name).flatten(1)
-        return gap.abs().sum() / max(len(gap), 1)
-
-    def points(name: str) -> Tensor:
-        gap = (getattr(prediction, name) - prediction.pelvis[:, None]) - (getattr(truth, name) - truth.pelvis[:, None])
-        return gap.abs().sum() / max(gap.shape[0] * gap.shape[1], 1)
-
-    def seen(name: str) -> Tensor:
-        target = getattr(truth, name)
-        inside = ((target > 0) & (target < size)).all(-1, keepdim=True)
-        return ((getattr(prediction, name) - target).abs() * inside).sum() / inside.sum().clamp(min=1)
-
-    shared = min(prediction.shape.shape[1], truth.shape.shape[1])
-    shape = (prediction.shape[:, :shared] - truth.shape[:, :shared]).abs().sum() / max(len(truth.shape), 1)
-    code = (prediction.code.flatten() - truth.code.flatten()).abs().sum() / max(len(truth.code), 1)
-    terms = {"detection": detection_loss(prediction.scores, truth.scores), "shape": shape, "code": code}
-    terms |= {name: per_person(name) for name in ("offset", "rotations", "translation")}
-    terms |= {name: points(name) for name in ("joints", "vertices")} | {name: seen(name) for name in LATE}
-    return {name: value if value.isfinite() else torch.zeros_like(value) for name, value in terms.items()}
-
-
-def multi_hmr_loss(prediction: Labelled, truth: Labelled, size: int, epoch: int = LATE_EPOCH) -> Float[Tensor, ""]:
-    """The training loss: the weighted sum of the terms; those of points in the picture from epoch 10 on (of 10 000 steps each)."""
-    terms = loss_terms(prediction, truth, size)
-    return sum(WEIGHTS[name] * value for name, value in terms.items() if epoch >= LATE_EPOCH or name not in LATE)
-
-
 def infer_config(state: Mapping[str, Tensor], published: bool = True) -> Config:
     """The variant that a state dict in our names belongs to, from its shapes. Raises WeightsError if they contradict each other."""
-    width, _, patch, _ = need(state, "backbone.patch_embed.proj.weight", 4)
-    positions = math.isqrt(need(state, "backbone.pos_embed", 3)[1] - 1)
-    anny = "head.places" in state
+    anny, compact = "head.places" in state, "backbone.places" in state
     grid = math.isqrt(need(state, "head.places", 2)[0]) if anny else need(state, "head.cross_queries_x", 2)[0]
+    backbone, width, patch = _backbone(state, compact)
     decoder_width, context = need(state, "head.embedding.weight", 2)
     six = need(state, "head.init_body_pose", 2)[1]
     if not anny:
         context = need(state, "head.cross_queries_x", 2)[1]
-    extra = context - width
+    extra, dense = context - width, "head.blocks.0.across.to_q.weight" not in state and compact
     if six % 6 or not grid or not patch or width % HEAD_WIDTH or extra and (extra < 9 or extra % 6 != 3):
         raise WeightsError(f"tokens of {width} and {context} numbers, poses of {six}: the file is not of Multi-HMR; check which was given")
     return Config(
-        body="anny" if anny else "smplx",
-        width=width,
-        depth=_count(state, "backbone.blocks."),
+        body="anny" if anny else "compact" if compact else "smplx",
         image_size=grid * patch,
         decoder_width=decoder_width,
         decoder_depth=_count(state, "head.blocks."),
-        decoder_heads=need(state, "head.blocks.0.across.to_q.weight", 2)[0] // DECODER_HEAD_WIDTH,
+        decoder_heads=Config.decoder_heads if dense else need(state, "head.blocks.0.across.to_q.weight", 2)[0] // DECODER_HEAD_WIDTH,
         decoder_hidden=need(state, "head.blocks.0.fc1.weight", 2)[0],
         shapes=need(state, "head.shape.2.weight" if anny else "head.decshape.weight", 2)[0],
-        expressions=0 if anny else need(state, "head.decexpression.weight", 2)[0],
+        expressions=0 if anny or compact else need(state, "head.decexpression.weight", 2)[0],
         joints=six // 6,
         bands=extra // 6,
-        patch=patch,
-        positions=positions,
-        published=published,
+        dense=dense,
+        published=published and not compact,
+        **backbone,
     )
+
+
+def _backbone(state: Mapping[str, Tensor], compact: bool) -> tuple[dict[str, float], int, int]:
+    """What `Config` says of the backbone; the width of its tokens; and its stride."""
+    if compact:
+        width = need(state, "backbone.places", 3)[2]
+        stem, blocks = need(state, "backbone.trunk.stem.2.conv.weight", 4)[0], _count(state, "backbone.trunk.stage2.1.blocks.")
+        if blocks not in CONV_DEPTHS:
+            raise WeightsError(f"a backbone of {blocks} blocks in its second stage is none of ours: check which file was given")
+        options = {"conv_width": stem / 64, "conv_blocks": blocks, "positions": 0}
+        return options | {"width": width, "depth": _count(state, "backbone.blocks."), "patch": CONV_STRIDE}, width, CONV_STRIDE
+    width, _, patch, _ = need(state, "backbone.patch_embed.proj.weight", 4)
+    positions = math.isqrt(need(state, "backbone.pos_embed", 3)[1] - 1)
+    return {"width": width, "depth": _count(state, "backbone.blocks."), "patch": patch, "positions": positions}, width, patch
 
 
 def _count(state: Mapping[str, Tensor], prefix: str) -> int:
@@ -588,11 +403,17 @@ def from_published(state: Mapping[str, Tensor], published: bool = True) -> tuple
     return config, model.eval()
 
 
-class Deployed(nn.Module):
-    """For ONNX: pictures and cameras -> the `most` best patches of each picture, whether good or not: scores, and `People` of each.
+def variant_of(config: Config) -> str:
+    """A name for a configuration: that of VARIANTS, whether with the published slips or without."""
+    return next((name for name, known in VARIANTS.items() if known == replace(config, published=False)), "unlisted")
 
-    The caller keeps those whose score reaches a threshold. The table of places is resampled once. People below `threshold` are hidden from
-    the others, so that the kept ones are what `MultiHMR` says of the picture alone at this threshold, as long as there are `most` at most.
+
+class Deployed(nn.Module):
+    """For ONNX: pictures and cameras -> the `most` best patches of each picture: scores, and `People` of each.
+
+    A camera is four numbers that `codecs.mesh.camera_code` makes. The caller keeps those whose score reaches a threshold. People below
+    `threshold` are hidden from the others, so that the kept ones are what `MultiHMR` says of the picture alone at this threshold, as long
+    as there are `most` at most. The table of places is resampled once.
     """
 
     OUTPUTS = ("scores", "locations", "depths", "translations", "rotations", "shapes", "expressions")
@@ -602,18 +423,49 @@ class Deployed(nn.Module):
         if not 0 < most <= model.config.grid**2:
             raise VitruvianError(f"{most} people don't fit {model.config.grid**2} patches: choose 1 to that many")
         self.network, self.most, self.threshold, self.kernel = copy.deepcopy(model), most, threshold, kernel
+        # Suppressed patches, whose scores are equal, in their order on every machine.
+        self.register_buffer("order", torch.arange(model.config.grid**2) * -1e-9)
+        if model.config.body == "compact":
+            return
         backbone, target = self.network.backbone, (model.config.grid,) * 2
         table = resample_positions(backbone.pos_embed.detach(), backbone.grid, target, backbone.first, backbone.offset)
         backbone.pos_embed, backbone.grid = nn.Parameter(table), target
 
-    def forward(self, image: Float[Tensor, "b 3 s s"], intrinsics: Float[Tensor, "b 3 3"]) -> tuple[Tensor, ...]:
-        """Rows by falling score; `OUTPUTS` names them. The Anny generation has no expressions: that output is left out."""
+    def forward(self, image: Float[Tensor, "b 3 s s"], camera: Float[Tensor, "b 4"]) -> tuple[Tensor, ...]:
+        """Rows by falling score; `outputs` names them."""
         features = self.network.encode(image)
-        scores, index = suppress(features.scores, self.kernel).flatten(1).topk(self.most)
-        people = self.network.padded_people(features, intrinsics, index, scores >= self.threshold)
+        scores = suppress(features.scores, self.kernel).flatten(1)
+        index = (scores + self.order).topk(self.most)[1]
+        scores = scores.gather(1, index)
+        people = self.network.padded_people(features, self.intrinsics(camera), index, scores >= self.threshold)
         return (scores, *people[: len(self.outputs) - 1])
+
+    def intrinsics(self, camera: Float[Tensor, "b 4"]) -> Float[Tensor, "b 3 3"]:
+        """Camera matrices of the square from the four numbers of each."""
+        size = self.network.config.image_size
+        focal, middle = camera[:, :2].exp() * plain_focal(size), (camera[:, 2:] + 0.5) * size
+        zero, one = torch.zeros_like(focal[:, 0]), torch.ones_like(focal[:, 0])
+        rows = (focal[:, 0], zero, middle[:, 0], zero, focal[:, 1], middle[:, 1], zero, zero, one)
+        return torch.stack(rows, 1).unflatten(1, (3, 3))
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """Names of what `forward` gives."""
+        """Names of what `forward` gives. Anny and the compact body have no expressions: that output is left out."""
         return self.OUTPUTS if self.network.config.expressions else self.OUTPUTS[:-1]
+
+
+def exported(config: Config, model: MultiHMR) -> Exported:
+    """What goes into an ONNX file: everybody in a square picture, to be posed by the ground floor (`vitruvian.runtime.mesh`)."""
+    size, deployed = config.image_size, Deployed(model, min(32, config.grid**2))
+    card = Card(
+        id=f"multi-hmr-{variant_of(config)}",
+        task="mesh",
+        file=f"multi-hmr-{variant_of(config)}.onnx",
+        input_size=(size, size),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        body={"smplx": "smplx-neutral", "anny": "anny-makehuman", "compact": "compact"}[config.body],
+        subject="whole-body",
+        family="Multi-HMR",
+    )
+    return Exported(deployed, {"image": (3, size, size), "camera": (4,)}, deployed.outputs, card)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, UInt8
 
+from vitruvian.codecs import mesh
 from vitruvian.codecs.crop import BoxTransform
 from vitruvian.codecs.normalise import require_rgb
 from vitruvian.errors import VitruvianError
@@ -88,11 +89,5 @@ def intrinsics(boxes: Float[np.ndarray, "m 4"]) -> Float64[np.ndarray, "m 3 3"]:
 def into_camera(
     translation: Float[np.ndarray, "m 3"], boxes: Float[np.ndarray, "m 4"], camera: Float[np.ndarray, "3 3"]
 ) -> Float64[np.ndarray, "m 3"]:
-    """Translations in the crops' own cameras -> in one camera of the picture: the same point in the picture, at the same apparent size.
-
-    A weak-perspective argument, exact only for people who are small against their distance; it makes depths comparable [ours].
-    """
-    translation, own, camera = np.asarray(translation, np.float64), intrinsics(boxes), np.asarray(camera, np.float64)
-    depth = translation[:, 2] * camera[0, 0] / own[:, 0, 0]
-    point = own[:, [0, 1], [0, 1]] * translation[:, :2] / translation[:, 2:] + own[:, :2, 2]
-    return np.concatenate([(point - camera[:2, 2]) / camera[[0, 1], [0, 1]] * depth[:, None], depth[:, None]], 1)
+    """Translations in the crops' own cameras -> in one camera of the picture; see `codecs.mesh.into_camera`. It makes depths comparable."""
+    return mesh.into_camera(translation, intrinsics(boxes), np.asarray(camera)[None])

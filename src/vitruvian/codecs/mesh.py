@@ -1,0 +1,156 @@
+"""From what networks for meshes say (Multi-HMR and its like) to bodies in the camera's frame and points in the picture. Numpy only.
+
+A network sees a square picture (`codecs.contain`) and its camera, and says of each person a score, where the head joint is in space, and
+the rotations and coefficients of a body model; the body layer is the ground floor's (`vitruvian.body`). Source: card multi-hmr.md,
+sections 2 and 5. `camera_code` is ours: four numbers for a camera that are harmless whatever they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Float64
+
+from vitruvian.body.model import BodyModel, BodyParameters
+from vitruvian.body.pose import rotation_vectors
+from vitruvian.body.regressors import PointRegressor
+from vitruvian.errors import VitruvianError, WeightsError
+
+OUTPUTS = ("scores", "locations", "depths", "translations", "rotations", "shapes")
+"""What a network for meshes must give; "expressions" besides, where its body has any."""
+
+VIEW = np.radians(60)
+"""The field of view across a square that code 0 stands for, and that is taken for granted where no camera is known."""
+
+_NEAREST = 0.05  # metres; what is nearer, or behind the camera, is not in the picture
+_TO_Y_UP = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
+
+
+@dataclass(frozen=True, eq=False)
+class SeenBodies:
+    """n people of a picture, in its pixels, metres, and the axes of its camera (x right, y down, z forward).
+
+    boxes: around what the picture shows of the mesh, xyxy. scores in [0, 1]. keypoints, points: the same K points in the picture and in
+    space. inside: which of them the picture shows; whether something hides them is not said.
+    """
+
+    boxes: Float[np.ndarray, "n 4"]
+    scores: Float[np.ndarray, " n"]
+    parameters: BodyParameters
+    keypoints: Float[np.ndarray, "n k 2"]
+    points: Float[np.ndarray, "n k 3"]
+    inside: Bool[np.ndarray, "n k"]
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+def camera_code(intrinsics: Float[np.ndarray, "*n 3 3"], size: int) -> Float32[np.ndarray, "*n 4"]:
+    """Camera matrices of a square of `size` pixels -> logarithms of the focal lengths over that of VIEW, offsets of the middle in sides."""
+    matrix = np.asarray(intrinsics, np.float64)
+    focal = np.stack([matrix[..., 0, 0], matrix[..., 1, 1]], -1)
+    if not (np.isfinite(matrix).all() and (focal > 0).all()):
+        raise VitruvianError("a camera matrix needs finite numbers and positive focal lengths, in pixels: check it, or leave it away")
+    plain = size / (2 * np.tan(VIEW / 2))
+    return np.concatenate([np.log(focal / plain), matrix[..., :2, 2] / size - 0.5], -1).astype(np.float32)
+
+
+def body_pose(model: BodyModel, rotations: Float[np.ndarray, "n j 3 3"]) -> Float[np.ndarray, "n j 3 3"]:
+    """The complete pose of a body model from the rotations that a network says, in its joints' order.
+
+    SMPL-X: 53 of 55, the eyes stay. Anny's rig "makehuman": 163, turned to the model's y up. The compact body: 69 as they are.
+    Raises VitruvianError for a model whose joints the network does not speak of.
+    """
+    given = rotations.shape[1]
+    if given == 53 and model.num_joints == 55:
+        still = np.broadcast_to(np.eye(3, dtype=rotations.dtype), (len(rotations), 2, 3, 3))
+        return np.concatenate([rotations[:, :22], rotations[:, 52:], still, rotations[:, 22:52]], 1)
+    if given == model.num_joints and model.kind == "anny-compact":
+        return rotations
+    if given == model.num_joints and model.kind == "anny":
+        turn = _TO_Y_UP.astype(rotations.dtype)
+        return np.concatenate([rotations[:, :1] @ turn.T, turn @ rotations[:, 1:] @ turn.T], 1)
+    raise VitruvianError(
+        f"{given} rotations don't pose {model.name}, which has {model.num_joints} joints: check the body that the card names"
+    )
+
+
+def decode(outputs: Mapping[str, np.ndarray], model: BodyModel, threshold: float) -> tuple[Float[np.ndarray, " n"], BodyParameters]:
+    """One picture's outputs (rows by falling score) -> scores of at least `threshold`, and bodies whose head joint is where it was seen.
+
+    Rows with numbers that are not finite, or at the camera or behind it, are left out. Raises WeightsError where outputs don't fit.
+    """
+    scores = np.asarray(outputs["scores"], np.float32)
+    translations, rotations, shapes = (np.asarray(outputs[name], np.float32) for name in ("translations", "rotations", "shapes"))
+    if scores.ndim != 1 or not len(scores) == len(translations) == len(rotations) == len(shapes) or rotations.shape[2:] != (3, 3):
+        raise WeightsError(
+            f"a network for meshes gives people, not scores {scores.shape} and rotations {rotations.shape}: check its export"
+        )
+    finite = np.isfinite(translations).all(1) & np.isfinite(rotations).all((1, 2, 3)) & np.isfinite(shapes).all(1)
+    kept = (scores >= threshold) & (scores > 0) & finite & (np.nan_to_num(translations[:, 2]) > _NEAREST)
+    with np.errstate(divide="ignore"):  # half turns, such as of everybody who faces the camera, are told by another formula
+        pose = rotation_vectors(body_pose(model, rotations[kept])).astype(np.float32)
+    shape = np.tile(np.asarray(model.shape_default, np.float32), (int(kept.sum()), 1))
+    known = min(6 if model.kind == "anny" else shapes.shape[1], shape.shape[1])  # of Anny's, the first six count (card 4.7)
+    shape[:, :known] = shapes[kept, :known]
+    expression = np.zeros((len(pose), model.num_expression), np.float32)
+    if "expressions" in outputs:
+        said = np.nan_to_num(np.asarray(outputs["expressions"], np.float32)[kept])[:, : model.num_expression]
+        expression[:, : said.shape[1]] = said
+    return scores[kept], BodyParameters(pose, shape, expression, _pelvis(model, pose, shape, expression, translations[kept]))
+
+
+def _pelvis(model: BodyModel, pose: np.ndarray, shape: np.ndarray, expression: np.ndarray, head: np.ndarray) -> Float32[np.ndarray, "n 3"]:
+    """Translations with which the head joint is at `head`."""
+    from vitruvian.body.model import subset
+
+    joints = subset(model, np.zeros(1, int)).forward(pose, shape, expression).joints
+    return (head - joints[:, model.joint_names.index("head")]).astype(np.float32)
+
+
+def seen_bodies(
+    scores: Float[np.ndarray, " n"],
+    parameters: BodyParameters,
+    model: BodyModel,
+    regressor: PointRegressor,
+    intrinsics: Float[np.ndarray, "3 3"],
+    size: tuple[int, int],
+) -> SeenBodies:
+    """Bodies posed and seen by the camera of a picture of `size` (width, height); who is wholly outside is left out."""
+    posed = model.forward(parameters.pose, parameters.shape, parameters.expression, parameters.translation)
+    points = regressor(posed.vertices, posed.joints).astype(np.float32)
+    keypoints, vertices = pixels(points, intrinsics), pixels(posed.vertices, intrinsics)
+    edge = np.array(size, np.float32) - 0.5
+    boxes = np.full((len(scores), 4), np.nan, np.float32)
+    for row, places in enumerate(vertices):
+        places = places[np.isfinite(places).all(1)]
+        if len(places):
+            boxes[row] = np.clip(np.concatenate([places.min(0), places.max(0)]), 0, [*size, *size])
+    kept = np.isfinite(boxes).all(1) & (boxes[:, 2:] - boxes[:, :2] > 1).all(1)
+    with np.errstate(invalid="ignore"):
+        inside = np.isfinite(keypoints).all(-1) & (keypoints > -0.5).all(-1) & (keypoints < edge).all(-1)
+    return SeenBodies(boxes[kept], scores[kept], parameters[kept], keypoints[kept], points[kept], inside[kept])
+
+
+def pixels(points: Float[np.ndarray, "*n 3"], intrinsics: Float[np.ndarray, "3 3"]) -> Float32[np.ndarray, "*n 2"]:
+    """Where a camera sees points; NaN for those that are not before it."""
+    depth = np.where(points[..., 2:] > _NEAREST, points[..., 2:], np.nan)
+    matrix = np.asarray(intrinsics, np.float64)
+    return ((points[..., :2] / depth) @ matrix[:2, :2].T + matrix[:2, 2]).astype(np.float32)
+
+
+def into_camera(
+    translation: Float[np.ndarray, "n 3"], own: Float[np.ndarray, "n 3 3"], camera: Float[np.ndarray, "#n 3 3"]
+) -> Float64[np.ndarray, "n 3"]:
+    """Where people are in a known camera, metres: seen at the same place and as large as in the camera that a network took for granted.
+
+    Both cameras in pixels of one picture. At f = 5000 everybody is far away; with the true focal length depths become what they are. A
+    weak-perspective argument, exact only for people who are small against their distance [ours].
+    """
+    translation, own, camera = (np.asarray(x, np.float64) for x in (translation, own, camera))
+    depth = translation[:, 2] * camera[:, 0, 0] / own[:, 0, 0]
+    seen = own[:, [0, 1], [0, 1]] * translation[:, :2] / translation[:, 2:] + own[:, :2, 2]
+    place = (seen - camera[:, :2, 2]) / camera[:, [0, 1], [0, 1]]
+    return np.concatenate((place * depth[:, None], depth[:, None]), 1)

@@ -1,0 +1,114 @@
+"""Detections that know whose they are, and which way people face: what BPJDet's and JointBDOE's graphs return, as `Detections`.
+
+Rows of one person share a number, so that they still belong together after some rows are taken out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Int, Int32
+
+from vitruvian.codecs.anchors import Candidates
+from vitruvian.codecs.association import PartSet, Rule, Thresholds, find_bodies, known_part_set
+from vitruvian.codecs.detections import Detections
+from vitruvian.codecs.orientation import find_facing
+from vitruvian.errors import VitruvianError
+
+
+@dataclass(frozen=True, eq=False)
+class OwnedDetections(Detections):
+    """Detections with columns of their own.
+
+    persons: (n,) a number that a body and its parts share, -1 for what is nobody's. angles: (n,) heading in radians as
+    `People.orientation`, NaN for parts and where the network doesn't know. contacts: (n, s) scores of `codecs.association.CONTACTS`, NaN
+    for all but hands that were hung on a body, s = 0 for most networks.
+    """
+
+    persons: Int32[np.ndarray, " n"]
+    angles: Float32[np.ndarray, " n"]
+    contacts: Float32[np.ndarray, "n s"]
+
+    def __getitem__(self, rows: slice | np.ndarray) -> OwnedDetections:
+        """Some of the rows: a mask, a slice or indices."""
+        columns = (getattr(self, name)[rows] for name in ("boxes", "scores", "labels", "persons", "angles", "contacts"))
+        return OwnedDetections(*columns)
+
+
+def part_set_of(classes: Sequence[str], points: int, states: int = 0) -> PartSet:
+    """The part set of a card with these classes ("person" first), for a network that returns so many numbers of points and of states.
+
+    Raises VitruvianError where they don't fit each other.
+    """
+    slots, odd = divmod(points, 2)
+    if not classes or classes[0] != "person" or odd or not slots or states % slots:
+        raise VitruvianError(f"{points} numbers of points and {states} states are not of the classes {list(classes)}: correct the card")
+    return known_part_set(len(classes), slots, states // slots, tuple(classes[1:]))
+
+
+def owned_bodies(
+    candidates: Candidates,
+    part_set: PartSet,
+    input_size: tuple[int, int],
+    size: tuple[int, int],
+    thresholds: Thresholds,
+    rule: Rule = "published",
+    max_boxes: int = 300,
+) -> OwnedDetections:
+    """`codecs.association.find_bodies` as rows: bodies first, then parts, each best first."""
+    found = find_bodies(candidates, part_set, input_size, size, thresholds, rule, max_boxes)
+    contacts = np.full((len(found) + len(found.parts), part_set.states), np.nan, np.float32)
+    row, slot = np.nonzero(found.part >= 0)
+    contacts[len(found) + found.part[row, slot]] = found.states[row, slot]
+    return OwnedDetections(
+        boxes=np.concatenate([found.boxes, found.parts.boxes]).astype(np.float32),
+        scores=np.concatenate([found.scores, found.parts.scores]).astype(np.float32),
+        labels=np.concatenate([np.zeros(len(found)), found.parts.labels]).astype(np.int32),
+        persons=np.concatenate([np.arange(len(found)), found.owners]).astype(np.int32),
+        angles=np.full(len(contacts), np.nan, np.float32),
+        contacts=contacts,
+    )
+
+
+def owned_facing(
+    candidates: Candidates,
+    input_size: tuple[int, int],
+    size: tuple[int, int],
+    score_threshold: float,
+    iou_threshold: float,
+    max_boxes: int = 300,
+) -> OwnedDetections:
+    """`codecs.orientation.find_facing` as rows, each a person."""
+    found = find_facing(candidates, input_size, size, score_threshold, iou_threshold, max_boxes=max_boxes)
+    people, count = found.people, len(found)
+    persons = np.arange(count, dtype=np.int32)
+    return OwnedDetections(people.boxes, people.scores, people.labels, persons, found.angles, np.zeros((count, 0), np.float32))
+
+
+def owners_among(detections: OwnedDetections, bodies: OwnedDetections) -> Int[np.ndarray, " n"]:
+    """(n,) row of `bodies` that each detection belongs to, -1 where its body is not among them."""
+    owners = np.full(len(detections), -1)
+    for row, person in enumerate(bodies.persons):
+        if person >= 0:
+            owners[detections.persons == person] = row
+    return owners
+
+
+def carried(moved: Detections, look: OwnedDetections) -> OwnedDetections:
+    """Detections that were `people.between` of two looks, with the columns of the look that is nearer in time: those of the nearest row
+    of the same label."""
+    middles = [(found.boxes[:, :2] + found.boxes[:, 2:]) / 2 for found in (moved, look)]
+    away = np.linalg.norm(middles[0][:, None] - middles[1], axis=-1)
+    away[moved.labels[:, None] != look.labels] = np.inf
+    known = np.isfinite(away).any(axis=1) if len(look) else np.zeros(len(moved), bool)
+    nearest = np.where(known, away.argmin(axis=1) if len(look) else 0, 0)
+
+    def column(values: np.ndarray, empty: float) -> np.ndarray:
+        out = np.full((len(moved), *values.shape[1:]), empty, values.dtype)
+        out[known] = values[nearest[known]]
+        return out
+
+    persons, angles, contacts = column(look.persons, -1), column(look.angles, np.nan), column(look.contacts, np.nan)
+    return OwnedDetections(moved.boxes, moved.scores, moved.labels, persons, angles, contacts)
