@@ -7,7 +7,6 @@ from scenes import film, picture
 
 nets = pytest.importorskip("nets", reason="needs onnx")
 import owner_nets  # noqa: E402
-
 from vitruvian.capture import capture  # noqa: E402
 from vitruvian.formats.tables import read_csv  # noqa: E402
 from vitruvian.media import write_image  # noqa: E402

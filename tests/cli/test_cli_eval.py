@@ -1,6 +1,7 @@
 """`vitruvian eval`: networks, checkpoints and runs give a table; what can't be judged is one line."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from cyclopts import App
 
 pytest.importorskip("onnxruntime")
 
-from vitruvian.cli.evaluate import evaluate, print_table  # noqa: E402
+from vitruvian.cli.evaluate import evaluate, known, print_table  # noqa: E402
 from vitruvian.errors import FormatError, VitruvianError, WeightsError  # noqa: E402
 from vitruvian.media.pictures import write_image  # noqa: E402
 
@@ -78,6 +79,15 @@ def test_checkpoints_and_runs_are_exported_first(run, folder, networks, tmp_path
     for model in (tmp_path / "run", tmp_path / "a.pth", "mine"):
         assert run(model, "--data", folder)[0] == 0
     assert asked == [str(tmp_path / "run/network.safetensors"), str(tmp_path / "a.pth"), "mine"]
+
+
+def test_runs_are_found_by_name_and_an_untrained_one_has_a_stand_in(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert known("wholebody-t") == "wholebody-t" and capsys.readouterr().err == ""
+    assert known("dwpose-t-synth") == "wholebody-t" and "not trained here" in capsys.readouterr().err
+    (tmp_path / "runs/dwpose-t-synth").mkdir(parents=True)
+    (tmp_path / "runs/dwpose-t-synth/network.safetensors").touch()
+    assert known("dwpose-t-synth") == str(Path("runs/dwpose-t-synth"))
 
 
 @pytest.mark.slow

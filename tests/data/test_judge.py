@@ -67,6 +67,14 @@ def test_the_truth_gets_full_marks(scene, name, skeleton, row):
     assert max(table(judge(dataset, estimator), dataset)[row].values()) < 0.2
 
 
+def test_people_whose_head_has_no_box_count_neither_way(scene):
+    dataset, estimator = scene("posetrack18", POSETRACK_17)
+    judged = judge(dataset, estimator)
+    for one in judged:
+        one.people.heads[:1] = np.nan
+    assert table(judged, dataset)["mAP"]["mean"] == 1.0
+
+
 def test_whole_body_rows(scene):
     dataset, estimator = scene("coco-wholebody", COCO_WHOLEBODY_133)
     assert list(table(judge(dataset, estimator), dataset)) == ["body", "foot", "face", "hand", "left_hand", "right_hand", "whole"]

@@ -16,8 +16,9 @@ from vitruvian.data.jhmdb import jhmdb
 from vitruvian.data.layout import below, read_mat
 from vitruvian.data.mpii import mpii
 from vitruvian.data.posetrack import posetrack17, posetrack18, posetrack21
+from vitruvian.data.readers import READERS, held_out, read_dataset
 from vitruvian.data.ubody import ubody
-from vitruvian.errors import FormatError
+from vitruvian.errors import FormatError, VitruvianError
 
 K_OF = {"keypoints": 17, "foot_kpts": 6, "face_kpts": 68, "lefthand_kpts": 21, "righthand_kpts": 21}
 
@@ -70,6 +71,26 @@ def test_ubody_goes_through_its_scenes_and_takes_every_nth_picture(tmp_path, spl
     found = list(ubody(tmp_path, split, every=2))
     assert [picture.file.name for picture in found] == ["000000.png", "000002.png", "000004.png"]
     assert found[0].file == tmp_path / "images/Speech/S1/000000.png"
+
+
+@pytest.mark.parametrize("split,frames", [("train", ["S2"]), ("val", ["S1"]), ("all", ["S1", "S2"])])
+def test_ubody_is_split_by_its_list_of_films(tmp_path, split, frames):
+    person = wholebody_person()
+    for scene in ("Speech", "Singing"):
+        document = cocolike([f"{film}/000000.png" for film in ("S1", "S2")], **{k: v for k, v in person.items() if k != "face_valid"})
+        write(tmp_path / f"annotations/{scene}/keypoint_annotation.json", document)
+    (tmp_path / "splits").mkdir()
+    np.save(tmp_path / "splits/intra_scene_test_list.npy", np.array(["S1.mp4"]))
+    found = list(ubody(tmp_path, split, every=1))
+    assert [picture.file.parent.name for picture in found] == 2 * frames
+    assert len({picture.id for picture in found}) == len(found)  # though both scenes' files number from 7
+    assert (found[0].people.visible[:, 23:91] == 2).all()  # a part without a flag counts
+
+
+def test_ubody_without_its_list_of_films(tmp_path):
+    write(tmp_path / "annotations/Speech/keypoint_annotation.json", cocolike(["a/0.png"], **wholebody_person()))
+    with pytest.raises(FormatError, match="intra_scene_test_list"):
+        list(ubody(tmp_path))
 
 
 def test_halpe(tmp_path):
@@ -180,7 +201,7 @@ def test_posetrack_film(tmp_path, read, place):
     document["annotations"][0]["bbox_head"] = [2, 3, 4, 4]
     document["annotations"].append({"id": 4, "image_id": 7, "keypoints": flat(17), "track_id": 5})
     for frame, image in enumerate(document["images"]):
-        image |= {"frame_id": frame, "vid_id": "000001", "is_labeled": frame == 0}
+        image |= {"frame_id": 10000010000 + frame, "vid_id": "000001", "is_labeled": frame == 0}
     write(tmp_path / place / "000001_x.json", document)
     (picture,) = read(tmp_path)
     assert picture.video == "000001" and picture.frame == 0 and picture.file == tmp_path / "images/val/000001_x/000000.jpg"
@@ -193,8 +214,11 @@ def test_posetrack17_annolist(tmp_path):
     low = {"id": [0], "x": [7.0], "y": [30.0]}
     person = {"x1": [1], "y1": [2], "x2": [3], "y2": [4], "track_id": [2], "annopoints": [{"point": [point, low]}]}
     row = {"image": [{"name": "images/bonn/000001/00000008.jpg"}], "annorect": [person, {"track_id": [3], "annopoints": []}], "imgnum": [8]}
-    write(tmp_path / "annotations/val/000001.json", {"annolist": [row, {"image": [{"name": "images/bonn/000001/00000009.jpg"}]}]})
-    first, second = posetrack17(tmp_path)
+    empty = [{"image": [{"name": f"images/bonn/000001/0000000{i}.jpg"}], "is_labeled": [i - 7]} for i in (7, 9)]
+    write(tmp_path / "annotations/val/000001.json", {"annolist": [row, *empty]})
+    write(tmp_path / "annotations/val/000002.json", {"annolist": [row]})
+    first, second, third = posetrack17(tmp_path)
+    assert len({first.id, second.id, third.id}) == 3 and second.frame == 9
     assert first.frame == 8 and first.people.tracks.tolist() == [2] and len(second.people) == 0
     assert first.people.visible[0, [14, 0]].tolist() == [1, 2] and first.people.boxes.tolist() == [[5.5, 6.5, 7, 30]]
 
@@ -208,13 +232,14 @@ def test_posetrack17_damaged(tmp_path, row):
         list(posetrack17(tmp_path))
 
 
-def test_jhmdb_film(tmp_path):
+@pytest.mark.parametrize("ending", ["_test_split1.txt", "_test_split_1.txt"])
+def test_jhmdb_film(tmp_path, ending):
     positions = np.full((2, 15, 3), 11.0)
     positions[:, 3, 1] = 400
     (tmp_path / "joint_positions/jump/film_a").mkdir(parents=True)
     scipy.io.savemat(tmp_path / "joint_positions/jump/film_a/joint_positions.mat", {"pos_img": positions, "scale": np.ones(3)})
     (tmp_path / "sub_splits").mkdir()
-    (tmp_path / "sub_splits/jump_test_split1.txt").write_text("film_a.avi 2 \nfilm_b.avi 1\n")
+    (tmp_path / f"sub_splits/jump{ending}").write_text("film_a.avi 2 \nfilm_b.avi 1\n")
     pictures = list(jhmdb(tmp_path))
     assert [picture.file.name for picture in pictures] == ["00001.png", "00002.png", "00003.png"]
     assert pictures[0].file.parent == tmp_path / "Rename_Images/jump/film_a" and pictures[0].video == "jump/film_a"
@@ -223,6 +248,12 @@ def test_jhmdb_film(tmp_path):
 
 
 SETS = [coco, coco_wholebody, ubody, halpe, crowdpose, mpii, aic, humanart, posetrack17, posetrack18, posetrack21, jhmdb]
+
+
+def test_every_reader_has_a_name():
+    assert set(READERS.values()) == set(SETS) and held_out("crowdpose") == "test" and held_out("coco") == "val"
+    with pytest.raises(VitruvianError, match="no split 'x'"):
+        read_dataset("aic", "nowhere", "x")
 
 
 @pytest.mark.parametrize("read", SETS, ids=lambda read: read.__name__)

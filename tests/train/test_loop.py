@@ -38,6 +38,18 @@ def test_a_stopped_run_goes_on_where_it_was(tmp_path):
     assert torch.load(tmp_path / "last.pt", weights_only=True)["step"] == 60
 
 
+def test_an_interrupted_run_keeps_what_it_learnt(tmp_path):
+    model, batches, loss = line_fit()
+
+    def interrupt(step, report):
+        if step == 7:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(model, batches, loss, Schedule(50), tmp_path, on_step=interrupt)
+    assert torch.load(tmp_path / "last.pt", weights_only=True)["step"] == 7
+
+
 def test_learning_rate_rises_then_falls_by_steps_or_by_time():
     schedule = Schedule(1000, seconds=100, learning_rate=1.0, warmup=10, final=0.1)
     assert schedule.rate(0, 0) == pytest.approx(0.1)

@@ -57,7 +57,7 @@ def contacts(points: Float[np.ndarray, "t k 3"], times: Float[np.ndarray, " t"],
     return _long_enough(resting, times)
 
 
-def _slopes(values: Float[np.ndarray, "t *n"], times: Float[np.ndarray, " t"]) -> Float[np.ndarray, "t *n"]:
+def _slopes(values: Float[np.ndarray, "t ..."], times: Float[np.ndarray, " t"]) -> Float[np.ndarray, "t ..."]:
     """Rates of change, of the straight line through the values of a fifth of a second: keypoints tremble by more than a foot moves."""
     out = np.zeros_like(values)
     first, last = np.searchsorted(times, times - _WINDOW), np.searchsorted(times, times + _WINDOW, side="right")

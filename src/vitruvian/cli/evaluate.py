@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from vitruvian.cli.console import COLUMNS, Progress, console, stderr
-from vitruvian.errors import MissingExtraError, VitruvianError, WeightsError
+from vitruvian.errors import MissingExtraError, WeightsError
 
 if TYPE_CHECKING:
-    from vitruvian.data import Dataset
     from vitruvian.data.judge import Table
 
 DataSet = Literal["coco-wholebody", "coco", "ubody", "halpe", "crowdpose", "humanart", "mpii", "posetrack17", "posetrack18", "posetrack21"]
 _WIDTH = 11
+STAND_IN = ("dwpose-t-synth", "wholebody-t")
+"""The run of recipes/dwpose-t.toml on synthetic people, and what is judged where nobody has trained it."""
 
 
 def evaluate(
@@ -28,6 +29,7 @@ def evaluate(
     split: str | None = None,
     boxes: Path | None = None,
     flip_test: bool = True,
+    multi_crop: bool = False,
     limit: int | None = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> int:
@@ -36,7 +38,8 @@ def evaluate(
     Parameters
     ----------
     model
-        An id (vitruvian weights list), an .onnx file, a checkpoint (.pth, .safetensors, or its id), or the folder of a training run.
+        An id (vitruvian weights list), an .onnx file, a checkpoint (.pth, .safetensors, or its id), or a training run: its folder, or the
+        name of its recipe where the run is in runs/.
     data
         Folder of the data set in its official layout; of COCO-WholeBody also one with wholebody.json beside its pictures.
     dataset
@@ -47,49 +50,49 @@ def evaluate(
         Detections (a COCO results file) to look in; by default the annotated boxes, as if every person had been found.
     flip_test
         Look at each person mirrored as well.
+    multi_crop
+        Look at each person in crops of three sizes, and take the mean of what they agree on.
     limit
         Only the first so many pictures.
     device
         Where the network runs.
     """
     from vitruvian.data.judge import judge, read_boxes, table
+    from vitruvian.data.readers import read_dataset
+    from vitruvian.runtime.multicrop import MultiCrop
     from vitruvian.runtime.pose import PoseEstimator
 
-    source = open_dataset(dataset, data, split)
+    source = read_dataset(dataset, data, split or "")
+    model = known(model)
     detections = None if boxes is None else read_boxes(boxes)
     with network(model) as file:
         estimator = PoseEstimator(file, flip_test=flip_test, device=device)
+        estimator = MultiCrop(estimator) if multi_crop else estimator
         with Progress(*COLUMNS, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
             task = bar.add_task("eval", total=limit, note="pictures")
             judged = judge(source, estimator, detections, limit, lambda done: bar.update(task, completed=done))
     people = sum(len(one.people) for one in judged)
     console.print(f"{model} on {source.name}: {len(judged)} pictures, {people} people", markup=False)
     where = f"boxes of {boxes}" if boxes is not None else "true boxes: it was told where people are"
-    console.print(f"{where}; {'mirrored crops averaged' if flip_test else 'no flip test'}; {source.terms}", markup=False)
+    tests = f"{'mirrored crops averaged' if flip_test else 'no flip test'}{', three crops per person' if multi_crop else ''}"
+    console.print(f"{where}; {tests}; {source.terms}", markup=False)
     print_table(table(judged, source))
     return 0
 
 
-def open_dataset(kind: DataSet, folder: Path, split: str | None) -> Dataset:
-    """The data set, for judging. Raises FormatError where it is not in its folder or has no such split."""
-    from vitruvian.data.coco import coco
-    from vitruvian.data.coco_wholebody import coco_wholebody
-    from vitruvian.data.crowdpose import crowdpose
-    from vitruvian.data.halpe import halpe
-    from vitruvian.data.humanart import humanart
-    from vitruvian.data.mpii import mpii
-    from vitruvian.data.posetrack import posetrack17, posetrack18, posetrack21
-    from vitruvian.data.ubody import ubody
+def known(model: str) -> str:
+    """A model as `network` takes it: the folder of the run that bears this name, if there is one.
 
-    splits = {"crowdpose": "test", "mpii": "train"}  # MPII's test pictures have no keypoints
-    readers = {
-        **{"coco-wholebody": coco_wholebody, "coco": coco, "ubody": ubody, "halpe": halpe, "crowdpose": crowdpose, "humanart": humanart},
-        **{"mpii": mpii, "posetrack17": posetrack17, "posetrack18": posetrack18, "posetrack21": posetrack21},
-    }
-    try:
-        return readers[kind](folder, split or splits.get(kind, "val"))
-    except KeyError as error:
-        raise VitruvianError(f"{kind} has no split {error}: take train or val") from error
+    Where DWPose's run on synthetic people is wanted but not here, the packaged network takes its place, and this is said.
+    """
+    run = Path("runs") / model
+    if not Path(model).exists() and (run / "network.safetensors").is_file():
+        return str(run)
+    if model == STAND_IN[0]:
+        stderr.print(f"{model} is not trained here (vitruvian train recipes/dwpose-t.toml does it, in runs/{model}).", markup=False)
+        stderr.print(f"In its place: {STAND_IN[1]}, the packaged network, also of synthetic people; it is not distilled.", markup=False)
+        return STAND_IN[1]
+    return model
 
 
 @contextmanager

@@ -28,7 +28,8 @@ def read_pictures(
     """The pictures of one annotation file, in its order, also those with nobody in them.
 
     file_of: from the file's name of a picture to its path. flags: for lists, the key that says whether that part was annotated at all; the
-    points of the others don't count. keep: which images to take. An image's `crowdIndex` and video keys are read where there are any.
+    points of the others don't count, and those without the key do. keep: which images to take. An image's `crowdIndex` and video keys are
+    read where there are any.
     Raises FormatError where the file is missing or not of this layout.
     """
     document = CocoDocument(path, read_json(path, MAX_JSON))
@@ -60,7 +61,7 @@ def _labels(document: CocoDocument, people: list[dict], lists: Lists, flags: Map
     parts = [document.array(people, key, 3 * points).reshape(n, points, 3) for key, points in lists.items()]
     for part, key in zip(parts, lists, strict=True):
         if key in flags:
-            part[document.array(people, flags[key]) <= 0, :, 2] = 0
+            part[document.array(people, flags[key], default=1) <= 0, :, 2] = 0
     points = np.concatenate(parts, axis=1)
     heads = None
     if any(isinstance(person.get("bbox_head"), list) for person in people):

@@ -20,7 +20,7 @@ from vitruvian.skeletons import JHMDB_15
 
 LAYOUT = (
     "joint_positions/ACTION/FILM/joint_positions.mat, Rename_Images/ACTION/FILM/00001.png, "
-    "{splits,sub_splits}/ACTION_test_split{1,2,3}.txt (sub_splits: films of whole bodies)"
+    "{splits,sub_splits}/ACTION_test_split{1,2,3}.txt (or ..._split_1.txt; sub_splits: films of whole bodies)"
 )
 SIZE = (320, 240)
 _MAX_MAT = 64 << 20
@@ -33,15 +33,16 @@ def jhmdb(folder: str | Path, split: Literal["train", "test"] = "test", number: 
     Raises FormatError where lists or positions are missing.
     """
     place = find(folder, "JHMDB", LAYOUT, "sub_splits" if sub else "splits")
-    lists = sorted(place.glob(f"*_test_split{number}.txt"))
+    endings = (f"_test_split{number}.txt", f"_test_split_{number}.txt")
+    lists = [(file, ending) for ending in endings for file in sorted(place.glob(f"*{ending}"))]
     if not lists:
         raise FormatError(f"{place} has no ACTION_test_split{number}.txt of JHMDB; expected: {LAYOUT}")
     root = Path(folder)
 
     def read() -> Iterator[Picture]:
         first = 0
-        for file in lists:
-            action = file.name.removesuffix(f"_test_split{number}.txt")
+        for file, ending in lists:
+            action = file.name.removesuffix(ending)
             for film, which in _entries(file):
                 if which == _SPLITS[split]:
                     for picture in _film(root, action, film, first):

@@ -31,6 +31,7 @@ from vitruvian.metrics.posetrack import TrackedPicture, posetrack_average_precis
 from vitruvian.skeletons import POSETRACK_15, Skeleton, convert
 
 if TYPE_CHECKING:
+    from vitruvian.runtime.multicrop import MultiCrop
     from vitruvian.runtime.pose import PoseEstimator
 
 SURE = 0.2
@@ -57,7 +58,7 @@ class Judged:
 
 def judge(
     dataset: Dataset,
-    estimator: PoseEstimator,
+    estimator: PoseEstimator | MultiCrop,
     boxes: Boxes | None = None,
     limit: int | None = None,
     on_picture: Callable[[int], object] = lambda done: None,
@@ -181,8 +182,9 @@ def _pckh(judged: Sequence[Judged]) -> dict[str, float]:
 
 
 def _tracked(one: Judged, skeleton: Skeleton) -> TrackedPicture:
-    """A picture in the order of PoseTrack's evaluation; people whose head has no box are left out."""
+    """A picture in the order of PoseTrack's evaluation; people whose head has no box are left out, with what was found in their own."""
     sized = np.isfinite(one.people.heads).all(axis=1)
+    rows = sized if one.true_boxes else slice(None)
     truth = convert(one.people.keypoints[sized], one.people.visible[sized].astype(np.float32), skeleton, POSETRACK_15)
-    found = convert(one.keypoints, one.confidence, skeleton, POSETRACK_15)
+    found = convert(one.keypoints[rows], one.confidence[rows], skeleton, POSETRACK_15)
     return TrackedPicture(truth.keypoints, one.people.heads[sized], found.keypoints, found.scores)

@@ -1,12 +1,14 @@
 """PoseTrack 2017, 2018 and 21: people in short films, tracked (Andriluka et al., CVPR 2018; Doering et al., CVPR 2022).
 
 2018 and 21 have one file per film in COCO's layout, 17 keypoints of which the ears are never annotated; 2017 has the older "annolist" with
-15 keypoints. All three number people within a film. Folder names besides the official ones are from memory [mem].
+15 keypoints. All three number people within a film. A frame's number is that of its file: `frame_id` counts over all films in some
+releases [mem], and 2017 counts from 1. Folder names besides the official ones are from memory [mem].
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -43,7 +45,7 @@ def posetrack17(folder: str | Path, split: Split = "val") -> Dataset:
         number = 0
         for path in files:
             for picture in _annolist(path, Path(folder), number):
-                number += 1
+                number = picture.id + 1
                 yield picture
 
     return Dataset("posetrack17", POSETRACK_15, TERMS, read)
@@ -54,7 +56,8 @@ def _films(name: str, folder: str | Path, split: Split) -> Dataset:
 
     def read() -> Iterator[Picture]:
         for path in files:
-            yield from read_pictures(path, pictures, {"keypoints": 17}, keep=lambda image: image.get("is_labeled", True) is True)
+            for picture in read_pictures(path, pictures, {"keypoints": 17}, keep=lambda image: image.get("is_labeled", True) is True):
+                yield replace(picture, frame=_number(picture.file, picture.frame))
 
     return Dataset(name, POSETRACK_17, TERMS, read)
 
@@ -76,11 +79,17 @@ def _annolist(path: Path, folder: Path, first: int) -> Iterator[Picture]:
             name = row["image"][0]["name"]
             if not isinstance(name, str):
                 raise TypeError("a picture's name")
-            people = [person for person in row.get("annorect") or [] if person.get("annopoints")]
-            frame = int((row.get("imgnum") or [number])[0])
-            yield Picture(below(folder, name), first + number, (0, 0), _people(people), path.stem, frame)
+            if int((row.get("is_labeled") or [1])[0]):
+                people = [person for person in row.get("annorect") or [] if person.get("annopoints")]
+                file, frame = below(folder, name), int((row.get("imgnum") or [number])[0])
+                yield Picture(file, first + number, (0, 0), _people(people), path.stem, _number(file, frame))
     except (TypeError, KeyError, IndexError, ValueError, AttributeError, OverflowError) as error:
         raise FormatError(f"{path} is no film of PoseTrack 2017 ({type(error).__name__}: {error}); fetch it again") from error
+
+
+def _number(file: Path, otherwise: int) -> int:
+    """The number that is a frame's name."""
+    return int(file.stem) if file.stem.isdecimal() and len(file.stem) < 10 else otherwise
 
 
 def _people(people: list[dict]) -> Labels:

@@ -7,8 +7,9 @@ from vitruvian.codecs.detections import Detections
 from vitruvian.codecs.poses import Poses
 from vitruvian.runtime.detector import Detector
 from vitruvian.runtime.mesh import MeshEstimator
+from vitruvian.runtime.multicrop import MultiCrop
 from vitruvian.runtime.onestage import OneStage
 from vitruvian.runtime.pose import PoseEstimator
 from vitruvian.runtime.session import Session
 
-__all__ = ["Detections", "Detector", "MeshEstimator", "OneStage", "PoseEstimator", "Poses", "Session"]
+__all__ = ["Detections", "Detector", "MeshEstimator", "MultiCrop", "OneStage", "PoseEstimator", "Poses", "Session"]

@@ -91,6 +91,7 @@ def write_state(state: Mapping[str, Tensor], path: str | Path, notes: Mapping[st
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
     with written_whole(path) as temporary:
         save_file(tensors, str(temporary), {"format": "pt", **notes})
+        temporary.chmod(0o644)  # the package leaves files that only their owner can read
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

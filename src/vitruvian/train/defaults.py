@@ -94,7 +94,7 @@ def pose_loss(model: MapPose, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]
 def predict(model: nn.Module, images: UInt8[Tensor, "b 3 h w"]) -> tuple[Float[np.ndarray, "b k 2"], Float[np.ndarray, "b k"]]:
     """Keypoints in crop pixels and scores, decoded as on the ground floor."""
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        maps = model(normalise(images)).float().numpy()
+        maps = model(normalise(images)).float().cpu().numpy()
     return ProbabilityMap((images.shape[3], images.shape[2]), (maps.shape[3], maps.shape[2])).decode(maps)
 
 

@@ -112,8 +112,8 @@ def train(
     """Train `model` and return its averaged copy (eval mode).
 
     `loss(model, batch)` returns named scalars, among them "total"; tensors of a batch are brought to the model's device. `evaluate` gets
-    the averaged model at every save. `progress` is kept up to date. `on_step` gets the steps done and the last report. Goes on from
-    `folder/last.pt` if there is one.
+    the averaged model at every save that comes with a report, and after the last step. `progress` is kept up to date. `on_step` gets the
+    steps done and the last report. Goes on from `folder/last.pt` if there is one; what stops a run (Ctrl-C) leaves one of that moment.
     """
     folder.mkdir(parents=True, exist_ok=True)
     device, progress = next(model.parameters()).device, progress or Progress()
@@ -122,38 +122,56 @@ def train(
     step, spent = _go_on(folder, model, averaged, optimiser, device)
     model.train()
     sums: dict[str, float] = {}
-    started, reported, last = time.monotonic() - spent, step, {}
+    started, begun, reported, last = time.monotonic() - spent, step, step, {}
     writer = _events(folder)
-    for batch in batches if step < schedule.steps and spent <= schedule.seconds else ():
-        spent = time.monotonic() - started
-        if step >= schedule.steps or spent > schedule.seconds:
-            break
-        progress.step, progress.fraction = step, schedule.fraction(step, spent)
-        for group in optimiser.param_groups:
-            group["lr"] = schedule.rate(step, spent)
-        with torch.autocast(device.type, torch.bfloat16, enabled=schedule.bf16):
-            parts = loss(model, to_device(batch, device))
-        optimiser.zero_grad(set_to_none=True)
-        parts["total"].backward()
-        parts["gradient"] = nn.utils.clip_grad_norm_(model.parameters(), schedule.clip)
-        optimiser.step()
-        averaged.update(model, step)
-        step += 1
-        for name, value in parts.items():
-            sums[name] = sums.get(name, 0.0) + float(value.detach())
-        if step % schedule.report_every == 0:
-            last = {"step": step, "seconds": round(spent), "rate": round(schedule.rate(step, spent), 7)} | {
-                k: round(v / (step - reported), 4) for k, v in sums.items()
-            }
-            sums, reported = {}, step
-            if evaluate is not None and step % schedule.save_every == 0:
-                last |= {k: round(v, 4) for k, v in evaluate(averaged.model).items()}
-            _report(folder, last, writer)
-        on_step(step, last)
-        if step % schedule.save_every == 0:
+    try:
+        for batch in batches if step < schedule.steps and spent <= schedule.seconds else ():
+            spent = time.monotonic() - started
+            if step >= schedule.steps or spent > schedule.seconds:
+                break
+            progress.step, progress.fraction = step, schedule.fraction(step, spent)
+            for group in optimiser.param_groups:
+                group["lr"] = schedule.rate(step, spent)
+            parts = _learn(model, to_device(batch, device), loss, schedule, optimiser)
+            averaged.update(model, step)
+            step += 1
+            for name, value in parts.items():
+                sums[name] = sums.get(name, 0.0) + value
+            saved = step % schedule.save_every == 0 or step == schedule.steps
+            if step % schedule.report_every == 0 or step == schedule.steps:
+                last = {"step": step, "seconds": round(spent), "rate": round(schedule.rate(step, spent), 7)} | {
+                    k: round(v / (step - reported), 4) for k, v in sums.items()
+                }
+                sums, reported = {}, step
+                if evaluate is not None and saved:
+                    last |= {k: round(v, 4) for k, v in evaluate(averaged.model).items()}
+                _report(folder, last, writer)
+            on_step(step, last)
+            if saved and step < schedule.steps:
+                _save(folder, model, averaged, optimiser, step, time.monotonic() - started, schedule)
+    except BaseException:  # Ctrl-C above all: what was learnt is not lost
+        if step > begun:
             _save(folder, model, averaged, optimiser, step, time.monotonic() - started, schedule)
+        raise
     _save(folder, model, averaged, optimiser, step, time.monotonic() - started, schedule)
     return averaged.model
+
+
+def _learn(model: nn.Module, batch: Any, loss: Loss, schedule: Schedule, optimiser: torch.optim.Optimizer) -> dict[str, float]:
+    """One step down the gradient: the losses' parts, and the gradient's norm."""
+    with torch.autocast(next(model.parameters()).device.type, torch.bfloat16, enabled=schedule.bf16):
+        parts = loss(model, batch)
+    optimiser.zero_grad(set_to_none=True)
+    parts["total"].backward()
+    gradient = nn.utils.clip_grad_norm_(model.parameters(), schedule.clip)
+    optimiser.step()
+    return {name: float(value.detach()) for name, value in parts.items()} | {"gradient": float(gradient)}
+
+
+def steps_done(folder: Path) -> int:
+    """How many steps a run in `folder` has behind it; 0 where there is none."""
+    file = folder / "last.pt"
+    return torch.load(file, map_location="cpu", weights_only=True)["step"] if file.exists() else 0
 
 
 def to_device(batch: Any, device: torch.device) -> Any:

@@ -1,11 +1,12 @@
 """Run a recipe: stage after stage, each in a folder of its own, which an interrupted run goes on from.
 
-runs/dwpose-t/teacher/{last.pt, log.jsonl, network.safetensors}, runs/dwpose-t/first/..., and the last stage's network in runs/dwpose-t
+runs/NAME/teacher/{last.pt, log.jsonl, network.safetensors}, runs/NAME/first/..., and the last stage's network in runs/NAME
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,40 +17,20 @@ from torch.utils.data import DataLoader
 
 from .._files import written_whole
 from ..data import augment
-from ..data.aic import aic
-from ..data.coco import coco
-from ..data.coco_wholebody import coco_wholebody
-from ..data.crowdpose import crowdpose
-from ..data.halpe import halpe
-from ..data.humanart import humanart
-from ..data.jhmdb import jhmdb
-from ..data.mpii import mpii
 from ..data.pictures import Dataset
-from ..data.posetrack import posetrack17, posetrack18, posetrack21
+from ..data.readers import held_out as held_out_split
+from ..data.readers import read_dataset
 from ..data.ubody import ubody
 from ..errors import VitruvianError
 from ..systems.checkpoint import write_state
 from ..weights import store
 from .feed import Annotated, Blend, Figures, Samples, Synthetic, batches, collate_samples
 from .figures import Scene
-from .loop import Progress, Report, train
-from .recipe import Kind, Recipe, Source, Stage
+from .loop import Progress, Report, steps_done, train
+from .markers import Markers
+from .recipe import Recipe, Source, Stage
 from .tasks import Task, build, evaluation
 
-READERS: dict[Kind, Callable[..., Dataset]] = {
-    "coco": coco,
-    "coco-wholebody": coco_wholebody,
-    "ubody": ubody,
-    "halpe": halpe,
-    "crowdpose": crowdpose,
-    "mpii": mpii,
-    "aic": aic,
-    "humanart": humanart,
-    "posetrack17": posetrack17,
-    "posetrack18": posetrack18,
-    "posetrack21": posetrack21,
-    "jhmdb": jhmdb,
-}
 PRESETS = {
     "none": augment.NONE,
     "rtmpose": augment.RTMPOSE,
@@ -67,14 +48,16 @@ OnStep = Callable[[str, int, int, Report], object]
 
 
 def run_recipe(recipe: Recipe, folder: str | Path, device: str = "cpu", on_step: OnStep = lambda *_: None) -> Path:
-    """Train all stages and return the file of the last one's network; stages that are done are passed over.
+    """Train all stages and return the file of the last one's network.
 
+    Stages that are done are passed over, unless they ended after fewer steps than are wanted now (those of a first try): such ones go on.
     Raises VitruvianError where data, variants or teachers are not as the recipe says, and as `train`.
     """
     folder, finished = Path(folder), {}
     for number, stage in enumerate(recipe.stages):
         path = folder / stage.name / NETWORK
-        if not path.is_file():
+        begun = steps_done(folder / stage.name)
+        if not path.is_file() or (0 < begun < stage.schedule.steps and math.isinf(stage.schedule.seconds)):
             torch.manual_seed(recipe.seed + number)
             run_stage(recipe, stage, finished, folder / stage.name, device, on_step)
         finished[stage.name] = path
@@ -92,7 +75,7 @@ def run_stage(
     for model in (task.model, task.frozen):
         if model is not None:
             model.to(device)
-    samples = open_samples(recipe, task, on_step)
+    samples = open_samples(recipe, task, on_step, begun=steps_done(folder))
     held_out = list(itertools.islice(batches(open_samples(recipe, task, on_step, True), collate_samples, stage.batch, 0), HELD_OUT))
     loader = batches(samples, collate_samples, stage.batch, recipe.data.workers)
     model = train(
@@ -111,9 +94,12 @@ def run_stage(
     return network
 
 
-def open_samples(recipe: Recipe, task: Task, on_step: OnStep = lambda *_: None, held_out: bool = False) -> Blend:
-    """What a stage is trained on, or (`held_out`) judged on: other figures, people who are kept apart, a data set's validation split."""
-    data, seed = recipe.data, recipe.seed + 1000 * held_out
+def open_samples(recipe: Recipe, task: Task, on_step: OnStep = lambda *_: None, held_out: bool = False, begun: int = 0) -> Blend:
+    """What a stage is trained on, or (`held_out`) judged on: other figures, people who are kept apart, a data set's validation split.
+
+    `begun`: steps that a run goes on after, so that it doesn't see the same samples again.
+    """
+    data, seed = recipe.data, recipe.seed + 1000 * held_out + 1_000_003 * begun
     augmentation = augment.NONE if held_out else PRESETS[data.augmentation]
     common = (task.size, recipe.skeleton, task.frames, augmentation, seed)
     parts: list[Samples] = []
@@ -131,11 +117,12 @@ def open_dataset(source: Source, held_out: bool = False) -> Dataset:
     """A data set's training split, or the one to judge on. Raises FormatError where it is not in its folder."""
     if not source.folder:
         raise VitruvianError(f"the recipe does not say where {source.kind} is: give its folder, in the recipe or with --data")
-    held = {"mpii": "train", "jhmdb": "test"}.get(source.kind, "val")  # MPII's test pictures have no keypoints
-    split = held if held_out else "train"
+    split = held_out_split(source.kind) if held_out else "train"
+    if source.kind == "crowdpose" and held_out:
+        split = "val"  # its test split is for the end
     if source.kind == "ubody":
         return ubody(source.folder, split, every=10)
-    return READERS[source.kind](source.folder, split)
+    return read_dataset(source.kind, source.folder, split)
 
 
 def _synthetic(recipe: Recipe, source: Source, task: Task, common: tuple, on_step: OnStep, held_out: bool) -> Synthetic:
@@ -155,7 +142,8 @@ def _synthetic(recipe: Recipe, source: Source, task: Task, common: tuple, on_ste
             raise VitruvianError(
                 f"can't read the list of photographs {recipe.data.photographs}: {error}; check data.photographs"
             ) from error
-    return Synthetic(*common, store=folder, photographs=photographs, held_out=held_out)
+    options = {"store": folder, "photographs": photographs, "held_out": held_out}
+    return Synthetic(*common, **options) if recipe.points is None else Markers(*common, points=recipe.points, **options)
 
 
 def _staged(loader: DataLoader, samples: Blend, late: float, progress: Progress) -> Iterator[tuple[Tensor, Tensor]]:

@@ -44,6 +44,10 @@ FEATURE_WEIGHT = 7e-5
 LOGIT_WEIGHT = (0.1, 1.0)  # first and second stage
 BETA = 10.0
 
+# Of a raw checkpoint of either stage: what is neither student nor frozen teacher (the layers that meet the teacher's features), and heads
+# that were only asked.
+DROP = (r"^(?!student\.|teacher\.)", r"^teacher\.head\.", r"^(student|teacher)\.data_preprocessor\.")
+
 VARIANTS: dict[str, Config] = {name: rtmw.VARIANTS[name] for name in ("nano", "t", "s", "m", "l", "l-384")}
 
 

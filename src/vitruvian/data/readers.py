@@ -1,0 +1,55 @@
+"""Every data set by its name, for the command line and for recipes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal
+
+from vitruvian.data.aic import aic
+from vitruvian.data.coco import coco
+from vitruvian.data.coco_wholebody import coco_wholebody
+from vitruvian.data.crowdpose import crowdpose
+from vitruvian.data.halpe import halpe
+from vitruvian.data.humanart import humanart
+from vitruvian.data.jhmdb import jhmdb
+from vitruvian.data.mpii import mpii
+from vitruvian.data.pictures import Dataset
+from vitruvian.data.posetrack import posetrack17, posetrack18, posetrack21
+from vitruvian.data.ubody import ubody
+from vitruvian.errors import VitruvianError
+
+Kind = Literal[
+    "coco", "coco-wholebody", "ubody", "halpe", "crowdpose", "mpii", "aic", "humanart", "posetrack17", "posetrack18", "posetrack21", "jhmdb"
+]  # fmt: skip
+READERS: Mapping[Kind, Callable[..., Dataset]] = {
+    "coco": coco,
+    "coco-wholebody": coco_wholebody,
+    "ubody": ubody,
+    "halpe": halpe,
+    "crowdpose": crowdpose,
+    "mpii": mpii,
+    "aic": aic,
+    "humanart": humanart,
+    "posetrack17": posetrack17,
+    "posetrack18": posetrack18,
+    "posetrack21": posetrack21,
+    "jhmdb": jhmdb,
+}
+_HELD_OUT = {"crowdpose": "test", "mpii": "train", "jhmdb": "test"}  # MPII's test pictures have no keypoints
+
+
+def held_out(kind: Kind) -> str:
+    """The split of a data set that figures are published of; of MPII, which keeps those points to itself, the training split."""
+    return _HELD_OUT.get(kind, "val")
+
+
+def read_dataset(kind: Kind, folder: str | Path, split: str = "") -> Dataset:
+    """A data set in its official folder; split "" is `held_out`.
+
+    Raises FormatError where it is not there, VitruvianError for a split that it hasn't.
+    """
+    try:
+        return READERS[kind](folder, split or held_out(kind))
+    except KeyError as error:
+        raise VitruvianError(f"{kind} has no split {error}: take train or {held_out(kind)}") from error
