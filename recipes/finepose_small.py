@@ -1,39 +1,36 @@
 """FinePOSE's claim in small (card finepose.md, section 8): does a text prompt resolve what 2D keypoints leave open?
 
-    python recipes/finepose_small.py [--seeds 2] [--steps 500] [--ways abcd]      (extra [torch]; one thread)
+    python recipes/finepose_small.py [--seeds 2] [--steps 500] [--ways abcde] [--out FILE]      (extra [torch]; one thread)
 
 Stick people of 17 joints face a pinhole camera for nine frames. In one family ("Greeting") arms and legs reach towards the camera, in the
 other ("Posing") away from it, along the same rays, so that the 2D keypoints (with 1 % noise) say nothing about which it is. The nano
-denoiser learns (a) with its prompt blanked out, (b) with the learned vectors but no action, (c) with the true word, (d) with random words.
+denoiser learns (a) with its prompt blanked out, (b) with the learned vectors but no action, (c) with the true word, (d) with random words,
+(e) with the true word and a prompt that has no fields for parts of the body and the speed, as many learned vectors instead.
 Printed: errors of the eight limb joints that differ, in mm, on clips of both families; mean and range over seeds. "mean": the average of H
-guesses; "J-Best": the best guess for each joint, by looking at the truth, which no user can. (c) is given the true word when tested, too.
-
-Seen so far (two seeds, 148 s of processor time for (d) on a busy machine; (b) and (c) have not been run to their end):
-
-                                   mean, H=5           J-Best, H=5          J-Best, H=20
-    a: no prompt              410 [409, 411]        241 [232, 249]        161 [153, 168]
-    d: random words           411 [410, 412]        252 [248, 256]        175 [172, 178]
+guesses; "J-Best": the best guess for each joint, by looking at the truth, which no user can. (c) and (e) are given the true word when
+tested, too. What is done is kept in FILE (finepose.json here); a stopped run goes on there. Figures seen: claims_pose3d.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-import time
+from pathlib import Path
 
 import numpy as np
 import torch
+from kept import kept
 
 from vitruvian.systems.pose3d import finepose
 from vitruvian.systems.pose3d.finepose import VARIANTS, FinePose, draw_noise
 from vitruvian.systems.pose3d.lifting import aggregate
-from vitruvian.systems.pose3d.prompts import Prompt
+from vitruvian.systems.pose3d.prompts import Prompt, PromptEncoder
 
 FRAMES, FOCAL, NOISE = 9, 2.2, 0.01  # focal length in half pictures; noise in parts of the picture's half width
 ACTIONS = ("Greeting", "Posing")
 LIMBS = {"left": (11, 12, 13, 4, 5, 6), "right": (14, 15, 16, 1, 2, 3)}
 OPEN = np.array([12, 13, 15, 16, 2, 3, 5, 6])  # elbows, wrists, knees, feet
-WAYS = {"a: no prompt": None, "b: no action": "none", "c: true word": "true", "d: random words": "random"}
+WAYS = {"a: no prompt": None, "b: no action": "none", "c: true word": "true", "d: random words": "random", "e: word, no parts": "no parts"}
 
 
 class Blank(FinePose):
@@ -93,14 +90,23 @@ def told(way: str | None, words: list[str], rng: np.random.Generator) -> list[st
     """The texts that a network is given for clips of `words`."""
     if way == "random":
         return [ACTIONS[i] for i in rng.integers(0, 2, len(words))]
-    return words if way == "true" else [None] * len(words)
+    return words if way in ("true", "no parts") else [None] * len(words)
+
+
+def make(way: str | None) -> FinePose:
+    """The network of one kind, untrained."""
+    model = (Blank if way is None else FinePose)(VARIANTS["nano"])
+    if way == "no parts":
+        config = model.config
+        model.prompts = PromptEncoder(config.width, {"subject": 20, "verb": 49}, config.tower, config.encoder, config.encoder_hidden)
+    return model
 
 
 def train(way: str | None, seed: int, steps: int, batch: int = 16) -> FinePose:
     """One network of one kind; checks once that the learned vectors of the prompt get a gradient."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    model = (Blank if way is None else FinePose)(VARIANTS["nano"]).train()
+    model = make(way).train()
     optimiser = torch.optim.AdamW(model.parameters(), 1e-3, weight_decay=0.01)
     for step in range(steps):
         for group in optimiser.param_groups:
@@ -132,18 +138,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--steps", type=int, default=500)
-    parser.add_argument("--ways", default="abcd", help="which of the four to train")
+    parser.add_argument("--ways", default="abcde", help="which of the five to train")
+    parser.add_argument("--out", type=Path, default=Path("finepose.json"))
     options = parser.parse_args()
     torch.set_num_threads(1)
-    start = time.process_time()
-    print(f"{'':<18}{'mean, H=5':>22}{'J-Best, H=5':>22}{'J-Best, H=20':>22}   mm, mean [range] over {options.seeds} seeds", flush=True)
-    for name, way in WAYS.items():
-        if name[0] not in options.ways:
-            continue
-        table = np.array([test(train(way, seed, options.steps), way) for seed in range(options.seeds)])
-        cells = (f"{column.mean():.0f} [{column.min():.0f}, {column.max():.0f}]" for column in table.T)
-        print(f"{name:<18}" + "".join(f"{cell:>22}" for cell in cells), flush=True)
-    print(f"{time.process_time() - start:.0f} s of processor time")
+    ways = {name: way for name, way in WAYS.items() if name[0] in options.ways}
+    table: dict[str, list[list[float]]] = {name: [] for name in ways}
+    for seed in range(options.seeds):
+        for name, way in ways.items():
+            key = f"{options.steps} steps: {name} #{seed}"
+            table[name].append(kept(options.out, key, lambda way=way, seed=seed: test(train(way, seed, options.steps), way)))
+            print(key, np.round(table[name][-1]), flush=True)
+    print(f"{'':<18}{'mean, H=5':>22}{'J-Best, H=5':>22}{'J-Best, H=20':>22}   mm, mean [range] over {options.seeds} seeds")
+    for name, rows in table.items():
+        cells = (f"{column.mean():.0f} [{column.min():.0f}, {column.max():.0f}]" for column in np.array(rows).T)
+        print(f"{name:<18}" + "".join(f"{cell:>22}" for cell in cells))
 
 
 if __name__ == "__main__":

@@ -27,20 +27,10 @@ import torch
 from vitruvian.body.lbs import rotation_matrices
 from vitruvian.codecs.part_affinity import Parts, bones, codes_at_joints, features
 from vitruvian.formats.bvh import end_positions, forward_kinematics, read_bvh
+from vitruvian.skeletons import XNECT_14, XNECT_21
 from vitruvian.systems.pose3d.xnect import CODE_BONES, TREE, VARIANTS, StageTwo, stage_two_loss
 from vitruvian.systems.pose3d.xnect_fit import Camera, Evidence, Weights, fit_people, past_of
-from vitruvian.systems.pose3d.xnect_skeleton import (
-    ANGLES,
-    MEAN_LENGTHS,
-    PELVIS,
-    XNECT_14,
-    XNECT_21,
-    Posture,
-    bone_lengths,
-    joints,
-    rest_bones,
-    rough_posture,
-)
+from vitruvian.systems.pose3d.xnect_skeleton import ANGLES, MEAN_LENGTHS, PELVIS, Posture, bone_lengths, joints, rest_bones, rough_posture
 from vitruvian.systems.pose3d.xnect_track import MEASURED_FRAMES, Tracker
 
 CAMERA = Camera(600.0, (255.5, 159.5))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import pickle
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from vitruvian.formats.calibration import write_calibration
 from vitruvian.formats.convert import write
 from vitruvian.formats.mot import Mot, write_mot
+from vitruvian.geometry.camera import looking_at
 from vitruvian.media import VideoWriter
 from vitruvian.skeletons import COCO_17, COCO_WHOLEBODY_133, Skeleton
 from vitruvian.take import People, Take
@@ -44,6 +48,40 @@ ASF = """:version 1.10
   end
 """
 AMC = ":FULLY-SPECIFIED\n:DEGREES\n1\nroot 1 2 3 4 5 6\nlfemur 7 8 9\nltibia 10\n2\nroot 1 2 3 4 5 6\nlfemur 7 8 9\nltibia 11\n"
+
+
+QUALISYS = """<?xml version='1.0' encoding='ASCII'?>
+<calibration type="regular"><cameras><camera active="1" serial="left" viewrotation="0"><fov_video left="0" top="0" right="1919"
+bottom="1079"/><transform x="100" y="-200" z="900.5" r11="1" r12="0" r13="0" r21="0" r22="1" r23="0" r31="0" r32="0" r33="1"/>
+<intrinsic focalLengthU="76800" focalLengthV="76800" centerPointU="61440" centerPointV="34560" skew="0" radialDistortion1="-0.1"
+radialDistortion2="0.02" radialDistortion3="0" tangentalDistortion1="0" tangentalDistortion2="0"/></camera></cameras></calibration>
+"""
+CALIBRATIONS = ("calib-toml", "calib-qca", "calib-xml", "calib-yml", "calib-json", "calib-pickle")
+
+
+def plant_calibrations(folder: Path) -> dict[str, Path]:
+    """One calibration file of each dialect that `read_calibration` tells by its content."""
+    camera = looking_at((1, 1.5, 4), (0, 1, 0), 1200, (1920, 1080), name="left")
+    names = ("Calib.toml", "rig.qca.txt", "lens.xml", "lens.yml", "calibration_x.json", "cameraIntrinsicsExtrinsics.pickle")
+    planted = {kind: folder / name for kind, name in zip(CALIBRATIONS, names, strict=True)}
+    write_calibration([camera], planted["calib-toml"])
+    planted["calib-qca"].write_text(QUALISYS)
+    for kind in ("calib-xml", "calib-yml"):
+        storage = cv2.FileStorage(str(planted[kind]), cv2.FILE_STORAGE_WRITE)
+        for name, matrix in (
+            ("K", camera.intrinsics),
+            ("D", np.zeros((1, 5))),
+            ("R", camera.R_cam_world),
+            ("T", camera.t_cam_world[:, None]),
+        ):
+            storage.write(name, matrix)
+        storage.release()
+    entry = {"K": camera.intrinsics.tolist(), "distCoef": [0.0] * 5, "R": camera.R_cam_world.tolist(), "t": [[1.0], [2.0], [3.0]]}
+    planted["calib-json"].write_text(json.dumps({"cameras": [{"name": "00_03", "resolution": [1920, 1080], **entry}]}))
+    arrays = {"intrinsicMat": camera.intrinsics, "distortion": np.zeros((1, 5)), "rotation": camera.R_cam_world}
+    table = arrays | {"translation": camera.t_cam_world[:, None] * 1000, "imageSize": np.array([[1080.0], [1920.0]])}
+    planted["calib-pickle"].write_bytes(pickle.dumps(table))
+    return planted
 
 
 def small_take(skeleton: Skeleton, frames: int = 3, names: tuple[str, ...] = ("walk.mp4",), points: bool = True) -> Take:
@@ -100,4 +138,4 @@ def plant(folder: Path) -> dict[str, Path]:
     with VideoWriter(planted["mp4"], 32, 24, 25) as writer:
         for frame in range(6):
             writer.write(np.roll(image, frame, axis=1)[:24].repeat(2, 0)[:24].repeat(2, 1)[:, :32].copy(), frame / 25)
-    return planted
+    return planted | plant_calibrations(folder)

@@ -1,4 +1,4 @@
-"""2,120 spoiled files: nothing comes out of the readers and writers but typed errors, in time, and nothing is written elsewhere.
+"""2,720 spoiled files: nothing comes out of the readers and writers but typed errors, in time, and nothing is written elsewhere.
 
 The cases are the same in every run. Another seed, or more of a kind: `PYTHONPATH=src:tests/fuzz python tests/fuzz/worker.py FOLDER SEED
 bvh=5000`, FOLDER being an empty one.
@@ -18,6 +18,7 @@ SEED = 20
 GROUPS = {
     "json": {"coco": 150, "coco-results": 120, "coco-wholebody": 100, "openpose": 150, "controlnet-json": 150},
     "text": {"trc": 160, "bvh": 260, "mot": 160, "csv": 160, "amc": 80, "asf": 80},
+    "calibration": {f"calib-{kind}": 100 for kind in ("toml", "qca", "xml", "yml", "json", "pickle")},
     "binary": {"take": 250, "png": 120, "jpg": 30, "webp": 20, "tif": 30, "bmp": 20, "mp4": 80},
 }
 LIMIT = 300  # seconds for a group, far above what one takes: each file has ten

@@ -18,9 +18,10 @@ from pathlib import Path
 
 import numpy as np
 from mutations import spoil
-from seeds import plant
+from seeds import CALIBRATIONS, plant
 
 from vitruvian.errors import VitruvianError
+from vitruvian.formats.calibration import read_calibration, write_calibration
 from vitruvian.formats.convert import Options, format_called, read, write
 from vitruvian.media import open_video, read_image
 from vitruvian.take import Take
@@ -73,6 +74,9 @@ def try_file(path: Path, kind: str, index: int, out: Path) -> None:
             for _ in zip(video, range(200), strict=False):
                 pass
         return
+    if kind in CALIBRATIONS:
+        write_calibration(read_calibration(path), out / "again.toml")
+        return
     data = read(path, None if index % 2 else kind if kind != "asf" else "amc", OPTIONS)
     name, chosen = TARGETS[index % len(TARGETS)]
     if isinstance(data, Take) and chosen == "controlnet" and (data.sizes.prod(axis=1, dtype=np.float64) > 1e6).any():
@@ -84,13 +88,14 @@ def run(folder: Path, seed: int, counts: dict[str, int]) -> list[str]:
     """All cases; returns what went wrong."""
     planted = plant(folder)
     contents = {kind: path.read_bytes() for kind, path in planted.items()}
+    others = sorted(set(contents) - set(CALIBRATIONS))  # what is spliced in
     out, bad = folder / "out", []
     guard = Guard(out)
     for kind, count in counts.items():
         for index in range(count):
             rng = np.random.default_rng((seed, *kind.encode(), index))
             path = folder / f"spoiled{planted[kind].suffix}"
-            path.write_bytes(spoil(rng, contents[kind], contents[rng.choice(sorted(contents))]))
+            path.write_bytes(spoil(rng, contents[kind], contents[rng.choice(others)]))
             target = path
             if kind in ("asf", "amc"):  # the two belong together
                 shutil.copy(planted["amc" if kind == "asf" else "asf"], folder / f"spoiled.{'amc' if kind == 'asf' else 'asf'}")
@@ -128,7 +133,7 @@ def main(arguments: list[str]) -> int:
     warnings.simplefilter("ignore")
     counts = {kind: int(count) for kind, count in (argument.split("=") for argument in arguments[2:])}
     for kind in counts:
-        if kind not in MEDIA and kind != "asf":
+        if kind not in MEDIA and kind not in CALIBRATIONS and kind != "asf":
             format_called(kind)
     bad = run(Path(arguments[0]), int(arguments[1]), counts)
     print("\n".join([*bad, f"{sum(counts.values())} cases"]))

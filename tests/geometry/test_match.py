@@ -159,6 +159,43 @@ def test_once_known_a_person_is_followed_by_a_single_camera():
     assert ids_of(follow(room(3), frames, times), who, 0) == {1}
 
 
+def test_who_walks_on_before_a_single_camera_is_known_to_the_others_again():
+    times = np.arange(75) / 30
+    people = np.stack([walker(times, (-1.2, -0.5), (1.0, 0.2)), walker(times, (1, 1.2), (-0.4, 0), 1.0)])
+    frames, who = film(room(4), people, hidden=lambda c, n, f: n == 0 and c > 0 and 10 <= f < 60)
+    ids = follow(room(4), frames, times)
+    assert len(ids_of(ids, who, 0)) == len(ids_of(ids, who, 1)) == 1
+
+
+def test_who_is_away_for_two_seconds_keeps_the_id():
+    times = np.arange(90) / 30
+    people = np.stack([walker(times, (-1, 0), (0, 0.05)), walker(times, (1, 0), (0, 0.2), 1.0)])
+    frames, who = film(room(4), people, hidden=lambda c, n, f: n == 0 and 10 <= f < 70)
+    ids = follow(room(4), frames, times)
+    assert len(ids_of(ids, who, 0)) == 1 and len(ids_of(ids, who, 1)) == 1
+
+
+def test_who_has_just_been_here_comes_before_whoever_was_here_once():
+    times = np.arange(60) / 30
+    people = np.stack([walker(times, (0, 0), (0, 0)), walker(times, (-2, 0.2), (1.0, 0), 1.0)])
+    frames, who = film(room(4), people, hidden=lambda c, n, f: n == 0 and f >= 10)  # somebody leaves, another comes to that place
+    ids = follow(room(4), frames, times)
+    assert ids_of(ids, who, 1) and not ids_of(ids, who, 1) & ids_of(ids, who, 0)
+
+
+def test_people_found_twice_by_two_cameras_are_no_new_ones():
+    times = np.arange(12) / 30
+    cameras = room(3)
+    frames, _ = film(cameras, walker(times)[None])
+    twice = []
+    for poses in frames:
+        doubled = [(np.repeat(p, 2, 0) + [[[0.0]], [[3.0]]], np.repeat(sure, 2, 0), np.array([4, -1])) for p, sure, _ in poses]
+        twice.append([*doubled[:2], poses[2]])
+    ids = follow(cameras, twice, times)
+    found = {int(i) for frame in ids for of in frame for i in of}
+    assert found == {1, -1}
+
+
 def test_an_empty_film_is_fine():
     assert follow(room(2), [], np.zeros(0)) == []
     nobody = [(np.zeros((0, 17, 2)), np.zeros((0, 17)), np.zeros(0, int))] * 2

@@ -5,10 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from many_views import STANDING
 from vitruvian.errors import VitruvianError
+from vitruvian.skeletons import COCO_17, H36M_17
 from vitruvian.systems.pose3d.lifting import (
     aggregate,
     fill_gaps,
+    human36m_of_coco,
     merge_windows,
     normalise_keypoints,
     normalised_camera,
@@ -99,3 +102,19 @@ def test_gaps_are_filled_between_neighbours():
     assert np.array_equal(filled[:, 0], [[0, 0], [1, 2], [2, 4], [2, 4]])
     assert present.tolist() == [True, False, True, False]
     assert fill_gaps(np.zeros((0, 17, 2)))[0].shape == (0, 17, 2)
+
+
+def test_human36m_keypoints_of_coco():
+    points = np.array([STANDING[:, :2] * (1, -1) + 2, STANDING[:, :2] * (1, -1) + 2]) * 100
+    sure = np.full((2, 17), 0.9)
+    sure[1, COCO_17.index("left_ear")] = 0
+    sure[1, COCO_17.index("left_hip")] = 0.2
+    found, confidence = human36m_of_coco(np.concatenate([points, np.zeros((2, 6, 2))], 1), np.concatenate([sure, np.zeros((2, 6))], 1))
+    at = dict(zip(H36M_17.names, found[0], strict=True))
+    np.testing.assert_allclose(at["root"], points[0, [11, 12]].mean(0))
+    np.testing.assert_allclose(at["left_foot"], points[0, 15])
+    # From top to bottom, y being down.
+    chain = [at[name][1] for name in ("head", "neck_base", "thorax", "spine", "root", "right_knee", "right_foot")]
+    assert chain == sorted(chain)
+    assert confidence[1, 0] == confidence[1, 7] == 0.2 and confidence[1, 10] == 0.9
+    np.testing.assert_allclose(found[1, 10], 2 * points[1, 0] - found[1, 9])

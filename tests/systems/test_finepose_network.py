@@ -8,6 +8,7 @@ import torch
 
 from vitruvian.errors import VitruvianError, WeightsError
 from vitruvian.nn.diffusion import cosine_schedule, ddim_step, ddim_times, noised
+from vitruvian.runtime.session import Session
 from vitruvian.systems.export import write_onnx
 from vitruvian.systems.pose3d import finepose as fp
 from vitruvian.systems.pose3d.finepose import VARIANTS, FinePose, draw_noise, from_published
@@ -237,3 +238,17 @@ def test_onnx_equals_torch(tmp_path):
     card, worst = write_onnx(exported, tmp_path / "finepose.onnx")
     assert worst < 1e-3
     assert card.family == "FinePOSE" and card.skeleton == "h36m-17"
+
+
+@pytest.mark.slow
+def test_a_file_with_its_noise_inside_takes_keypoints_alone(tmp_path):
+    small = replace(NANO, frames=3, depth=1)
+    model = model_of(small)
+    exported = fp.exported(small, model, None, hypotheses=2, steps=1, flip=False, seed=4)
+    write_onnx(exported, tmp_path / "finepose.onnx")
+    clips = np.random.default_rng(0).normal(0, 0.3, (2, 3, 17, 2)).astype(np.float32)
+    (points,) = Session(tmp_path / "finepose.onnx", device="cpu", threads=1).run(clips)
+    with torch.inference_mode():
+        noise = fp.draw_noise(small, 2, 3, 2, 1, seed=4)
+        guesses = model.sample(torch.from_numpy(clips), model.prompt([None, None]), noise, flip=False)[:, -1]
+    np.testing.assert_allclose(points, guesses.mean(1).numpy(), atol=1e-4)

@@ -5,9 +5,10 @@ import pytest
 
 from vitruvian.codecs.part_affinity import FEATURES, PartTree, Reading, bones, codes_at_joints, features, find_peaks
 from vitruvian.errors import VitruvianError
+from vitruvian.skeletons import XNECT_14
 from vitruvian.systems.pose3d.xnect import CODE_BONES, TREE, VARIANTS, codec
 from vitruvian.systems.pose3d.xnect_fit import Camera
-from vitruvian.systems.pose3d.xnect_skeleton import MEAN_LENGTHS, NECK, XNECT_14, Posture, joints, rest_bones, rotation_matrices
+from vitruvian.systems.pose3d.xnect_skeleton import MEAN_LENGTHS, NECK, Posture, joints, rest_bones, rotation_matrices
 
 CODEC = codec(VARIANTS["60"])
 CAMERA = Camera(600.0, (255.5, 159.5))

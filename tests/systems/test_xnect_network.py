@@ -8,10 +8,11 @@ import torch
 from vitruvian.codecs.part_affinity import FEATURES
 from vitruvian.errors import WeightsError
 from vitruvian.nn.selecsls import SelecSLS, SelecSLSConfig, fuse, level
+from vitruvian.skeletons import XNECT_14, XNECT_21
 from vitruvian.systems.export import export_onnx, write_onnx
 from vitruvian.systems.pose3d import xnect
 from vitruvian.systems.pose3d.xnect import TREE, VARIANTS, Config, Maps, XNect
-from vitruvian.systems.pose3d.xnect_skeleton import PELVIS, XNECT_14, XNECT_21
+from vitruvian.systems.pose3d.xnect_skeleton import PELVIS
 
 NANO = VARIANTS["nano"]
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from vitruvian.body.lbs import rotation_matrices
 from vitruvian.codecs.part_affinity import Parts
 from vitruvian.errors import VitruvianError
+from vitruvian.skeletons import XNECT_14, XNECT_21
 from vitruvian.systems.pose3d.xnect_fit import Camera, Evidence, Weights, fit_people, past_of
 from vitruvian.systems.pose3d.xnect_skeleton import (
     ANGLES,
@@ -15,8 +16,6 @@ from vitruvian.systems.pose3d.xnect_skeleton import (
     MEAN_LENGTHS,
     PELVIS,
     ROOT,
-    XNECT_14,
-    XNECT_21,
     Posture,
     bone_lengths,
     bone_turns,

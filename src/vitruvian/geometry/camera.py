@@ -21,6 +21,7 @@ from vitruvian.errors import VitruvianError
 
 _FAR = 1e9  # pixels, metres: a larger number is no camera, and its square no number
 _LENGTHS = (0, 4, 5, 8)
+_CHUNK = 1 << 14  # points that are worked on together: what fits into a core's cache
 _STEPS = 12  # of Newton's method, which ends sooner where every point has settled
 _SETTLED = 1e-10  # normalised coordinates; a millionth of a pixel
 _RADII = np.linspace(0, 4, 801)  # normalised radii that are looked at: up to 76 degrees off the axis
@@ -132,15 +133,15 @@ def normalise(camera: Camera, pixels: Float[np.ndarray, "*n 2"]) -> Float[np.nda
     """(x / z, y / z) of what is seen at `pixels`, the lens undone by Newton's method; NaN where no ray leads to a pixel."""
     pixels = np.asarray(pixels, np.float64)
     k = camera.intrinsics
-    y = (pixels[..., 1] - k[1, 2]) / k[1, 1]
-    target = np.stack([(pixels[..., 0] - k[0, 2] - k[0, 1] * y) / k[0, 0], y], -1)
-    if not camera.is_distorted or not target.size:
-        return target
-    flat = target.reshape(-1, 2)
+    flat = pixels.reshape(-1, 2)
     rays = np.empty_like(flat)
-    for part in range(0, len(flat), 1 << 14):  # what fits into a core's cache
-        rays[part : part + (1 << 14)] = _straighten(camera, flat[part : part + (1 << 14)])
-    return rays.reshape(target.shape)
+    for start in range(0, len(flat), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        y = (flat[part, 1] - k[1, 2]) / k[1, 1]
+        rays[part, 0], rays[part, 1] = (flat[part, 0] - k[0, 2] - k[0, 1] * y) / k[0, 0], y
+        if camera.is_distorted:
+            rays[part] = _straighten(camera, rays[part])
+    return rays.reshape(pixels.shape)
 
 
 def undistort(camera: Camera, pixels: Float[np.ndarray, "*n 2"]) -> Float[np.ndarray, "*n 2"]:

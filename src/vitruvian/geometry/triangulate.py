@@ -70,7 +70,9 @@ def triangulate(
         raise VitruvianError(f"confidence of shape {weight.shape} for keypoints of {keypoints.shape}: give one per keypoint")
     if min_views < 2 or (threshold is not None and not threshold > 0):
         raise VitruvianError(f"min_views {min_views} and threshold {threshold}: a point needs 2 cameras, and a limit over 0 pixels")
-    rays = np.stack([normalise(camera, pixels) for camera, pixels in zip(cameras, keypoints, strict=True)])
+    rays = np.empty(keypoints.shape)
+    for camera, pixels, own in zip(cameras, keypoints, rays, strict=True):
+        own[...] = normalise(camera, pixels)
     return triangulate_rays(cameras, rays, weight, min_views=min_views, threshold=threshold, refine=refine)
 
 
@@ -87,17 +89,27 @@ def triangulate_rays(
     shape, count = rays.shape[1:-1], int(np.prod(rays.shape[1:-1]))
     flat, weight = rays.reshape(len(rays), count, 2), np.asarray(weight, np.float64).reshape(len(rays), count)
     views = _Views.of(cameras)
-    points, error, sure = np.empty((count, 3)), np.empty(count), np.empty(count)
-    used = np.empty((len(rays), count), bool)
+    out = _Answers(np.empty((count, 3)), np.empty(count), np.empty(count), np.empty((len(rays), count), bool), min_views)
+    doubtful, errors = [np.zeros(0, int)], [np.zeros((len(rays), 0))]
     for start in range(0, count, _CHUNK):
         part = slice(start, start + _CHUNK)
-        x, y = flat[:, part, 0], flat[:, part, 1]
-        w = weight[:, part]
-        w = np.where(np.isfinite(x) & np.isfinite(y) & (w > 0), w, 0.0)
-        x, y = np.where(w > 0, x, 0.0), np.where(w > 0, y, 0.0)
-        found = _chunk(views, x, y, w, min_views, threshold, refine)
-        points[part], error[part], sure[part], used[:, part] = found
-    return Triangulation(points.reshape(*shape, 3), sure.reshape(shape), used.reshape(len(rays), *shape), error.reshape(shape))
+        x, y, sure = _given(flat, weight, part)
+        points, good, square = _best(views, x, y, sure * sure, refine)
+        out.put(part, views, points, good, square, sure, sure)
+        if threshold is not None:
+            rows = _doubtful(square, sure, threshold**2)
+            doubtful.append(rows + start)
+            errors.append(square[:, rows])
+    # All points that a camera is off are worked on together, however few of a chunk they were.
+    rows = np.concatenate(doubtful)
+    agreed = _agreed(views, flat, weight, rows, np.concatenate(errors, 1), 0.0 if threshold is None else threshold**2)
+    for start in range(0, len(rows), _CHUNK):
+        some, left = rows[start : start + _CHUNK], agreed[:, start : start + _CHUNK]
+        x, y, sure = _given(flat, weight, some)
+        out.put(some, views, *_best(views, x, y, left, refine), left, sure)
+    return Triangulation(
+        out.points.reshape(*shape, 3), out.sure.reshape(shape), out.used.reshape(len(rays), *shape), out.error.reshape(shape)
+    )
 
 
 def reprojection_errors(
@@ -221,23 +233,49 @@ def _squares(views: _Views, dx: np.ndarray, dy: np.ndarray, depth: np.ndarray) -
     return square
 
 
-def _chunk(
-    views: _Views, x: np.ndarray, y: np.ndarray, sure: np.ndarray, min_views: int, threshold: float | None, refine: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Points, error, confidence, used cameras of some points; x, y, sure are (c, n), sure is 0 where nothing is seen."""
-    w = sure * sure
-    points, good, square = _best(views, x, y, w, refine)
-    if threshold is not None:
-        w = _agreed(views, points, square, good, x, y, w, threshold, refine)
-    used = w > 0
-    count = used.sum(0)
-    behind = (used & ~np.isfinite(square)).any(0)
-    good &= (count >= min_views) & ~behind & np.isfinite(points).all(-1)
-    used &= good
-    with np.errstate(invalid="ignore", divide="ignore"):
-        error = np.sqrt(np.where(used, square, 0.0).sum(0) / np.where(good, count, np.nan))
-        mean = np.where(good, np.where(used, sure, 0.0).sum(0) / np.maximum(count, 1), 0.0)
-    return np.where(good[:, None], points + views.middle, np.nan), error, mean, used
+@dataclass(frozen=True, eq=False)
+class _Answers:
+    """What becomes a `Triangulation`, filled in piece by piece."""
+
+    points: Float[np.ndarray, "n 3"]
+    error: Float[np.ndarray, " n"]
+    sure: Float[np.ndarray, " n"]
+    used: Bool[np.ndarray, "c n"]
+    min_views: int
+
+    def put(
+        self,
+        rows: slice | np.ndarray,
+        views: _Views,
+        points: np.ndarray,
+        good: np.ndarray,
+        square: np.ndarray,
+        w: np.ndarray,
+        sure: np.ndarray,
+    ) -> None:
+        """Some points about the middle with their (c, n) squared errors, of the cameras of weight w > 0, and all cameras' confidence."""
+        used = w > 0
+        count = used.sum(0)
+        behind = (used & ~np.isfinite(square)).any(0)
+        good = good & (count >= self.min_views) & ~behind & np.isfinite(points).all(-1)
+        used &= good
+        with np.errstate(invalid="ignore", divide="ignore"):
+            self.error[rows] = np.sqrt(np.where(used, square, 0.0).sum(0) / np.where(good, count, np.nan))
+            self.sure[rows] = np.where(good, np.where(used, sure, 0.0).sum(0) / np.maximum(count, 1), 0.0)
+        self.points[rows] = np.where(good[:, None], points + views.middle, np.nan)
+        self.used[:, rows] = used
+
+
+def _given(flat: np.ndarray, weight: np.ndarray, rows: slice | np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """x, y and confidence (c, n) of some points, all 0 where nothing is seen."""
+    x, y, sure = flat[:, rows, 0], flat[:, rows, 1], weight[:, rows]
+    seen = np.isfinite(x) & np.isfinite(y) & (sure > 0)
+    return np.where(seen, x, 0.0), np.where(seen, y, 0.0), np.where(seen, sure, 0.0)
+
+
+def _doubtful(square: np.ndarray, w: np.ndarray, limit: float) -> np.ndarray:
+    """Points that a camera which counts sees elsewhere."""
+    return np.flatnonzero(((square > limit) & (w > 0)).any(0) & (np.count_nonzero(w, axis=0) >= 2))
 
 
 def _best(views: _Views, x: np.ndarray, y: np.ndarray, w: np.ndarray, refine: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -250,27 +288,34 @@ def _best(views: _Views, x: np.ndarray, y: np.ndarray, w: np.ndarray, refine: bo
 
 
 def _agreed(
-    views: _Views,
-    points: np.ndarray,
-    square: np.ndarray,
-    good: np.ndarray,
-    x: np.ndarray,
-    y: np.ndarray,
-    w: np.ndarray,
-    threshold: float,
-    refine: bool,
-) -> np.ndarray:
-    """The weights without the cameras that are wrong. `points`, `square` and `good` are changed in place where these are left out.
+    views: _Views, flat: np.ndarray, weight: np.ndarray, rows: np.ndarray, square: np.ndarray, limit: float
+) -> Float[np.ndarray, "c n"]:
+    """The weights (squared confidence) of doubtful points without the cameras that are wrong; `square`: their (c, n) squared errors.
 
     The worst camera is left out again and again; if the others agree while they are more than half, and three, that is it. For the
     other points every pair is asked.
     """
-    w, limit = w.copy(), threshold**2
+    out = np.empty((len(flat), len(rows)))
+    hard = [np.zeros(0, int)]
+    for start in range(0, len(rows), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        x, y, sure = _given(flat, weight, rows[part])
+        out[:, part] = w = sure * sure
+        hard.append(start + _without_the_worst(views, x, y, w, square[:, part], limit, out[:, part]))
+    difficult = np.concatenate(hard)
+    for start in range(0, len(difficult), _CHUNK):
+        some = difficult[start : start + _CHUNK]
+        x, y, _ = _given(flat, weight, rows[some])
+        out[:, some] = _consensus(views, x, y, out[:, some], limit)
+    return out
+
+
+def _without_the_worst(
+    views: _Views, x: np.ndarray, y: np.ndarray, w: np.ndarray, square: np.ndarray, limit: float, out: np.ndarray
+) -> np.ndarray:
+    """Leave out the worst camera while there are enough, write what then agrees to `out`; the points for which that doesn't help."""
     seen = np.count_nonzero(w, axis=0)
-    doubtful = np.flatnonzero(((square > limit) & (w > 0)).any(0) & (seen >= 2))
-    if not len(doubtful):
-        return w
-    rows, left, errors, hard = doubtful, w[:, doubtful], square[:, doubtful], [doubtful[:0]]
+    rows, left, errors, hard = np.arange(w.shape[1]), w.copy(), square, [np.zeros(0, int)]
     while len(rows):
         many = np.count_nonzero(left, axis=0) > np.maximum(3, seen[rows] // 2 + 1)
         hard.append(rows[~many])
@@ -278,13 +323,9 @@ def _agreed(
         left[np.where(left > 0, errors, -1.0).argmax(0), np.arange(len(rows))] = 0
         _, _, errors = _best(views, x[:, rows], y[:, rows], left, False)
         done = ((errors <= limit) | (left == 0)).all(0)
-        w[:, rows[done]] = left[:, done]
+        out[:, rows[done]] = left[:, done]
         rows, left, errors = rows[~done], left[:, ~done], errors[:, ~done]
-    rows = np.concatenate(hard)
-    w[:, rows] = _consensus(views, x[:, rows], y[:, rows], w[:, rows], limit)
-    found = _best(views, x[:, doubtful], y[:, doubtful], w[:, doubtful], refine)
-    points[doubtful], good[doubtful], square[:, doubtful] = found
-    return w
+    return np.concatenate(hard)
 
 
 def _consensus(views: _Views, x: np.ndarray, y: np.ndarray, w: np.ndarray, limit: float) -> np.ndarray:

@@ -106,19 +106,23 @@ def poses_from_bvh(motion: Bvh, rig: Rig) -> Float[np.ndarray, "f k 4 4"]:
 
 def between(keys: Float[np.ndarray, "m k 4 4"], places: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n k 4 4"]:
     """Poses between key poses: `places` in [0, m - 1]; every bone turns the short way, starting and ending each leg at rest."""
-    from scipy.spatial.transform import Rotation
-
     low = np.clip(np.floor(places).astype(int), 0, max(len(keys) - 2, 0))
     high = np.minimum(low + 1, len(keys) - 1)
     t = np.clip(places - low, 0, 1)
-    t = t * t * (3 - 2 * t)
-    a, b = keys[low][..., :3, :3], keys[high][..., :3, :3]
-    shape = a.shape
-    difference = Rotation.from_matrix((a.swapaxes(-1, -2) @ b).reshape(-1, 3, 3)).as_rotvec().reshape(*shape[:2], 3)
-    turn = Rotation.from_rotvec((difference * t[:, None, None]).reshape(-1, 3)).as_matrix().reshape(shape)
-    out = np.tile(np.eye(4), (*shape[:2], 1, 1))
-    out[..., :3, :3] = a @ turn
+    out = np.tile(np.eye(4), (len(low), keys.shape[1], 1, 1))
+    out[..., :3, :3] = part_way(keys[low][..., :3, :3], keys[high][..., :3, :3], t * t * (3 - 2 * t))
     return out
+
+
+def part_way(
+    first: Float[np.ndarray, "n j 3 3"], last: Float[np.ndarray, "n j 3 3"], share: Float[np.ndarray, " n"]
+) -> Float[np.ndarray, "n j 3 3"]:
+    """Rotation matrices a share of the shortest turn from the first to the last."""
+    from scipy.spatial.transform import Rotation
+
+    start, end = (Rotation.from_matrix(turns.reshape(-1, 3, 3)) for turns in (first, last))
+    step = Rotation.from_rotvec((start.inv() * end).as_rotvec() * np.repeat(share, first.shape[1])[:, None])
+    return (start * step).as_matrix().reshape(first.shape)
 
 
 def move(rng: np.random.Generator, rig: Rig, kind: str, times: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n k 4 4"]:

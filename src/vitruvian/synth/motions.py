@@ -16,6 +16,7 @@ from vitruvian.body.compact import JOINT_BONES, load_compact, shape_from_phenoty
 from vitruvian.body.fit import SHAPES
 from vitruvian.body.fitting.moments import joint_frames, point_moments, pose_points
 from vitruvian.body.regressors import point_regressor
+from vitruvian.synth.motion import part_way
 from vitruvian.synth.poses import Rig, sample_poses, walking_poses
 
 RATE = 30.0
@@ -83,8 +84,6 @@ def _walk(rng: np.random.Generator, rig: Rig, frames: int) -> Float[np.ndarray, 
 
 def _between_poses(rng: np.random.Generator, rig: Rig, frames: int) -> Float[np.ndarray, "t 69 3 3"]:
     """Through random poses, along the shortest turns."""
-    from scipy.spatial.transform import Rotation
-
     times, ways = [-rng.uniform(0, _WAY[1])], []
     while times[-1] < frames / RATE:
         times.append(times[-1] + rng.uniform(*_WAY))
@@ -96,9 +95,7 @@ def _between_poses(rng: np.random.Generator, rig: Rig, frames: int) -> Float[np.
     start, end = np.array(times)[way], np.array(times)[way + 1]
     u = np.clip((now - start) / (end - start), 0, 1)
     done = u**3 * (10 - 15 * u + 6 * u * u)
-    first, last = (Rotation.from_matrix(poses[index].reshape(-1, 3, 3)) for index in (way, way + 1))
-    step = Rotation.from_rotvec((first.inv() * last).as_rotvec() * np.repeat(done, poses.shape[1])[:, None])
-    return (first * step).as_matrix().reshape(frames, -1, 3, 3)
+    return part_way(poses[way], poses[way + 1], done)
 
 
 def _vectors(turns: Float[np.ndarray, "n j 3 3"]) -> Float[np.ndarray, "n j 3"]:

@@ -35,6 +35,8 @@ from vitruvian.body.fitting.terms import CameraTerm, PointTerm
 from vitruvian.body.model import BodyModel, BodyParameters
 from vitruvian.body.regressors import PointRegressor
 from vitruvian.errors import VitruvianError
+from vitruvian.geometry.camera import Camera
+from vitruvian.geometry.triangulate import triangulate_rays
 
 _HEADINGS, _KEPT = 8, 4  # headings tried, and those that go on
 _SIGMA_SHARE = 0.01  # of a body's extent in the picture: what a keypoint may be off when no sigma is given
@@ -128,29 +130,18 @@ def _intrinsics(term: CameraTerm, camera: int) -> Float[np.ndarray, "#n 3 3"]:
     return term.intrinsics[None, camera] if term.intrinsics.ndim == 3 else term.intrinsics[:, camera]
 
 
-def triangulate(term: CameraTerm) -> tuple[Float[np.ndarray, "n k 3"], Float[np.ndarray, "n k"]]:
-    """Points seen by at least two cameras, by weighted linear triangulation in normalised coordinates; and the sum of their weights."""
-    bodies, cameras, count = term.target.shape[:3]
-    normal, right = np.zeros((bodies, count, 3, 3)), np.zeros((bodies, count, 3))
-    views = np.zeros((bodies, count), int)
-    for c in range(cameras):
-        k = _intrinsics(term, c).astype(float)
-        place = np.einsum(
-            "nij,nkj->nki",
-            np.broadcast_to(np.linalg.inv(k), (bodies, 3, 3)),
-            np.concatenate([term.target[:, c], np.ones((bodies, count, 1))], -1),
-        )
-        rows = place[..., :2, None] * term.rotation[c, 2] - term.rotation[c, :2]
-        values = term.translation[c, :2] - place[..., :2] * term.translation[c, 2]
-        weight = term.weight[:, c].astype(float) * k[:, 0, 0, None] ** 2
-        normal += np.einsum("nk,nkri,nkrj->nkij", weight, rows, rows)
-        right += np.einsum("nk,nkri,nkr->nki", weight, rows, values)
-        views += weight > 0
-    enough = views >= 2
-    trace = np.einsum("nkii->nk", normal)
-    safe = np.where(enough[..., None, None], normal + 1e-9 * trace[..., None, None] * np.eye(3), np.eye(3))
-    points = np.linalg.solve(safe, right[..., None])[..., 0]
-    return points.astype(term.target.dtype), np.where(enough, term.weight.sum(1), 0).astype(term.target.dtype)
+def _triangulated(term: CameraTerm) -> tuple[Float[np.ndarray, "n k 3"], Float[np.ndarray, "n k"]]:
+    """Points seen by at least two cameras, by weighted linear triangulation; and the sum of their weights, 0 where there is none."""
+    cameras = [Camera(np.eye(3), turn, shift) for turn, shift in zip(term.rotation, term.translation, strict=True)]
+    rays, weight = np.empty((len(cameras), *term.target.shape[:3:2], 2)), np.empty((len(cameras), *term.target.shape[:3:2]))
+    for c in range(len(cameras)):
+        k = np.broadcast_to(_intrinsics(term, c), (len(term.target), 3, 3)).astype(float)
+        place = np.concatenate([term.target[:, c], np.ones((*term.target.shape[:3:2], 1))], -1)
+        rays[c] = np.einsum("nij,nkj->nki", np.linalg.inv(k)[:, :2], place)
+        weight[c] = np.sqrt(term.weight[:, c]) * k[:, 0, 0, None]
+    points = triangulate_rays(cameras, rays, weight, threshold=None, refine=False).points
+    found = np.isfinite(points).all(-1)
+    return np.nan_to_num(points).astype(term.target.dtype), np.where(found, term.weight.sum(1), 0).astype(term.target.dtype)
 
 
 def _start(setup: Setup, problem: Problem, ok: np.ndarray) -> State:
@@ -165,7 +156,7 @@ def _start(setup: Setup, problem: Problem, ok: np.ndarray) -> State:
 
 def _start_from_views(setup: Setup, problem: Problem, term: CameraTerm, ok: np.ndarray) -> State:
     """The analytic start from triangulated points; bodies with too few of these start from their best single view."""
-    points, weight = triangulate(term)
+    points, weight = _triangulated(term)
     state = start_from_points(setup.moments, problem.space, setup.regressor.names, points, weight, setup.expressions)
     poor = np.flatnonzero(ok & ((weight > 0).sum(1) < _FEWEST))
     for c in range(term.target.shape[1]) if len(poor) else ():

@@ -49,8 +49,7 @@ from torch import Tensor, nn
 from vitruvian.errors import VitruvianError, WeightsError
 from vitruvian.nn.diffusion import cosine_schedule, ddim_step, ddim_times, embed_time, noised
 from vitruvian.nn.transformer import EPS, blocks, initialise
-from vitruvian.skeletons import H36M_17
-from vitruvian.skeletons.types import swap_from_pairs
+from vitruvian.skeletons import H36M_17, INF_3DHP_17
 from vitruvian.systems.checkpoint import check_fit, need, pour, rename
 from vitruvian.systems.export import Exported
 from vitruvian.systems.pose3d.lifting import (
@@ -78,8 +77,6 @@ from vitruvian.weights import Card
 LIMIT = 1.1  # noisy and clean poses are cut at so many metres
 TEXT_DROPOUT = 0.1
 
-_SWAP_3DHP = swap_from_pairs(17, ((2, 5), (3, 6), (4, 7), (8, 11), (9, 12), (10, 13)))
-_ROOT_3DHP = 14
 
 KEYMAP: tuple[tuple[str, str], ...] = (
     (r"^module\.", ""),
@@ -138,12 +135,12 @@ class Config:
     @property
     def swap(self) -> tuple[int, ...]:
         """Joints after mirroring."""
-        return H36M_17.swap if self.layout == "h36m" else _SWAP_3DHP
+        return H36M_17.swap if self.layout == "h36m" else INF_3DHP_17.swap
 
     @property
     def root(self) -> int:
         """The joint that the others are relative to."""
-        return 0 if self.layout == "h36m" else _ROOT_3DHP
+        return 0 if self.layout == "h36m" else INF_3DHP_17.index("pelvis")
 
 
 VARIANTS: dict[str, Config] = {
@@ -467,31 +464,41 @@ def variant_of(config: Config) -> str:
 
 
 class Deployed(nn.Module):
-    """Sampling for one text that is read beforehand, noise being an input: what is exported. The last step's guesses come out."""
+    """Sampling for one text that is read beforehand: what is exported. Noise is an input, and the last step's guesses come out.
 
-    def __init__(self, model: FinePose, text: Text = None, flip: bool = True):
+    With `noise` (steps, 1, h, f, k, 3) kept inside, keypoints are the only input, and the mean of the guesses (b, f, k, 3) comes out.
+    """
+
+    def __init__(self, model: FinePose, text: Text = None, flip: bool = True, noise: Tensor | None = None):
         super().__init__()
         self.model, self.flip, self.energy = model, flip, model.alphas_cumprod.tolist()
         with torch.no_grad():
             tokens, pooled = model.prompt([text])
         self.register_buffer("tokens", tokens)
         self.register_buffer("pooled", pooled)
+        self.register_buffer("noise", noise)
 
-    def forward(self, keypoints: Float[Tensor, "b f k 2"], noise: Float[Tensor, "b steps h f k 3"]) -> Float[Tensor, "b h f k 3"]:
+    def forward(self, keypoints: Float[Tensor, "b f k 2"], noise: Float[Tensor, "b steps h f k 3"] | None = None) -> Tensor:
         b = keypoints.shape[0]
         prompt = Prompt(self.tokens.expand(b, -1, -1), self.pooled.expand(b, -1))
-        return self.model.sample(keypoints, prompt, noise.transpose(0, 1), self.flip, energy=self.energy)[:, -1]
+        drawn = self.noise.expand(-1, b, -1, -1, -1, -1) if noise is None else noise.transpose(0, 1)
+        guesses = self.model.sample(keypoints, prompt, drawn, self.flip, energy=self.energy)[:, -1]
+        return guesses.mean(1) if noise is None else guesses
 
 
-def exported(config: Config, model: FinePose, text: Text = None, hypotheses: int = 5, steps: int = 2, flip: bool = True) -> Exported:
+def exported(
+    config: Config, model: FinePose, text: Text = None, hypotheses: int = 5, steps: int = 2, flip: bool = True, seed: int | None = None
+) -> Exported:
     """What goes into an ONNX file: a clip's normalised keypoints and noise in, guesses around the root out (metres, camera axes).
 
-    CLIP stays outside: `text` is read beforehand.
+    CLIP stays outside: `text` is read beforehand. seed: keep its noise in the file, see `Deployed`.
     """
     clip = (config.frames, config.joints)
-    skeleton = H36M_17.name if config.layout == "h36m" else ""
+    skeleton = (H36M_17 if config.layout == "h36m" else INF_3DHP_17).name
     card = Card(variant_of(config), "lift", f"{variant_of(config)}.onnx", skeleton=skeleton, family="FinePOSE", subject="body")
-    return Exported(Deployed(model, text, flip), {"keypoints": (*clip, 2), "noise": (steps, hypotheses, *clip, 3)}, ("points",), card)
+    noise = None if seed is None else draw_noise(config, 1, config.frames, hypotheses, steps, seed)
+    inputs = {"keypoints": (*clip, 2)} | ({} if seed is not None else {"noise": (steps, hypotheses, *clip, 3)})
+    return Exported(Deployed(model, text, flip, noise), inputs, ("points",), card)
 
 
 CARDS: tuple[Card, ...] = ()

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
 from vitruvian.errors import VitruvianError
+from vitruvian.skeletons import COCO_17, H36M_17
 
 How = Literal["mean", "jpma", "pose-best", "joint-best"]
 """Mean pose (the paper's P-Agg); per joint the guess that reprojects best (J-Agg); and two that look at the truth (P-Best, J-Best)."""
@@ -147,3 +148,33 @@ def fill_gaps(sequence: Float[np.ndarray, "f k d"]) -> tuple[Float[np.ndarray, "
             column = sequence[:, k, axis]
             column[~seen] = np.interp(frames[~seen], frames[seen], column[seen]) if seen.any() else 0.0
     return sequence, present.any(-1)
+
+
+def human36m_of_coco(
+    keypoints: Float[np.ndarray, "*n k 2"], confidence: Float[np.ndarray, "*n k"]
+) -> tuple[Float[np.ndarray, "*n 17 2"], Float[np.ndarray, "*n 17"]]:
+    """Human3.6M's 17 keypoints and their confidence, from sets that begin with COCO's 17 (COCO-WholeBody, Halpe). [proposed]
+
+    Limbs are taken over; root and thorax are the middles of hips and shoulders, the spine is the middle of these two, the neck's base that
+    of thorax and nose, and the top of the head lies as far beyond the ears' middle (the nose, where there are none) as that is beyond the
+    neck's base. A derived point is as sure as the least sure it is made of. Bias: Human3.6M's own points are joint centres of motion
+    capture; its spine bends, and its hips lie deeper than where annotators click.
+    """
+    keypoints, confidence = np.asarray(keypoints, np.float64), np.asarray(confidence, np.float64)
+
+    def middle(*points: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        return np.mean([place for place, _ in points], axis=0), np.min([sure for _, sure in points], axis=0)
+
+    at = {name: (keypoints[..., k, :], confidence[..., k]) for k, name in enumerate(COCO_17.names)}
+    at["root"] = middle(at["left_hip"], at["right_hip"])
+    at["thorax"] = middle(at["left_shoulder"], at["right_shoulder"])
+    at["spine"] = middle(at["root"], at["thorax"])
+    at["neck_base"] = middle(at["thorax"], at["nose"])
+    ears, ear_sure = middle(at["left_ear"], at["right_ear"])
+    nose, nose_sure = at["nose"]
+    inside = np.where((ear_sure > 0)[..., None], ears, nose)
+    base, base_sure = at["neck_base"]
+    at["head"] = 2 * inside - base, np.minimum(np.where(ear_sure > 0, ear_sure, nose_sure), base_sure)
+    at |= {f"{side}_foot": at[f"{side}_ankle"] for side in ("left", "right")}
+    chosen = [at[name] for name in H36M_17.names]
+    return np.stack([place for place, _ in chosen], -2), np.stack([sure for _, sure in chosen], -1)

@@ -53,9 +53,10 @@ from vitruvian.errors import WeightsError
 from vitruvian.nn.deconv import deconvolutions
 from vitruvian.nn.lifter import Lifter
 from vitruvian.nn.selecsls import CONFIGS, Block, SelecSLS, SelecSLSConfig, block_widths, infer_selecsls, level, unit
+from vitruvian.skeletons import XNECT_14, XNECT_21
 from vitruvian.systems.checkpoint import need, pour, rename
 from vitruvian.systems.export import Exported
-from vitruvian.systems.pose3d.xnect_skeleton import PARENTS, PELVIS, XNECT_14, XNECT_21
+from vitruvian.systems.pose3d.xnect_skeleton import PARENTS, PELVIS
 from vitruvian.weights import Card
 
 HEATMAP_WEIGHT, AFFINITY_WEIGHT, CODE_WEIGHT = 1.0, 1.0, 0.05

@@ -25,7 +25,8 @@ from jaxtyping import Bool, Float
 
 from vitruvian.body.pose import rotation_vectors
 from vitruvian.body.products import gram, solve_positive
-from vitruvian.systems.pose3d.xnect_skeleton import ANGLES, PELVIS, ROOT, XNECT_14, XNECT_21, Posture, joints_and_jacobian
+from vitruvian.skeletons import XNECT_14, XNECT_21
+from vitruvian.systems.pose3d.xnect_skeleton import ANGLES, PELVIS, ROOT, Posture, joints_and_jacobian
 
 FRAME = 1 / 30
 """Seconds of the frames in which accelerations are counted."""

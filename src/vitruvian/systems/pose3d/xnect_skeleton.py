@@ -18,8 +18,7 @@ from jaxtyping import Bool, Float, Int
 
 from vitruvian.body.fitting.moments import left_jacobian_product
 from vitruvian.body.lbs import rotation_matrices
-from vitruvian.skeletons import Skeleton
-from vitruvian.skeletons.types import link_colors, swap_from_names
+from vitruvian.skeletons import XNECT_21
 
 DEGREE = np.pi / 180
 ROOT = 6  # columns before the angles': place and turn of the pelvis
@@ -27,40 +26,6 @@ REFERENCE_HEIGHT = 1.7
 """Metres: the stature that stage II's people are scaled to, and that is supposed of people of unknown height."""
 
 _SIDES = ("right", "left")
-_DETECTED = (
-    "head_top",
-    "neck",
-    *(f"{side}_{part}" for side in _SIDES for part in ("shoulder", "elbow", "wrist")),
-    *(f"{side}_{part}" for side in _SIDES for part in ("hip", "knee", "ankle")),
-)
-_ALL = (*_DETECTED, "pelvis", "spine", "head", "right_hand", "left_hand", "right_foot", "left_foot")
-_PARENT_OF = {"spine": "pelvis", "neck": "spine", "head": "neck", "head_top": "head"} | {
-    f"{side}_{child}": parent if parent in ("neck", "pelvis") else f"{side}_{parent}"
-    for side in _SIDES
-    for child, parent in (
-        *(("shoulder", "neck"), ("elbow", "shoulder"), ("wrist", "elbow"), ("hand", "wrist")),
-        *(("hip", "pelvis"), ("knee", "hip"), ("ankle", "knee"), ("foot", "ankle")),
-    )
-}
-
-
-def _set(name: str, names: tuple[str, ...], parent_of: dict[str, str]) -> Skeleton:
-    parents = tuple(names.index(parent_of[joint]) if joint in parent_of else -1 for joint in names)
-    links = tuple((parent, child) for child, parent in enumerate(parents) if parent >= 0)
-    return Skeleton(name, names, swap_from_names(names), links, link_colors(names, links), {"body": slice(0, len(names))}, parents)
-
-
-XNECT_21 = _set("xnect-21", _ALL, _PARENT_OF)
-"""The joints of stages II and III, the first 14 those of stage I. The feet are the toes' tips. [order ours]"""
-
-XNECT_14 = _set(
-    "xnect-14",
-    _DETECTED,
-    {name: parent for name, parent in _PARENT_OF.items() if parent in _DETECTED}
-    | {"head_top": "neck", "right_hip": "neck", "left_hip": "neck"},
-)
-"""The joints that stage I looks for; the neck is the root of people."""
-
 PELVIS, NECK = XNECT_21.index("pelvis"), XNECT_21.index("neck")
 PARENTS = XNECT_21.parents
 _OUTWARDS = tuple(

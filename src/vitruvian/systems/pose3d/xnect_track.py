@@ -22,13 +22,12 @@ from vitruvian.body.pose import rotation_vectors
 from vitruvian.codecs.part_affinity import Parts
 from vitruvian.errors import VitruvianError
 from vitruvian.people.assignment import assign
+from vitruvian.skeletons import XNECT_14, XNECT_21
 from vitruvian.systems.pose3d.lifting import solve_roots
 from vitruvian.systems.pose3d.xnect_fit import Camera, Evidence, Weights, fit_people, past_of
 from vitruvian.systems.pose3d.xnect_skeleton import (
     ANGLES,
     REFERENCE_HEIGHT,
-    XNECT_14,
-    XNECT_21,
     Posture,
     bone_lengths,
     joints,
