@@ -165,6 +165,15 @@ def test_another_axis_up_turns_every_vertex(up):
     np.testing.assert_allclose(posed(with_up(turned, "z", body), body), posed(ours, body), atol=1e-5)
 
 
+def test_more_shape_coefficients_than_the_model_knows_are_kept():
+    ours, body = motion(), random_body()
+    extra = np.concatenate([ours.parameters.shape, np.ones((5, 6), np.float32)], 1)
+    longer = replace(ours, parameters=replace(ours.parameters, shape=extra))
+    turned = with_up(longer, "y", body)
+    np.testing.assert_array_equal(turned.parameters.shape, extra)
+    np.testing.assert_allclose(turned.parameters.translation, with_up(ours, "y", body).parameters.translation, atol=1e-6)
+
+
 def test_the_mean_hand_is_added_once_where_it_is_missing():
     ours = replace(motion(), hand_mean=True)
     whole = with_hand_mean_added(ours, random_body())

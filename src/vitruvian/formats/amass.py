@@ -67,10 +67,15 @@ class BodyMotion:
 
 
 def with_up(motion: BodyMotion, up: Up, model: BodyModel) -> BodyMotion:
-    """The same motion with another axis up; every vertex moves exactly with the axes, which takes the model's rest pelvis."""
+    """The same motion with another axis up; every vertex moves exactly with the axes, which takes the model's rest pelvis.
+
+    Files often have 16 shape coefficients where the model knows 10: the others count for nothing then, and are kept.
+    """
     if up == motion.up:
         return motion
-    return replace(motion, parameters=move(model, motion.parameters, _TO_Y_UP[up].T @ _TO_Y_UP[motion.up]), up=up)
+    known = replace(motion.parameters, shape=motion.parameters.shape[:, : model.num_shape])
+    moved = move(model, known, _TO_Y_UP[up].T @ _TO_Y_UP[motion.up])
+    return replace(motion, parameters=replace(moved, shape=motion.parameters.shape), up=up)
 
 
 def with_hand_mean_added(motion: BodyMotion, model: BodyModel) -> BodyMotion:
