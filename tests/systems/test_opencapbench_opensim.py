@@ -436,7 +436,7 @@ def test_a_benchmark_names_its_mode_and_reports_a_corrupt_trial(tmp_path):
     found = run_benchmark(trials, VARIANTS["corrected"], workers=2, timeout=120.0)
     assert found.mode == "corrected" and found.errors.mode == "corrected" and found.errors.trials == 1
     assert [result.name for result in found.failed] == ["bad", "cut"]
-    assert "TRC" in found.failed[0].error and "no frames" in found.failed[1].error
+    assert "TRC" in found.failed[0].error and "promises 3 frames and holds 0" in found.failed[1].error
     assert np.nanmax(found.errors.rmse_no_shift) < 0.01
 
 

@@ -61,4 +61,4 @@ def test_missing_file(tmp_path):
 @pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "recipes").glob("*.toml")), ids=lambda path: path.stem)
 def test_our_recipes_are_recipes(path):
     recipe = read_recipe(path)
-    assert recipe.name == path.stem and len(recipe.stages) == (3 if path.stem == "dwpose-t" else 1)
+    assert on_data(recipe, "y").name == path.stem and len(recipe.stages) == (3 if path.stem == "dwpose-t" else 1)

@@ -82,6 +82,17 @@ def test_finished_stages_are_passed_over(tmp_path):
     assert (tmp_path / "one/log.jsonl").read_text() == log
 
 
+def test_a_first_try_is_gone_on_with_on_other_samples(tmp_path):
+    chosen = recipe("rtmpose", stage("one"))
+    run_recipe(chosen, tmp_path)
+    longer = replace(chosen, stages=(stage("one", schedule=replace(QUICK, steps=5)),))
+    run_recipe(longer, tmp_path)
+    assert [json.loads(line)["step"] for line in (tmp_path / "one/log.jsonl").read_text().splitlines()] == [1, 2, 3, 4, 5]
+    task = build(chosen, chosen.stages[0], {}, Progress())
+    first, later = (next(iter(open_samples(chosen, task, begun=begun)))[1] for begun in (0, 3))
+    assert not np.array_equal(first, later)
+
+
 def test_teacher_terms_fade():
     progress = Progress()
     losses = {}
@@ -97,6 +108,9 @@ def test_teacher_terms_fade():
         losses[fraction] = {name: float(value.detach()) for name, value in loss(pupil.eval(), batch).items()}
     assert losses[0.5]["feature"] == pytest.approx(losses[0.0]["feature"] / 2, rel=1e-4) and losses[1.0]["logit"] == 0
     assert losses[1.0]["total"] == pytest.approx(losses[1.0]["label"])
+    progress.fraction = 0.0
+    twice = loss(pupil, tuple(torch.cat((x, x)) for x in batch))  # every term has the same weight in a larger batch
+    assert {name: float(value.detach()) for name, value in twice.items()} == pytest.approx(losses[0.0], rel=1e-3)
 
 
 def test_label_loss_of_any_keypoint_set_has_the_published_gradient():

@@ -26,6 +26,7 @@ _ELSEWHERE = {
     "capture": ("capture:capture", "Find the people in a video or in pictures, with their ids and 133 keypoints."),
     "detect": ("detect:detect", "Find people and their parts, whose these are, and which way people face."),
     "convert": ("convert:convert", "Convert a file of keypoints or motion into another format."),
+    "opensim": ("opensim:opensim", "Joint angles through an OpenSim model: markers, scaled model, angles, a page."),
     "weights": ("weights:app", "List, fetch, check and add networks."),
     "convert-checkpoint": ("checkpoint:convert_checkpoint", "Turn a published checkpoint into a safe file with a card."),
     "export": ("checkpoint:export", "Write a checkpoint's network as ONNX."),

@@ -25,6 +25,7 @@ def train(
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
     data: Path | None = None,
     dataset: DataSet = "coco-wholebody",
+    keypoints: str | None = None,
     steps: int | None = None,
     seconds: float | None = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
@@ -42,6 +43,9 @@ def train(
         Folder of an official data set to train on, in the place of what the recipe names.
     dataset
         Which data set is in that folder.
+    keypoints
+        The keypoint set to learn, in the place of the recipe's: its name, or a file of named points on a body (my_markers.toml; see
+        vitruvian/systems/biomechanics/synthpose52.toml).
     steps
         At most so many steps in each stage.
     seconds
@@ -55,7 +59,7 @@ def train(
         import torch
     except ImportError as error:
         raise MissingExtraError("PyTorch is not installed: pip install 'vitruvian[torch]'") from error
-    from vitruvian.train.recipe import on_data, read_recipe, shortened
+    from vitruvian.train.recipe import on_data, on_keypoints, read_recipe, shortened
     from vitruvian.train.run import run_recipe
 
     if threads is not None:
@@ -63,6 +67,8 @@ def train(
     chosen = read_recipe(recipe)
     if data is not None:
         chosen = on_data(chosen, data, dataset)
+    if keypoints is not None:
+        chosen = on_keypoints(chosen, keypoints)
     chosen = shortened(chosen, steps, seconds)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -34,6 +34,10 @@ _HAND_BONES = ("wrist", *(f"finger{finger}-{joint}" for finger in range(1, 6) fo
 # models) the carpometacarpal joint lies nearer to the wrist, so the point is taken this far back. Both joints move with the wrist bone.
 _THUMB_BASE_SHIFT = 0.2
 
+# Anny's regressor has the ankles 20 mm above the malleoli, between which people click them; so far towards the heel they lie between them.
+_ANKLE_SHIFT = 0.3
+_ANKLES, _HEELS = [15, 16], [19, 22]
+
 # iBUG index -> vertex, the person's right side and the mid-line.
 _FACE_RIGHT: dict[int, int] = {
     # Jaw: in front of the ear at eye height, down along the outline to the chin (8).
@@ -106,6 +110,7 @@ class Landmarks:
         points[:, :23] = self.body_weights.astype(vertices.dtype, copy=False) @ vertices[:, self.body_vertices]
         points[:, 23:91] = vertices[:, self.face_vertices]
         points[:, 0] = points[:, 53]  # COCO's nose is its tip, where Anny's regressor lies 9 mm inside
+        points[:, _ANKLES] += _ANKLE_SHIFT * (points[:, _HEELS] - points[:, _ANKLES])
         for hand in range(2):
             first = 91 + 21 * hand
             tips = np.arange(4, 21, 4)

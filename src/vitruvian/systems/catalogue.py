@@ -70,6 +70,7 @@ SYSTEMS = (
     System("dsta", f"{_POSE2D}.dsta", (r"^(module\.)?(Spatial_pos_embed|space\.places)$", r"^(module\.)?(fc_coord|decoder)\.linear\.")),
     System("diffpose-video", f"{_POSE2D}.diffpose_video", (r"^(module\.)?strl\.places$", r"^(module\.)?decoder\.time\.")),
     System("rmpg", f"{_POSE2D}.rmpg", (r"^(module\.)?((keypoint_)?head\.)?(final_layer|multi_final_layers\.0)\.weight$",), (r"\.cls_x\.",)),
+    System("synthpose", "vitruvian.systems.biomechanics.synthpose", (r"^backbone\.embeddings\.", r"^head\.conv\.weight$")),
     System("bpjdet", f"{_DETECTION}.bpjdet", _ANCHORS),
     System("jointbdoe", f"{_DETECTION}.jointbdoe", _ANCHORS),
     System(
@@ -88,7 +89,8 @@ SYSTEMS = (
 )
 """In this order they are tried. DWPose's released files are RTMPose's ("rtmw"); its own row is for the containers of its two stages.
 
-BPJDet and JointBDOE have the same keys; the number of outputs, which each of them checks, tells them apart."""
+BPJDet and JointBDOE have the same keys; the number of outputs, which each of them checks, tells them apart. SynthPose's row is for ViTPose
+as the transformers package names it; its HRNet has the keys of RMPG's hosts."""
 
 
 @dataclass(frozen=True)

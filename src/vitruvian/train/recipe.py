@@ -1,7 +1,7 @@
 """Training recipes: TOML files, parsed into frozen dataclasses. A misspelt key, a wrong type or an unknown choice is one line of error.
 
 name = "dwpose-t"                      # of the run's folder
-system = "rtmpose"                     # rtmpose, rtmw, rmpg, dsta, diffpose
+system = "rtmpose"                     # rtmpose, rtmw, rmpg, synthpose, dsta, diffpose
 
 [data]                                 # see Data
 augmentation = "dwpose"
@@ -24,11 +24,12 @@ from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ..errors import FormatError, VitruvianError
-from ..skeletons import Skeleton, by_name
+from ..skeletons import SYNTHPOSE_52, Skeleton, by_name
+from ..systems.biomechanics.marker_points import MarkerPoints, read_points
 from .loop import Schedule
 
 MAX_BYTES = 1 << 20
-System = Literal["rtmpose", "rtmw", "rmpg", "dsta", "diffpose"]
+System = Literal["rtmpose", "rtmw", "rmpg", "synthpose", "dsta", "diffpose"]
 Kind = Literal[
     "figures", "synth", "coco", "coco-wholebody", "ubody", "halpe", "crowdpose", "mpii", "aic", "humanart", "posetrack17", "posetrack18",
     "posetrack21", "jhmdb",
@@ -38,6 +39,7 @@ KEYPOINTS = {
     "rtmpose": "coco-wholebody-133",
     "rtmw": "coco-wholebody-133",
     "rmpg": "coco-17",
+    "synthpose": "synthpose-52",
     "dsta": "posetrack-17",
     "diffpose": "posetrack-17",
 }
@@ -94,7 +96,11 @@ class Stage:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A whole recipe. keypoints: name of the keypoint set that is learnt, "" for the system's own."""
+    """A whole recipe.
+
+    keypoints: name of the keypoint set that is learnt, or a file that declares one (`systems.biomechanics.marker_points`); "" for the
+    system's own.
+    """
 
     name: str
     system: System
@@ -106,7 +112,14 @@ class Recipe:
     @property
     def skeleton(self) -> Skeleton:
         """The keypoint set that is learnt."""
-        return by_name(self.keypoints or KEYPOINTS[self.system])
+        return self.points.skeleton if self.keypoints.endswith(".toml") else by_name(self.keypoints or KEYPOINTS[self.system])
+
+    @property
+    def points(self) -> MarkerPoints | None:
+        """Where the set's points lie on a body, for labels from synthetic people; None where `synth` labels them as they are."""
+        if self.keypoints.endswith(".toml"):
+            return read_points(self.keypoints)
+        return read_points() if self.skeleton is SYNTHPOSE_52 else None
 
 
 def read_recipe(path: str | Path) -> Recipe:
@@ -130,8 +143,15 @@ def read_recipe(path: str | Path) -> Recipe:
 
 
 def on_data(recipe: Recipe, folder: str | Path, kind: Kind = "coco-wholebody") -> Recipe:
-    """The same recipe on a data set in `folder`."""
-    return replace(recipe, data=replace(recipe.data, sources=(Source(kind, str(folder)),)))
+    """The same recipe on a data set in `folder`; a name that ends with -synth loses that."""
+    return replace(recipe, name=recipe.name.removesuffix("-synth"), data=replace(recipe.data, sources=(Source(kind, str(folder)),)))
+
+
+def on_keypoints(recipe: Recipe, keypoints: str) -> Recipe:
+    """The same recipe for another keypoint set: its name, or a file that declares one. Raises VitruvianError for no such set."""
+    changed = replace(recipe, keypoints=keypoints)
+    _ = changed.skeleton
+    return changed
 
 
 def shortened(recipe: Recipe, steps: int | None = None, seconds: float | None = None) -> Recipe:

@@ -16,10 +16,13 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from ..codecs.heatmap import Heatmap
+from ..codecs.simcc import SimCC as SimCCCodec
 from ..errors import VitruvianError, WeightsError
 from ..skeletons import Skeleton
 from ..systems import catalogue
+from ..systems.biomechanics import synthpose
 from ..systems.pose2d import diffpose_video, dsta, dwpose, rmpg, rtmw
+from ..systems.pose2d.mappose import map_loss
 from ..systems.pose2d.rtmw import STRIDE
 from . import defaults
 from .loop import Loss, Progress
@@ -27,6 +30,9 @@ from .recipe import Recipe, Stage
 
 HEATMAP_GAIN = 1000.0
 """Factor of mean squared heat-map losses, which are tiny: keeps gradients well above AdamW's epsilon."""
+
+PUBLISHED_BATCH = 64
+"""Of DWPose's first stage, per GPU. Its label loss is summed over the batch and the teacher's terms are means, so this is their ratio."""
 
 Decode = Callable[[nn.Module, UInt8[Tensor, "b *f 3 h w"]], tuple[np.ndarray, np.ndarray]]
 
@@ -55,9 +61,8 @@ def build(recipe: Recipe, stage: Stage, finished: dict[str, Path], progress: Pro
     Raises VitruvianError for a variant or keypoint set that the system hasn't, WeightsError where a teacher or start can't be used.
     """
     keypoints = len(recipe.skeleton)
-    task = {"rtmpose": _simcc, "rtmw": _simcc, "rmpg": _heatmaps, "dsta": _dsta, "diffpose": _diffpose}[recipe.system](
-        recipe, stage, keypoints, finished, progress
-    )
+    kinds = {"rtmpose": _simcc, "rtmw": _simcc, "rmpg": _heatmaps, "synthpose": _heatmaps, "dsta": _dsta, "diffpose": _diffpose}
+    task = kinds[recipe.system](recipe, stage, keypoints, finished, progress)
     if stage.start and stage.lesson != "second":
         _fill(task.keep(task.model), _read(stage.start, finished))
     return task
@@ -109,7 +114,11 @@ def _fill(network: nn.Module, source: nn.Module) -> None:
 
 
 class Pupil(nn.Module):
-    """A SimCC network with what only training needs: coarse heat-map heads (`coach`), and the layer that meets the teacher's features."""
+    """A SimCC network with what only training needs: coarse heat-map heads (`coach`), and the layer that meets the teacher's features.
+
+    The coach is ours: from scratch, SimCC's classifiers find nothing to learn from for a long time (the published networks start from a
+    backbone trained with heat maps). So the stages of stride 16 and 32 are told to be heat maps.
+    """
 
     def __init__(self, network: rtmw.RTMPose | rtmw.RTMW, coach: bool, align: nn.Module | None = None):
         super().__init__()
@@ -124,17 +133,23 @@ def _simcc(recipe: Recipe, stage: Stage, keypoints: int, finished: dict[str, Pat
     config = replace(_variant(rtmw, stage), keypoints=keypoints)
     if (config.levels == 2) != (recipe.system == "rtmw") or config.z_size:
         raise VitruvianError(f"stage {stage.name!r}: the variant {stage.variant!r} is not one of {recipe.system}'s")
-    decode = lambda network, images: defaults.predict(network, images)  # noqa: E731
     teacher = _read(stage.teacher, finished) if stage.teacher else None
     if teacher is not None and (not isinstance(teacher, (rtmw.RTMPose, rtmw.RTMW)) or teacher.config.keypoints != keypoints):
         raise WeightsError(f"stage {stage.name!r}: the teacher is no SimCC network of {keypoints} keypoints")
     if stage.lesson == "second":
         model = dwpose.SecondStage(teacher)
-        return Task(model, second_stage_loss, lambda m: m.result(), decode, teacher.config.input_size)
+        return Task(model, second_stage_loss, lambda m: m.result(), predict_simcc, teacher.config.input_size)
     network = rtmw.network(config).to(memory_format=torch.channels_last)
     align = dwpose.align_layer(network, teacher) if teacher is not None else None
     loss = simcc_lesson(stage.coach, teacher, progress)
-    return Task(Pupil(network, stage.coach > 0, align), loss, lambda m: m.network, decode, config.input_size, frozen=teacher)
+    return Task(Pupil(network, stage.coach > 0, align), loss, lambda m: m.network, predict_simcc, config.input_size, frozen=teacher)
+
+
+def predict_simcc(network: nn.Module, images: UInt8[Tensor, "b 3 h w"]) -> tuple[Float[np.ndarray, "b k 2"], Float[np.ndarray, "b k"]]:
+    """Keypoints in crop pixels and raw scores (the smaller of the two axes' maxima), decoded as on the ground floor."""
+    with torch.no_grad(), torch.autocast(images.device.type, torch.bfloat16):
+        x, y = network(defaults.normalise(images))
+    return SimCCCodec((images.shape[3], images.shape[2])).decode(x.float().cpu().numpy(), y.float().cpu().numpy())
 
 
 def second_stage_loss(model: dwpose.SecondStage, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
@@ -145,7 +160,7 @@ def second_stage_loss(model: dwpose.SecondStage, batch: tuple[Tensor, Tensor]) -
 def simcc_lesson(coach: float, teacher: nn.Module | None, progress: Progress) -> Loss:
     """Label loss, mean over the batch (the default nets': weighted by part, times 100), plus coaching, plus DWPose's first-stage terms.
 
-    The latter are weighed against the label loss as published: that is summed over the batch, so a factor makes up for it.
+    The latter are weighed against the label loss as published, whatever the batch: see PUBLISHED_BATCH.
     """
     if teacher is not None:
         teacher.requires_grad_(False).eval()
@@ -159,12 +174,13 @@ def simcc_lesson(coach: float, teacher: nn.Module | None, progress: Progress) ->
         parts = {"label": defaults.label_loss(prediction, keypoints)}
         if model.coaches:
             places = zip(model.coaches, maps[-2:], (STRIDE // 2, STRIDE), strict=True)
-            parts["coach"] = coach * sum(defaults.cell_loss(head(values), keypoints, stride) for head, values, stride in places)
+            weights = torch.from_numpy(defaults.keypoint_weights(keypoints.shape[1])).to(keypoints.device)
+            parts["coach"] = coach * sum(map_loss(head(values), None, keypoints, weights, stride) for head, values, stride in places)
         if teacher is not None:
             with torch.no_grad():
                 seen = teacher.features(x)
                 opinion = teacher.head(*seen)
-            share = dwpose.decay(progress.fraction, 1) * 100 / len(images)
+            share = dwpose.decay(progress.fraction, 1) * 100 / PUBLISHED_BATCH
             parts["feature"] = share * dwpose.feature_loss(model.align(features[-1]), seen[-1])
             parts["logit"] = share * dwpose.logit_loss(prediction, opinion)
         return {"total": sum(parts.values()), **parts}
@@ -179,8 +195,9 @@ def heatmap_targets(codec: Heatmap, keypoints: Float[Tensor, "b k 3"]) -> tuple[
 
 
 def _heatmaps(recipe: Recipe, stage: Stage, keypoints: int, finished: dict[str, Path], progress: Progress) -> Task:
-    config = replace(_variant(rmpg, stage), keypoints=keypoints)
-    codec = rmpg.codec(config)
+    system = synthpose if recipe.system == "synthpose" else rmpg
+    config = replace(_variant(system, stage), keypoints=keypoints)
+    codec = system.codec(config)
 
     def loss(model: rmpg.PoseNetwork, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
         maps, weights = heatmap_targets(codec, batch[1])

@@ -11,8 +11,9 @@ where there are other constraints than couplings of two coordinates.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 _STEPS = 60
 _AWAY = 0.25  # seconds
+_STUCK = 0.2  # share of the markers that are off, from which another start is tried
+_PATIENCE = 10  # frames from one such try to the next
 _SETTLED = 1e-7  # radians or metres: a smaller step is the end
 _GAIN = 1e-9  # share of the cost
 _CHECK = 1e-5  # metres per radian that a Jacobian may differ from finite differences
@@ -45,10 +48,24 @@ class Solver:
     place: np.ndarray
     default: Float[np.ndarray, " c"]
     turns: list[int]
+    root: Bool[np.ndarray, " c"]
+    pull: Float[np.ndarray, " c"]
+    angles: Bool[np.ndarray, " c"]
 
     @classmethod
-    def of(cls, osim: ModuleType, model: Model, markers: tuple[str, ...], weights: Float[np.ndarray, " m"]) -> Solver | None:
-        """A solver for the named markers, or None where this method does not fit the model."""
+    def of(
+        cls,
+        osim: ModuleType,
+        model: Model,
+        markers: tuple[str, ...],
+        weights: Float[np.ndarray, " m"],
+        posture: Mapping[str, float] = MappingProxyType({}),
+    ) -> Solver | None:
+        """A solver for the named markers, or None where this method does not fit the model.
+
+        posture: coordinates that are drawn to their default values, and how much a squared radian (or metre) counts there, against squared
+        metres times the markers' weights.
+        """
         state = model.initSystem()
         coordinates = [model.getCoordinateSet().get(i) for i in range(model.getCoordinateSet().getSize())]
         names = [coordinate.getName() for coordinate in coordinates]
@@ -69,28 +86,62 @@ class Solver:
         low = np.array([c.getRangeMin() if on else -np.inf for c, on in zip(coordinates, clamped, strict=True)])
         high = np.array([c.getRangeMax() if on else np.inf for c, on in zip(coordinates, clamped, strict=True)])
         default = np.array([coordinate.getValue(state) for coordinate in coordinates])
-        root = [c.getMotionType() == 1 and c.getJoint().getParentFrame().findBaseFrame().getName() == "ground" for c in coordinates]
-        turns = np.flatnonzero(root).tolist()
+        root = np.array([c.getJoint().getParentFrame().findBaseFrame().getName() == "ground" for c in coordinates], bool)
+        angles = np.array([coordinate.getMotionType() == 1 for coordinate in coordinates], bool)
+        turns = np.flatnonzero(root & angles).tolist()
         place = _places(state, coordinates)
-        solver = cls(osim, model, state, stations, np.sqrt(weights), low, high, free, couplings, place, default, turns)
+        pull = np.array([posture.get(name, 0.0) for name in names])
+        solver = cls(osim, model, state, stations, np.sqrt(weights), low, high, free, couplings, place, default, turns, root, pull, angles)
         return solver if solver._jacobian_fits() else None
 
     def track(
-        self, times: Float[np.ndarray, " f"], wanted: Float[np.ndarray, "f m 3"]
+        self, times: Float[np.ndarray, " f"], wanted: Float[np.ndarray, "f m 3"], robust: float | None = None
     ) -> tuple[Float[np.ndarray, "f c"], Float[np.ndarray, "f m"]]:
         """Coordinates and marker errors (NaN: not seen) of frames in order, each from the one before.
 
         At the start, and after more than `_AWAY` seconds, quarter turns of the model's root are tried too, and the best end is kept.
+        robust: metres, see `settle`; limbs that got stuck are then tried from their rest as well.
         """
-        values, errors = [], []
+        values, errors, tried = [], [], 0
         for i, places in enumerate(wanted):
             fresh = i == 0 or times[i] - times[i - 1] > _AWAY
             starts = self._starts(values[-1] if values else self.default) if fresh else [values[-1]]
-            ends = [self.solve(start, places) for start in starts]
-            best = int(np.argmin([np.nansum((self.roots * away) ** 2) for _, away in ends]))
-            values.append(ends[best][0])
-            errors.append(ends[best][1])
+            ends = [self.settle(start, places, robust, near=not fresh) for start in starts]
+            best = min(ends, key=lambda end: self._cost(*end, robust))
+            if robust and not fresh and i - tried >= _PATIENCE and np.mean(best[1] > robust) > _STUCK:
+                again, tried = self.settle(np.where(self.root, values[-1], self.default), places, robust), i
+                best = min(best, again, key=lambda end: self._cost(*end, robust))
+            values.append(self._unwound(best[0], self.default if fresh else values[-1]))
+            errors.append(best[1])
         return np.array(values), np.array(errors)
+
+    def settle(
+        self, start: Float[np.ndarray, " c"], wanted: Float[np.ndarray, "m 3"], robust: float | None = None, near: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """`solve`; with `robust` metres, markers that are farther off count less and less (Geman and McClure), narrowed in steps.
+
+        A foot that is seen the wrong way round then loses against the rest of the body, where least squares would bend the rest.
+        near: the start is nearly right, as that of the frame before, and tells already which markers are off.
+        """
+        if not robust:
+            return self.solve(start, wanted)
+        if near:
+            q, away = start, np.linalg.norm(self._markers(start) - wanted, axis=-1)
+        else:
+            q, away = self.solve(start, wanted)
+        for width in (2.0, 1.0) if near else (4.0, 2.0, 1.0, 1.0):
+            q, away = self.solve(q, wanted, 1 / (1 + (np.nan_to_num(away) / (width * robust)) ** 2))
+        return q, away
+
+    def _cost(self, q: Float[np.ndarray, " c"], away: Float[np.ndarray, " m"], robust: float | None) -> float:
+        squares = np.nan_to_num(away) ** 2
+        markers = self.roots**2 * (squares / (1 + squares / robust**2) if robust else squares)
+        return float(markers.sum() + self.pull @ (q - self.default) ** 2)
+
+    def _unwound(self, q: Float[np.ndarray, " c"], near: Float[np.ndarray, " c"]) -> Float[np.ndarray, " c"]:
+        """The same pose with angles less than half a turn from those of another one, where their limits allow it."""
+        other = q - 2 * np.pi * np.rint((q - near) / (2 * np.pi))
+        return np.where(self.angles & self.moving & (other >= self.low) & (other <= self.high), other, q)
 
     def _starts(self, start: Float[np.ndarray, " c"]) -> list[Float[np.ndarray, " c"]]:
         """The start, and quarter turns about each angle between the ground and the root."""
@@ -102,20 +153,25 @@ class Solver:
                 out.append(turned)
         return out
 
-    def solve(self, start: Float[np.ndarray, " c"], wanted: Float[np.ndarray, "m 3"]) -> tuple[np.ndarray, np.ndarray]:
-        """Coordinates from `start` on that lay the markers onto the wanted places (NaN: not seen), and each marker's distance."""
+    def solve(
+        self, start: Float[np.ndarray, " c"], wanted: Float[np.ndarray, "m 3"], share: Float[np.ndarray, " m"] | float = 1.0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Coordinates from `start` on that lay the markers onto the wanted places (NaN: not seen), and each marker's distance.
+
+        share: factor of the square root of each marker's weight.
+        """
         seen = np.isfinite(wanted).all(-1)
-        root = np.where(seen, self.roots, 0.0)[:, None]
+        root = np.where(seen, self.roots * share, 0.0)[:, None]
         target = np.where(seen[:, None], wanted, 0.0)
         q = self._coupled(np.clip(start, self.low, self.high))
         away = self._markers(q) - target
-        cost, damping = float(((root * away) ** 2).sum()), 1e-6
+        cost, damping = float(((root * away) ** 2).sum() + self.pull @ (q - self.default) ** 2), 1e-6
         for _ in range(_STEPS):
             jacobian = (self._jacobian() * root[..., None]).reshape(-1, len(q))
-            gradient = jacobian.T @ (root * away).ravel()
+            gradient = jacobian.T @ (root * away).ravel() + self.pull * (q - self.default)
             held = ~self.moving | ((q <= self.low) & (gradient > 0)) | ((q >= self.high) & (gradient < 0))
             free = np.flatnonzero(~held)
-            square = jacobian[:, free].T @ jacobian[:, free]
+            square = jacobian[:, free].T @ jacobian[:, free] + np.diag(self.pull[free])
             scale = np.trace(square) / max(len(free), 1)
             improved = False
             while damping < 1e6 and len(free) and scale > 0:
@@ -124,7 +180,7 @@ class Solver:
                 trial[free] = np.clip(q[free] + step, self.low[free], self.high[free])
                 trial = self._coupled(trial)
                 moved = self._markers(trial) - target
-                now = float(((root * moved) ** 2).sum())
+                now = float(((root * moved) ** 2).sum() + self.pull @ (trial - self.default) ** 2)
                 if now <= cost:
                     improved = True
                     break

@@ -31,7 +31,8 @@ class MarkerSet:
 
     places: where each sits on the unscaled model. weights: of inverse kinematics. measurements: for scaling. placement: weights of the
     markers, and placement_pose weights and values (radians) of the coordinates, when markers are moved to where the static trial has them.
-    fixed: markers that are never moved.
+    fixed: markers that are never moved. posture: what the markers do not tell: coordinates that our solver draws to their default values,
+    and how strongly (see `converged.Solver`).
     """
 
     name: str
@@ -41,6 +42,7 @@ class MarkerSet:
     placement: Mapping[str, float] = field(default_factory=dict)
     placement_pose: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     fixed: frozenset[str] = frozenset()
+    posture: Mapping[str, float] = field(default_factory=dict)
 
 
 def reduced(markers: MarkerSet, names: Collection[str]) -> MarkerSet:
@@ -191,6 +193,15 @@ JOINT_CENTRES = MarkerSet(
         Measurement("torso_z", (("right_shoulder", "left_shoulder"),), ("torso",), "Z"),
         Measurement("humerus", tuple((f"{s}_shoulder", f"{s}_elbow") for s in ("right", "left")), ("humerus_r", "humerus_l")),
         Measurement("radius", tuple((f"{s}_elbow", f"{s}_wrist") for s in ("right", "left")), _ARMS),
+    ),
+    # A centimetre between hips and neck bends pelvis and trunk against each other by 25 degrees: the three lie nearly on one line.
+    posture=MappingProxyType(
+        {
+            "lumbar_extension": 0.1,
+            **dict.fromkeys(("lumbar_bending", "lumbar_rotation"), 0.01),
+            **{f"{name}_{side}": 0.02 for name in ("hip_rotation", "subtalar_angle", "mtp_angle") for side in "rl"},
+            **{f"{name}_{side}": 0.01 for name in ("arm_rot", "pro_sup", "wrist_flex", "wrist_dev") for side in "rl"},
+        }
     ),
 )
 """What a take of ours has: COCO's joints with feet, neck and mid hip, on the model's joint centres."""

@@ -46,13 +46,13 @@ from jaxtyping import Float, Int
 
 from vitruvian.errors import VitruvianError
 from vitruvian.formats.mot import Mot, read_mot
-from vitruvian.formats.trc import Trc, rate_of, read_trc
+from vitruvian.formats.trc import Trc, rate_of
 from vitruvian.geometry.camera import Camera
 from vitruvian.systems.biomechanics import published_steps as steps
 from vitruvian.systems.biomechanics.angle_errors import AngleErrors, Mode, angle_errors
 from vitruvian.systems.biomechanics.isolated import run_isolated
 from vitruvian.systems.biomechanics.marker_sets import JOINT_CENTRES, PUBLISHED_SPARSE_WEIGHTS, SYNTHPOSE, MarkerSet, reduced
-from vitruvian.systems.biomechanics.trial_checks import MarkerGapError
+from vitruvian.systems.biomechanics.trial_checks import MarkerGapError, read_trial
 from vitruvian.take import Take
 
 
@@ -335,7 +335,7 @@ def run_trial(trial: Trial, config: Config = VARIANTS["corrected"]) -> TrialResu
     from vitruvian.systems.biomechanics.opensim_tools import inverse_kinematics, load_model, read_weights, scale_model
 
     made = None if trial.markers else _markers_of(trial, config)
-    markers = read_trc(trial.markers) if made is None else made.trial
+    markers = read_trial(trial.markers) if made is None else made.trial
     if not len(markers.times):
         raise MarkerGapError(f"{trial.name} has no frames: look at its files")
     chosen = marker_set_of(markers.names)
@@ -345,7 +345,7 @@ def run_trial(trial: Trial, config: Config = VARIANTS["corrected"]) -> TrialResu
     weights = read_weights(trial.weights) if trial.weights else _weights(chosen, published)
     model = load_model(trial.model, None if trial.weights else chosen)
     if trial.static is not None:
-        model = scale_model(model, read_trc(trial.static), chosen, trial.mass, place=bool(chosen.placement))
+        model = scale_model(model, read_trial(trial.static), chosen, trial.mass, place=bool(chosen.placement))
     missing = "ignore" if published or trial.weights else "error"
     method = "opensim" if published else "converged"
     found = inverse_kinematics(model, markers, weights, method=method, missing=missing, checked=not published)

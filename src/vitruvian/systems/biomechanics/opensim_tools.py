@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -194,12 +194,15 @@ def inverse_kinematics(
     missing: Literal["error", "ignore"] = "error",
     upright: bool = True,
     checked: bool = True,
+    robust: float | None = None,
+    posture: Mapping[str, float] = MappingProxyType({}),
 ) -> Kinematics:
     """The joint angles that lay the model's markers onto the trial's with the least weighted squares, frame by frame.
 
     A marker that is NaN in a frame does not count there. method: "opensim" is OpenSim's solver, to `accuracy`, as in published pipelines;
     "converged" goes to the minimum (`converged`), and is OpenSim's where the model is not of a kind for that. missing, upright: see
-    `trial_checks`; checked False looks at names only.
+    `trial_checks`; checked False looks at names only. robust: metres from which a marker counts less, and posture: coordinates
+    that are drawn to their defaults ("converged" only, see `converged.Solver`).
     Raises TrialError (see `trial_checks`), OpenSimError where the solver fails, MissingExtraError. A trial of no frames is valid.
     """
     osim = opensim()
@@ -218,9 +221,9 @@ def inverse_kinematics(
     done: Method = method
     if len(rows):
         some = Trc(used, trial.times[rows], points, trial.rate)
-        solver = Solver.of(osim, model, used, np.array([weights[name] for name in used])) if method == "converged" else None
+        solver = Solver.of(osim, model, used, np.array([weights[name] for name in used]), posture) if method == "converged" else None
         done = "converged" if solver else "opensim"
-        solved = solver.track(some.times, points) if solver else _solved(osim, model, some, weights, accuracy)
+        solved = solver.track(some.times, points, robust) if solver else _solved(osim, model, some, weights, accuracy)
         values[rows], errors[rows] = solved
     is_angle = np.array([c.getMotionType() == _ANGLE for c in coordinates])
     names = tuple(c.getName() for c in coordinates)
@@ -319,7 +322,7 @@ def scale_model(
     everything = np.concatenate([*factors.values(), [1.0]])
     if everything.max() - everything.min() > 1:
         raise MarkerMismatchError(
-            f"scale factors from {everything.min():.2f} to {everything.max():.2f}: markers are exchanged or far off in the static trial"
+            f"scale factors from {everything.min():.2f} to {everything.max():.2f}: markers are exchanged, or far off, in this trial"
         )
     bodies = model.getBodySet()
     with _reported("scale the model"):

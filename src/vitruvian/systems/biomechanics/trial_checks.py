@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
 from vitruvian.errors import VitruvianError
-from vitruvian.formats.trc import Trc
+from vitruvian.formats.text import MAX_BYTES, read_text
+from vitruvian.formats.trc import Trc, read_trc
 from vitruvian.geometry.alignment import align
 
 _UNITS = {1000.0: "millimetres", 100.0: "centimetres", 10.0: "decimetres", 0.001: "kilometres, or millimetres taken for micrometres"}
@@ -44,6 +46,10 @@ class AxesError(TrialError):
     """Axes are not OpenSim's: x forward, y up, z to the right."""
 
 
+class TruncatedTrialError(TrialError):
+    """A marker file ends before its time."""
+
+
 @dataclass(frozen=True)
 class Gap:
     """A marker that is missing in frames `first` to `last`."""
@@ -51,6 +57,26 @@ class Gap:
     marker: str
     first: int
     last: int
+
+
+def read_trial(path: str | Path) -> Trc:
+    """`formats.trc.read_trc` for a trial that must be whole: a file that was cut short in copying is no shorter trial.
+
+    Raises TruncatedTrialError where the header promises more frames or markers than there are, or the last row stops in its middle, and
+    FormatError as `read_trc`.
+    """
+    text = read_text(path, MAX_BYTES)
+    trial = read_trc(path)
+    lines = text.splitlines()
+    header = dict(zip(lines[1].split(), lines[2].split(), strict=False))
+    for promise, there, what in (("NumFrames", len(trial.times), "frames"), ("NumMarkers", len(trial.names), "markers")):
+        promised = header.get(promise, "")
+        if promised.isdecimal() and len(promised) < 10 and int(promised) > there:
+            raise TruncatedTrialError(f"{path} promises {promised} {what} and holds {there}: it was cut short; copy or export it again")
+    rows = [line for line in lines[5:] if line.strip()]
+    if len(rows) > 1 and not text.endswith(("\n", "\r")) and rows[-1].count("\t") < rows[-2].rstrip("\t").count("\t"):
+        raise TruncatedTrialError(f"{path} ends in the middle of frame {len(rows)}: it was cut short; copy or export it again")
+    return trial
 
 
 def check_names(trial: Trc, model: Collection[str], weights: Mapping[str, float], missing: str = "error") -> tuple[str, ...]:
