@@ -28,7 +28,7 @@ SHARED = Path(__file__).parents[2] / "shared" / "data" / "images" / "coco"
 def main() -> None:
     """Print the table; with --pictures also draw the predictions."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pose", default="wholebody-t")
+    parser.add_argument("--pose", default="wholebody-s")
     parser.add_argument("--flip-test", action="store_true")
     parser.add_argument("--data", type=Path, default=SHARED)
     parser.add_argument("--pictures", type=Path)

@@ -86,7 +86,7 @@ def draw(tables: dict[str, Reliability], side: int = 360) -> np.ndarray:
 def main() -> None:
     """Print the tables; with --picture also draw them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pose", default="wholebody-t")
+    parser.add_argument("--pose", default="wholebody-s")
     parser.add_argument("--store", type=Path)
     parser.add_argument("--picture", type=Path)
     options = parser.parse_args()

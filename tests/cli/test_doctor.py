@@ -9,7 +9,7 @@ from scenes import boxes_at, walk
 from vitruvian.cli.doctor import compare, examine
 from vitruvian.skeletons import COCO_WHOLEBODY_133
 from vitruvian.take import People, Take
-from vitruvian.weights import Card
+from vitruvian.weights import EMBEDDED, Card
 
 nets = pytest.importorskip("nets", reason="needs onnx")
 
@@ -29,8 +29,11 @@ def truth():
 @pytest.fixture
 def assets(tmp_path):
     """A folder like the package's assets, with the tiny networks as the embedded ones."""
-    found = {"person-parts-nano": nets.detector(tmp_path), "wholebody-t": nets.pose(tmp_path), "lift-s": nets.pose(tmp_path, "coco-17")}
-    for network, path in found.items():
+    for network in EMBEDDED:
+        folder = tmp_path / f"made-{network}"
+        folder.mkdir()
+        skeleton = "coco-17" if network == "lift-s" else "coco-wholebody-133"
+        path = nets.detector(folder) if network == "person-parts-nano" else nets.pose(folder, skeleton)
         card = Card.load(path.with_suffix(".json"))
         path.rename(tmp_path / f"{network}.onnx")
         replace(card, id=network, file=f"{network}.onnx").save(tmp_path / f"{network}.json")
@@ -66,15 +69,15 @@ def test_a_missing_sample_is_an_error_that_says_so(assets, name):
 
 
 def test_missing_weights_are_named(assets):
-    (assets / "wholebody-t.onnx").unlink()
+    (assets / "wholebody-s.onnx").unlink()
     found = list(examine(assets))
     bad = [finding.title for finding in found if not finding.healthy]
     assert bad == ["weights", "self-test"]
 
 
 def test_weights_that_are_not_those_of_the_card_are_found(assets):
-    card = Card.load(assets / "wholebody-t.json")
-    replace(card, sha256="0" * 64).save(assets / "wholebody-t.json")
+    card = Card.load(assets / "wholebody-s.json")
+    replace(card, sha256="0" * 64).save(assets / "wholebody-s.json")
     bad = [finding for finding in examine(assets) if not finding.healthy]
     assert [finding.title for finding in bad] == ["weights"] and "sha256" in bad[0].text
 

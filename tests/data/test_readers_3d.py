@@ -15,7 +15,7 @@ from vitruvian.data.human36m import CAMERAS, JOINTS, human36m
 from vitruvian.data.inf3dhp import camera_of_pairs, inf3dhp
 from vitruvian.data.panoptic import panoptic
 from vitruvian.data.shelf_campus import campus, shelf
-from vitruvian.data.threedpw import threedpw
+from vitruvian.data.threedpw_joints import threedpw_joints
 from vitruvian.errors import FormatError
 from vitruvian.geometry.camera import Camera, project, to_camera
 from vitruvian.metrics.poses3d import INF_3DHP_POINTS
@@ -239,7 +239,7 @@ def pw_file(folder, table):
 def test_3dpw_is_given_in_the_moving_cameras_frame(tmp_path):
     world, table = pw_table()
     pw_file(tmp_path, table)
-    (film,) = threedpw(tmp_path)
+    (film,) = threedpw_joints(tmp_path)
     assert film.points.shape == (4, 2, 24, 3) and film.frames.tolist() == [0, 2, 4, 6] and film.cameras[0].size == (1080, 1920)
     np.testing.assert_allclose(film.points[1, 0], to_camera(RING[1], world[0, 1]), atol=1e-9)
     assert np.isnan(film.points[2, 1]).all() and np.isfinite(film.points[2, 0]).all() and film.counts.all()
@@ -259,7 +259,7 @@ def test_3dpw_is_given_in_the_moving_cameras_frame(tmp_path):
 def test_3dpw_damaged(tmp_path, change, capsys):
     pw_file(tmp_path, pw_table()[1] | change)
     with pytest.raises(FormatError):
-        list(threedpw(tmp_path))
+        list(threedpw_joints(tmp_path))
     assert capsys.readouterr().out == ""
 
 

@@ -52,7 +52,7 @@ def capture_cameras(
     max_error: float | None = None,
     smooth: Method = "kalman",
     detector: Card | str | Path = "person-parts-nano",
-    pose: Card | str | Path = "wholebody-t",
+    pose: Card | str | Path = "wholebody-s",
     hands: Card | str | Path | None = None,
     face: Card | str | Path | None = None,
     threshold: float = 0.3,

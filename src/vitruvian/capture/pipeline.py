@@ -32,7 +32,7 @@ def capture(
     out: str | Path | None = None,
     *,
     detector: Card | str | Path = "person-parts-nano",
-    pose: Card | str | Path = "wholebody-t",
+    pose: Card | str | Path = "wholebody-s",
     hands: Card | str | Path | None = None,
     face: Card | str | Path | None = None,
     threshold: float = 0.3,

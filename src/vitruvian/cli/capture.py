@@ -23,7 +23,7 @@ def capture(
     *,
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
     detector: str = "person-parts-nano",
-    pose: str = "wholebody-t",
+    pose: str = "wholebody-s",
     hands: str | None = None,
     face: str | None = None,
     mesh: bool | str = True,

@@ -20,16 +20,16 @@ from vitruvian.data.layout import find
 from vitruvian.errors import FormatError
 
 LAYOUT = "sequenceFiles/{train,validation,test}/FILM.pkl and imageFiles/FILM/image_00000.jpg"
-_FOLDER = {"train": "train", "val": "validation", "test": "test"}
+FOLDERS = {"train": "train", "val": "validation", "test": "test"}
 _GENDERS = {"m": "male", "f": "female"}
 
 
 def threedpw(folder: str | Path, split: Literal["train", "val", "test"] = "test") -> BodyDataset:
     """The films of a split, frame by frame. Raises FormatError where there is none."""
     root = Path(folder)
-    films = sorted(find(folder, "3DPW", LAYOUT, f"sequenceFiles/{_FOLDER[split]}").glob("*.pkl"))
+    films = sorted(find(folder, "3DPW", LAYOUT, f"sequenceFiles/{FOLDERS[split]}").glob("*.pkl"))
     if not films:
-        raise FormatError(f"{root / 'sequenceFiles' / _FOLDER[split]} holds no films of 3DPW (.pkl); expected: {LAYOUT}")
+        raise FormatError(f"{root / 'sequenceFiles' / FOLDERS[split]} holds no films of 3DPW (.pkl); expected: {LAYOUT}")
 
     def read() -> Iterator[BodyPicture]:
         count = 0
