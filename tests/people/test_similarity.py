@@ -61,6 +61,7 @@ def test_tracks_that_nothing_spoke_for_go():
     tracks = lambda *arguments: without_doubtful_tracks(film(*arguments)).tracks.tolist()  # noqa: E731
     assert tracks(20, 10, 0.35, 0.2) == [1]
     assert tracks(20, 10, 0.35, 0.7) == [1, 2]  # a pose speaks for it
+    assert tracks(20, 10, 0.25, 0.7) == [1]  # but no detection does
     assert tracks(20, 10, 0.7, 0.2) == [1, 2]  # a score does
     assert tracks(20, 2, 0.7, 0.7) == [1]  # too brief
     assert tracks(5, 2, 0.7, 0.7) == [1, 2]  # but the film is as brief

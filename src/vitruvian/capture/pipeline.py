@@ -100,7 +100,7 @@ def capture(
 
 def _finished(take: Take, options: Options, lifter: Lifter | None, stopwatch: Stopwatch) -> Take:
     """The take with what only the whole video tells."""
-    take = without_doubtful_tracks(take)
+    take = without_doubtful_tracks(take, options.threshold)
     if options.repair_swaps:
         take, report = repair_swaps(take)
         log.info("%d stretches with left and right exchanged were repaired", len(report.swaps))

@@ -10,6 +10,7 @@ from vitruvian.skeletons import Skeleton
 from vitruvian.take import People, Take
 
 SURE_OF_BOX = 0.6  # score of a detection that needs no second opinion
+OFTEN = 0.2  # share of frames
 FILM, BRIEF = 12, 3  # in a film of so many frames, nobody is seen in fewer than so many
 WITHIN = 0.85  # share of a box within another's person that makes it a possible piece
 BELIEF = 0.4  # confidence of a keypoint that speaks for a body
@@ -79,17 +80,19 @@ def believable(people: People, skeleton: Skeleton, sure: float = SURE_OF_BOX) ->
     return (people.scores >= sure) | ((people.confidence[:, points] >= BELIEF).sum(1) >= min(3, len(points)))
 
 
-def without_doubtful_tracks(take: Take) -> Take:
+def without_doubtful_tracks(take: Take, strong: float = 0.3) -> Take:
     """The take without tracks that nothing ever spoke for, now that the whole film is known. Rows without a track stay. Ours.
 
-    Somebody is seen in three frames at least, and either detected with a good score once, or has sure keypoints in most frames.
+    Somebody is seen in three frames at least, and either detected with a good score once, or with at least `strong` in a fifth of the
+    frames and with sure keypoints in most.
     """
     points, _ = comparison_points(take.skeleton)
     people, keep = take.people, np.ones(len(take.people), bool)
     for track in take.tracks if len(take.times) >= FILM else ():
         rows = people.track == track
-        sure = np.nan_to_num(people.confidence[rows][:, points]).mean(1)
-        keep[rows] = rows.sum() >= BRIEF and (people.scores[rows].max() >= SURE_OF_BOX or np.median(sure) >= BELIEF)
+        scores, sure = people.scores[rows], np.nan_to_num(people.confidence[rows][:, points]).mean(1)
+        spoken_for = np.median(sure) >= BELIEF and (scores >= strong).mean() >= OFTEN
+        keep[rows] = rows.sum() >= BRIEF and (scores.max() >= SURE_OF_BOX or spoken_for)
     return take if keep.all() else take.subset(keep)
 
 
