@@ -7,8 +7,9 @@ from scenes import walk
 from vitruvian.body.compact import load_compact
 from vitruvian.body.regressors import point_regressor
 from vitruvian.capture import capture
-from vitruvian.capture.bodies import add_bodies, intrinsics
+from vitruvian.capture.bodies import add_bodies
 from vitruvian.errors import VitruvianError
+from vitruvian.geometry.camera import pinhole
 from vitruvian.runtime.lift import Lifter
 from vitruvian.skeletons import COCO_WHOLEBODY_133
 from vitruvian.take import People, Take
@@ -37,7 +38,7 @@ def walker(heading=0.4):
 
 def seen(points, tracks=1):
     """A take of people who were seen exactly."""
-    camera = intrinsics(SIZE, FOV)
+    camera = pinhole(SIZE, FOV)
     pixels = points @ camera.T
     keypoints = pixels[..., :2] / pixels[..., 2:]
     boxes = np.concatenate([keypoints.min(1), keypoints.max(1)], 1)
@@ -55,7 +56,7 @@ def test_a_walker_is_found_in_space_and_back_in_the_picture(lifter):
     error = np.linalg.norm(relative[0] - relative[1], axis=-1)[:, :17]
     assert error.mean() < 0.12  # metres: a single camera does not see depth
     assert np.abs(found[:, :17].mean((0, 1)) - truth[:, :17].mean((0, 1)))[:2].max() < 0.15
-    pixels = found @ intrinsics(SIZE, FOV).T
+    pixels = found @ pinhole(SIZE, FOV).T
     again = pixels[..., :2] / pixels[..., 2:]
     assert np.median(np.linalg.norm(again - take.keypoints, axis=-1)[:, :17]) < 8  # of a person 300 pixels tall
     assert np.isfinite(take.people.body_pose).all() and len(np.unique(take.people.body_shape, axis=0)) == 1

@@ -9,7 +9,8 @@ import pytest
 
 from mesh_network import people, write_network
 from vitruvian.errors import VitruvianError, WeightsError
-from vitruvian.runtime.mesh import MeshEstimator, assumed_camera
+from vitruvian.geometry.camera import pinhole
+from vitruvian.runtime.mesh import MeshEstimator
 from vitruvian.weights import Card
 
 pytest.importorskip("onnx")
@@ -36,7 +37,7 @@ def test_people_are_seen_by_the_camera_that_was_given(network):
 
 
 def test_the_assumed_camera_sees_60_degrees_across_the_longer_side():
-    camera = assumed_camera((300, 400))
+    camera = pinhole((300, 400), 60)
     assert 2 * np.degrees(np.arctan(200 / camera[0, 0])) == pytest.approx(60) and camera[:2, 2].tolist() == [149.5, 199.5]
 
 

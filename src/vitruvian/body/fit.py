@@ -201,8 +201,8 @@ def fit_state(
 ) -> tuple[State, Float[np.ndarray, " n"]]:
     """Solve from a start: bodies that are ok; a shape common to all if asked; expressions; smoothness in time.
 
-    near: the start is good, so that the frames of a sequence need not be worked one by one before all are worked together: three times
-    as fast.
+    near: the start is good, so that the frames of a sequence need not be worked one by one before all are worked together: twice as
+    fast.
     """
     rows, first = np.flatnonzero(ok), ROOT + problem.space.size
     pose_only = np.arange(first)

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from vitruvian.body.compact import load_compact
 from vitruvian.body.fit import FitResult
 from vitruvian.body.fitting.views import fit_keypoints
 from vitruvian.body.ground import FEET, contacts, corrections, fit_ground, upright
 from vitruvian.body.model import BodyParameters
+from vitruvian.geometry.camera import pinhole
 from vitruvian.media.exif import field_of_view
 from vitruvian.media.pictures import Pictures, picture_size
 from vitruvian.runtime.lift import LiftedTrack, Lifter
@@ -44,17 +45,6 @@ def field_of_view_of(source: Pictures | object) -> float:
     if max(known) - min(known) > _SAME_LENS:
         log.warning("the photographs were taken with lenses of %.0f to %.0f degrees: all count as the median", min(known), max(known))
     return float(np.median(known))
-
-
-def focal_length(size: Int[np.ndarray, " 2"], fov: float) -> float:
-    """Pixels, of a camera that sees `fov` degrees across its picture's longer side; size: (width, height)."""
-    return float(max(size)) / (2 * np.tan(np.radians(fov) / 2))
-
-
-def intrinsics(size: Int[np.ndarray, " 2"], fov: float) -> Float[np.ndarray, "3 3"]:
-    """The pinhole camera in the middle of a picture."""
-    focal = focal_length(size, fov)
-    return np.array([[focal, 0, (size[0] - 1) / 2], [0, focal, (size[1] - 1) / 2], [0, 0, 1]])
 
 
 def add_bodies(
@@ -105,7 +95,7 @@ def pieces_of(take: Take) -> list[np.ndarray]:
 def _fitted(take: Take, rows: np.ndarray, lifter: Lifter, fov: float) -> FitResult | None:
     """The bodies of one person's rows; None where nothing can be said."""
     people, size = take.people[rows], take.sizes[take.people.frame[rows[0]]]
-    camera = intrinsics(size, fov)
+    camera = pinhole(size, fov)
     times = take.times[people.frame]
     confidence = _trusted(people)
     lifted = lifter(people.keypoints, confidence, times, camera[0, 0], camera[:2, 2])

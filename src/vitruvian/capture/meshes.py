@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from vitruvian.body.model import BodyModel
-from vitruvian.capture.bodies import field_of_view_of, intrinsics, pieces_of
+from vitruvian.capture.bodies import field_of_view_of, pieces_of
 from vitruvian.capture.finder import Finder, Found
 from vitruvian.capture.run import Device, Options, Plan, Progress, Smooth, carry_out, open_for_capture
 from vitruvian.capture.sinks import Draw, Format, Stopwatch, check_formats
@@ -17,6 +17,7 @@ from vitruvian.codecs.mesh import SeenBodies, pixels
 from vitruvian.draw.mesh import draw_bodies
 from vitruvian.draw.overlay import draw_boxes
 from vitruvian.errors import VitruvianError
+from vitruvian.geometry.camera import pinhole
 from vitruvian.media.live import Live
 from vitruvian.people import Tracker
 from vitruvian.people.filters import nominal_step
@@ -54,8 +55,7 @@ def capture_meshes(
         if isinstance(opened, Live):
             raise VitruvianError(f"{opened.name} can't be seen twice, as meshes need it: capture it without --mesh NETWORK")
         view = field_of_view_of(opened) if fov is None else fov
-        unused = {"detect_every": 1, "flip_test": False, "repair_swaps": False, "ground": False}
-        options = Options(threshold=threshold, smooth=smooth, mesh=True, fov=view, device=device, **unused)
+        options = Options(threshold, smooth, True, view, device)
         least = threshold / 2 if opened.kind == "video" else threshold
         estimator = MeshEstimator(network, score_threshold=least, device=device)
         finder = MeshFinder(estimator, stopwatch, options, opened.kind == "video")
@@ -80,7 +80,7 @@ class MeshFinder(Finder):
 
     def _untracked(self, chunk: Sequence[Found]) -> list[People]:
         images = [frame.image for frame, _ in chunk]
-        cameras = [intrinsics(np.array(image.shape[1::-1]), self._fov) for image in images]
+        cameras = [pinhole(np.array(image.shape[1::-1]), self._fov) for image in images]
         with self._stopwatch("mesh"):
             found = self._estimate(images, cameras)
         return [people_of(frame.index, bodies) for (frame, _), bodies in zip(chunk, found, strict=True)]
@@ -144,7 +144,7 @@ def _smooth_piece(columns: dict[str, np.ndarray], where: np.ndarray, take: Take,
     shape, expression = np.median(people.body_shape[seen], 0), np.nan_to_num(people.body_expression)
     posed = estimator.body.forward(pose[known], np.tile(shape, (int(known.sum()), 1)), expression[known], translation[known])
     points = estimator.points(posed.vertices, posed.joints)
-    camera = intrinsics(take.sizes[frames[0]], take.fov)
+    camera = pinhole(take.sizes[frames[0]], take.fov)
     new = {"body_pose": pose, "body_shape": np.tile(shape, (len(where), 1)), "body_expression": expression, "body_translation": translation}
     for name, values in new.items():
         columns[name][where[known]] = values[known]
@@ -163,7 +163,7 @@ def _drawer(body: BodyModel, fov: float) -> Draw:
     """Draws a frame's bodies."""
 
     def draw(image: np.ndarray, people: People) -> None:
-        draw_bodies(image, people, body, intrinsics(np.array(image.shape[1::-1]), fov))
+        draw_bodies(image, people, body, pinhole(np.array(image.shape[1::-1]), fov))
         draw_boxes(image, people)
 
     return draw

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from vitruvian.body.compact import load_compact
-from vitruvian.capture.bodies import add_bodies, field_of_view_of, intrinsics
+from vitruvian.capture.bodies import add_bodies, field_of_view_of
 from vitruvian.capture.finder import Finder
 from vitruvian.capture.run import Device, Options, Plan, Progress, Smooth, Source, carry_out, open_for_capture
 from vitruvian.capture.sinks import Draw, Format, Stopwatch, check_formats
 from vitruvian.draw.mesh import draw_bodies
 from vitruvian.draw.overlay import draw_boxes, draw_people
 from vitruvian.errors import VitruvianError
+from vitruvian.geometry.camera import pinhole
 from vitruvian.media.live import Live
 from vitruvian.people import Refiner, Smoother, Tracker, is_part, presets, repair_swaps, smooth_take, without_doubtful_tracks
 from vitruvian.runtime import Detector, OneStage, PoseEstimator
@@ -82,7 +83,7 @@ def capture(
     with open_for_capture(source, realtime) as opened:
         mesh = mesh and not isinstance(opened, Live) and _has_points(pose)
         view = field_of_view_of(opened) if fov is None else fov
-        options = Options(threshold, detect_every, flip_test, smooth, repair_swaps, mesh, view, ground, device)
+        options = Options(threshold, smooth, mesh, view, device, detect_every, flip_test, repair_swaps, ground)
         if options.looks_back and isinstance(opened, Live):
             raise VitruvianError(f"{opened.name} can't be seen twice: smooth it with one-euro, and repair no swaps")
         lifter = Lifter(lift, device=device) if mesh else None
@@ -125,7 +126,7 @@ def _drawer(skeleton: Skeleton, options: Options) -> Draw:
         if people.body_pose is None:
             return draw_people(image, people, skeleton)
         has_body = np.isfinite(people.body_pose).all((1, 2))
-        draw_bodies(image, people[has_body], load_compact(), intrinsics(image.shape[1::-1], options.fov))
+        draw_bodies(image, people[has_body], load_compact(), pinhole(image.shape[1::-1], options.fov))
         draw_boxes(image, people[has_body])
         draw_people(image, people[~has_body], skeleton)
 

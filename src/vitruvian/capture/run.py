@@ -53,14 +53,14 @@ class Options:
     """What decides about the result, besides source and networks. Raises VitruvianError on what makes no sense."""
 
     threshold: float
-    detect_every: int
-    flip_test: bool
     smooth: Smooth
-    repair_swaps: bool
     mesh: bool
     fov: float
-    ground: bool
     device: Device
+    detect_every: int = 1
+    flip_test: bool = False
+    repair_swaps: bool = False
+    ground: bool = False
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.threshold) and 0 < self.threshold <= 1):

@@ -21,8 +21,8 @@ from vitruvian.errors import VitruvianError, WeightsError
 OUTPUTS = ("scores", "locations", "depths", "translations", "rotations", "shapes")
 """What a network for meshes must give; "expressions" besides, where its body has any."""
 
-VIEW = np.radians(60)
-"""The field of view across a square that code 0 stands for, and that is taken for granted where no camera is known."""
+FOV = 60.0
+"""Degrees: the field of view across a square that code 0 stands for, and that is taken for granted where no camera is known."""
 
 _NEAREST = 0.05  # metres; what is nearer, or behind the camera, is not in the picture
 _TO_Y_UP = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
@@ -48,12 +48,12 @@ class SeenBodies:
 
 
 def camera_code(intrinsics: Float[np.ndarray, "*n 3 3"], size: int) -> Float32[np.ndarray, "*n 4"]:
-    """Camera matrices of a square of `size` pixels -> logarithms of the focal lengths over that of VIEW, offsets of the middle in sides."""
+    """Camera matrices of a square of `size` pixels -> logarithms of the focal lengths over that of FOV, offsets of the middle in sides."""
     matrix = np.asarray(intrinsics, np.float64)
     focal = np.stack([matrix[..., 0, 0], matrix[..., 1, 1]], -1)
     if not (np.isfinite(matrix).all() and (focal > 0).all()):
         raise VitruvianError("a camera matrix needs finite numbers and positive focal lengths, in pixels: check it, or leave it away")
-    plain = size / (2 * np.tan(VIEW / 2))
+    plain = size / (2 * np.tan(np.radians(FOV) / 2))
     return np.concatenate([np.log(focal / plain), matrix[..., :2, 2] / size - 0.5], -1).astype(np.float32)
 
 

@@ -12,10 +12,9 @@ from typing import Literal
 
 import numpy as np
 
-from vitruvian._files import read_json
-from vitruvian.data.layout import MAX_JSON, below, find
+from vitruvian.data.cocolike import about, grouped
+from vitruvian.data.layout import find
 from vitruvian.data.parts import PartDataset, PartPicture, box_of, part_picture
-from vitruvian.formats.coco_document import CocoDocument
 
 LAYOUT = "annotations/instances_{train,val}_full_bhf_new.json (or instances_{train,val}_full_bhf.json), Images/*.jpg"
 _KEYS = {"head": "h_bbox", "face": "f_bbox"}
@@ -46,21 +45,3 @@ def _read(path: Path, images: Path, key: str) -> Iterator[PartPicture]:
             *about(document, image, images), np.array(bodies).reshape(-1, 4),
             visible=np.clip(visible, 0, 1), ignore=np.array(ignore, bool), parts=parts,
         )  # fmt: skip
-
-
-def grouped(path: Path) -> Iterator[tuple[CocoDocument, dict, list[dict]]]:
-    """The images of a file in COCO's layout, each with its annotations. Raises FormatError where it is none."""
-    document = CocoDocument(path, read_json(path, MAX_JSON))
-    images, annotations = document.rows("images"), document.rows("annotations")
-    rows = {document.number(image, "id"): i for i, image in enumerate(images)}
-    of_image: list[list[dict]] = [[] for _ in images]
-    for annotation, row in zip(annotations, document.frames(annotations, rows).tolist(), strict=True):
-        of_image[row].append(annotation)
-    for image, people in zip(images, of_image, strict=True):
-        yield document, image, people
-
-
-def about(document: CocoDocument, image: dict, images: Path) -> tuple[Path, str, tuple[int, int]]:
-    """File, id and (width, height) of an image, zeros where it doesn't say."""
-    size = int(document.number(image, "width", 0)), int(document.number(image, "height", 0))
-    return below(images, document.text(image, "file_name")), document.text(image, "id"), size

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from vitruvian.codecs.association import HANDS
-from vitruvian.data.bodyface import about, grouped
+from vitruvian.data.cocolike import about, grouped
 from vitruvian.data.layout import find
 from vitruvian.data.parts import PartDataset, PartPicture, box_of, part_picture
 from vitruvian.errors import FormatError

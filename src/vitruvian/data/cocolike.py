@@ -32,13 +32,7 @@ def read_pictures(
     read where there are any.
     Raises FormatError where the file is missing or not of this layout.
     """
-    document = CocoDocument(path, read_json(path, MAX_JSON))
-    images, annotations = document.rows("images"), document.rows("annotations")
-    rows = {document.number(image, "id"): i for i, image in enumerate(images)}
-    of_image: list[list[dict]] = [[] for _ in images]
-    for annotation, row in zip(annotations, document.frames(annotations, rows).tolist(), strict=True):
-        of_image[row].append(annotation)
-    for image, people in zip(images, of_image, strict=True):
+    for document, image, people in grouped(path):
         if keep(image):
             yield Picture(
                 file=file_of(document.text(image, "file_name")),
@@ -81,3 +75,21 @@ def _labels(document: CocoDocument, people: list[dict], lists: Lists, flags: Map
         crowd=document.array(people, "iscrowd", default=0) > 0,
         heads=heads,
     )
+
+
+def grouped(path: Path) -> Iterator[tuple[CocoDocument, dict, list[dict]]]:
+    """The images of a file in COCO's layout, each with its annotations. Raises FormatError where it is none."""
+    document = CocoDocument(path, read_json(path, MAX_JSON))
+    images, annotations = document.rows("images"), document.rows("annotations")
+    rows = {document.number(image, "id"): i for i, image in enumerate(images)}
+    of_image: list[list[dict]] = [[] for _ in images]
+    for annotation, row in zip(annotations, document.frames(annotations, rows).tolist(), strict=True):
+        of_image[row].append(annotation)
+    for image, people in zip(images, of_image, strict=True):
+        yield document, image, people
+
+
+def about(document: CocoDocument, image: dict, images: Path) -> tuple[Path, str, tuple[int, int]]:
+    """File, id and (width, height) of an image, zeros where it doesn't say."""
+    size = int(document.number(image, "width", 0)), int(document.number(image, "height", 0))
+    return below(images, document.text(image, "file_name")), document.text(image, "id"), size

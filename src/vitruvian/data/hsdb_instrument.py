@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float
 
-from vitruvian.data.bodyface import about, grouped
+from vitruvian.data.cocolike import about, grouped
 from vitruvian.data.layout import find
 from vitruvian.data.parts import FAR, box_of
 from vitruvian.errors import FormatError

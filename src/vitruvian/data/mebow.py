@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 
 from vitruvian._files import read_json, written_whole
-from vitruvian.data.bodyface import about, grouped
+from vitruvian.data.cocolike import about, grouped
 from vitruvian.data.layout import MAX_JSON, find
 from vitruvian.data.parts import PartDataset, PartPicture, box_of, part_picture, turn
 from vitruvian.errors import FormatError

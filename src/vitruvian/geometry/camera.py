@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from vitruvian.errors import VitruvianError
 
@@ -343,3 +343,9 @@ def _unfisheye(target: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 2"]:
     """A start for the fisheye: without the polynomial, a radius is an angle."""
     angle = np.hypot(target[:, 0], target[:, 1])
     return target * (np.tan(np.minimum(angle, 1.5)) / np.maximum(angle, 1e-12))[:, None]
+
+
+def pinhole(size: tuple[int, int] | Int[np.ndarray, " 2"], fov: float) -> Float[np.ndarray, "3 3"]:
+    """The matrix of a camera that sees `fov` degrees across the longer side of its picture of `size` (width, height), from its middle."""
+    focal = float(max(size)) / (2 * np.tan(np.radians(fov) / 2))
+    return np.array([[focal, 0, (size[0] - 1) / 2], [0, focal, (size[1] - 1) / 2], [0, 0, 1]])

@@ -12,13 +12,14 @@ from vitruvian.body.library import load_body
 from vitruvian.body.model import BodyModel
 from vitruvian.body.regressors import point_regressor
 from vitruvian.codecs.contain import Placement, contain
-from vitruvian.codecs.mesh import OUTPUTS, VIEW, SeenBodies, camera_code, decode, seen_bodies
+from vitruvian.codecs.mesh import FOV, OUTPUTS, SeenBodies, camera_code, decode, seen_bodies
 from vitruvian.codecs.normalise import normalise, require_rgb
-from vitruvian.errors import MissingExtraError, VitruvianError, WeightsError
-from vitruvian.runtime.session import Device, cpus
+from vitruvian.errors import VitruvianError, WeightsError
+from vitruvian.geometry.camera import pinhole
+from vitruvian.runtime.session import Device, open_session
 from vitruvian.skeletons import COCO_WHOLEBODY_133
 from vitruvian.weights import Card, card_for
-from vitruvian.weights.graph import import_onnxruntime, open_onnx, ports
+from vitruvian.weights.graph import ports
 
 
 class MeshEstimator:
@@ -57,7 +58,7 @@ class MeshEstimator:
         """Per picture (RGB, any sizes) its people, best first.
 
         cameras: matrices in pixels of the pictures (pixel centres are whole numbers); where there is none, a field of view of 60 degrees
-        across the picture's longer side is assumed (`assumed_camera`), and metres are as uncertain as that. An empty list gives an empty
+        across the picture's longer side is assumed, and metres are as uncertain as that. An empty list gives an empty
         list. Raises VitruvianError on arrays that are no pictures, and on cameras that are none.
         """
         cameras = [None] * len(images) if cameras is None else cameras
@@ -66,7 +67,7 @@ class MeshEstimator:
         for image in images:
             require_rgb(image)
         known = [
-            assumed_camera((image.shape[1], image.shape[0])) if camera is None else np.asarray(camera, np.float64)
+            pinhole((image.shape[1], image.shape[0]), FOV) if camera is None else np.asarray(camera, np.float64)
             for image, camera in zip(images, cameras, strict=True)
         ]
         out: list[SeenBodies] = []
@@ -93,12 +94,6 @@ class MeshEstimator:
         return dict(zip(names, answers, strict=True))
 
 
-def assumed_camera(size: tuple[int, int], view: float = VIEW) -> Float[np.ndarray, "3 3"]:
-    """The camera matrix of a picture of `size` (width, height) that sees `view` radians across its longer side."""
-    focal = max(size) / (2 * np.tan(view / 2))
-    return np.array([[focal, 0, (size[0] - 1) / 2], [0, focal, (size[1] - 1) / 2], [0, 0, 1]])
-
-
 def _body(name: str | Path) -> BodyModel:
     """The body model; Anny's rig of Multi-HMR's second generation is made by its package at the first use."""
     if name == "anny-makehuman":
@@ -110,14 +105,7 @@ def _body(name: str | Path) -> BodyModel:
 
 def _session(path: str | Path, device: Device, threads: int | None):
     """A session with inputs "image" and "camera". WeightsError for other graphs, MissingExtraError without CUDA where that is asked for."""
-    onnxruntime = import_onnxruntime()
-    has_cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
-    if device == "cuda" and not has_cuda:
-        raise MissingExtraError("This ONNX Runtime has no CUDA: pip uninstall onnxruntime, then pip install 'vitruvian[gpu]'.")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads or cpus(), 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = open_onnx(path, options, [*(["CUDAExecutionProvider"] if has_cuda and device != "cpu" else []), "CPUExecutionProvider"])
+    session = open_session(path, device, threads)
     found = ports(session)
     given = {port.name for port in found.outputs}
     if [port.name for port in found.inputs] != ["image", "camera"] or not set(OUTPUTS) <= given:

@@ -19,6 +19,22 @@ Device = Literal["auto", "cpu", "cuda"]
 _DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
+def open_session(path: str | Path, device: Device, threads: int | None):
+    """ONNX Runtime's own session of a file, with our choice of device and threads. Raises as `Session`, but for unsuitable inputs."""
+    onnxruntime = import_onnxruntime()
+    has_cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    if device == "cuda" and not has_cuda:
+        raise MissingExtraError("This ONNX Runtime has no CUDA: pip uninstall onnxruntime, then pip install 'vitruvian[gpu]'.")
+    providers = ["CUDAExecutionProvider"] if has_cuda and device != "cpu" else []
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or _cpus()
+    options.inter_op_num_threads = 1
+    # Waiting threads that spin take the CPU from the other network, the decoder and other processes. Measured with detectors taking
+    # turns on two cores of which one is busy: 19 ms per picture with spinning, 7 ms without.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return open_onnx(path, options, [*providers, "CPUExecutionProvider"])
+
+
 class Session:
     """An ONNX file with one input (b, ...).
 
@@ -28,18 +44,7 @@ class Session:
     """
 
     def __init__(self, path: str | Path, *, device: Device = "auto", threads: int | None = None, max_batch: int = 8) -> None:
-        onnxruntime = import_onnxruntime()
-        has_cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
-        if device == "cuda" and not has_cuda:
-            raise MissingExtraError("This ONNX Runtime has no CUDA: pip uninstall onnxruntime, then pip install 'vitruvian[gpu]'.")
-        providers = ["CUDAExecutionProvider"] if has_cuda and device != "cpu" else []
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or cpus()
-        options.inter_op_num_threads = 1
-        # Waiting threads that spin take the CPU from the other network, the decoder and other processes. Measured with detectors taking
-        # turns on two cores of which one is busy: 19 ms per picture with spinning, 7 ms without.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = open_onnx(path, options, [*providers, "CPUExecutionProvider"])
+        self._session = open_session(path, device, threads)
         found = ports(self._session)
         if len(found.inputs) != 1 or found.inputs[0].type not in _DTYPES or not found.inputs[0].shape:
             inputs = ", ".join(f"{port.name} {port.type} {list(port.shape)}" for port in found.inputs)
@@ -78,6 +83,6 @@ class Session:
         return tuple(array[:rows] for array in outputs) if missing else tuple(outputs)
 
 
-def cpus() -> int:
+def _cpus() -> int:
     """CPUs this process may use: `taskset` and cluster managers often give fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

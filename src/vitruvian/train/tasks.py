@@ -22,7 +22,6 @@ from ..skeletons import Skeleton
 from ..systems import catalogue
 from ..systems.biomechanics import synthpose
 from ..systems.pose2d import diffpose_video, dsta, dwpose, rmpg, rtmw
-from ..systems.pose2d.mappose import map_loss
 from ..systems.pose2d.rtmw import STRIDE
 from . import defaults
 from .loop import Loss, Progress
@@ -174,8 +173,7 @@ def simcc_lesson(coach: float, teacher: nn.Module | None, progress: Progress) ->
         parts = {"label": defaults.label_loss(prediction, keypoints)}
         if model.coaches:
             places = zip(model.coaches, maps[-2:], (STRIDE // 2, STRIDE), strict=True)
-            weights = torch.from_numpy(defaults.keypoint_weights(keypoints.shape[1])).to(keypoints.device)
-            parts["coach"] = coach * sum(map_loss(head(values), None, keypoints, weights, stride) for head, values, stride in places)
+            parts["coach"] = coach * sum(defaults.cell_loss(head(values), keypoints, stride) for head, values, stride in places)
         if teacher is not None:
             with torch.no_grad():
                 seen = teacher.features(x)

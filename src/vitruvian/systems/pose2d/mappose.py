@@ -11,7 +11,7 @@ Why not SimCC
     From scratch, SimCC's classifiers learn late: after 165,000 crops the coarse map *before* the classifiers of an RTMPose-t was nearer to
     the truth (19.8 px of a crop of 256) than what the classifiers made of it (21.0 px). See recipes/wholebody-t.md.
 
-    Config("t")            0.33 GMAC at 256x192, 3.9 M parameters
+    Config("t")            0.48 GMAC at 256x192, 3.86 M parameters
     decoding               vitruvian.codecs.probability_map
     backbone, blocks       vitruvian.nn.cspnext, vitruvian.nn.transformer
 """
@@ -51,7 +51,6 @@ class Config:
 VARIANTS = {
     "nano": Config(0.125, 0.167, context=32, middle=16, fine=16, layers=1, input_size=(96, 128)),
     "t": Config(),
-    "s": Config(0.5, 0.33, context=384, layers=3, middle=192, fine=128),
 }
 
 
