@@ -105,7 +105,6 @@ def capture(
 
         ready(opensim)
     from vitruvian.capture import capture as run_capture
-    from vitruvian.capture.sinks import BODY_FORMATS
 
     folder = out if out is not None else default_folder(source)
     wanted = [name.strip() for name in formats.split(",") if name.strip()]
@@ -136,10 +135,7 @@ def capture(
     reports = _write_angles(take, folder) if angles else []
     reports += write_opensim(take, folder, opensim) if opensim is not None else []
     _print_summary(take, time.perf_counter() - start)
-    if calibration is None:
-        listed = [*_written(folder, overlay, [*wanted, *BODY_FORMATS] if take.body else wanted), *reports]
-    else:
-        listed = sorted(folder.iterdir())
+    listed = sorted(folder.iterdir()) if calibration else [*_written(folder, overlay, wanted, bool(take.body)), *reports]
     for path in listed:
         console.print(f"  {path}", markup=False)
     if profile:
@@ -217,10 +213,11 @@ def _progress_bar(seconds: dict[str, float]) -> Iterator[Callable[[CaptureProgre
         yield on_progress
 
 
-def _written(folder: Path, overlay: bool, formats: Sequence[str]) -> list[Path]:
+def _written(folder: Path, overlay: bool, formats: Sequence[str], bodies: bool) -> list[Path]:
     """The files and folders that a capture with these options has left in `folder`."""
-    from vitruvian.capture.sinks import written
+    from vitruvian.capture.sinks import BODY_FORMATS, written
 
+    formats = [*formats, *BODY_FORMATS] if bodies else formats
     names = ["take.npz", *(["overlay.mp4", "overlay.png", "overlay"] if overlay else []), *written(formats)]
     return [path for name in names for path in sorted(folder.glob(name))]
 
