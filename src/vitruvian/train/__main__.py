@@ -24,6 +24,8 @@ def main() -> None:
     parser.add_argument("--photographs", type=Path, help="text file: one background picture per line")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; an existing one is gone on with")
     parser.add_argument("--size", type=int, nargs=2, default=(192, 256), help="width and height of the crops; small ones first save time")
+    parser.add_argument("--start", type=Path, help="begin with the weights of another run's last.pt")
+    parser.add_argument("--muon", action="store_true", help="step by Muon in place of AdamW")
     parser.add_argument("--steps", type=int, default=10**9)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=2e-3)
@@ -43,8 +45,10 @@ def main() -> None:
     if pose:
         held_out = list(itertools.islice(batches(Endless(draw, options.store, photographs, 7, held_out=True), collate, 64, 0), 4))
         evaluate = lambda model: defaults.pose_error(model, held_out)  # noqa: E731
-    schedule = Schedule(steps=options.steps, seconds=options.seconds, learning_rate=options.rate)
+    schedule = Schedule(steps=options.steps, seconds=options.seconds, learning_rate=options.rate, muon=options.muon)
     network, loss = (defaults.pose_network(), defaults.pose_loss) if pose else (defaults.detector_network(), defaults.detector_loss)
+    if options.start:
+        network.load_state_dict(torch.load(options.start, map_location="cpu", weights_only=True)["model"])
     train(network, stream, loss, schedule, options.out, evaluate)
 
 

@@ -1,4 +1,4 @@
-"""One training loop for every network: AdamW, warm-up and cosine, bf16, an averaged copy of the weights, checkpoints and resume.
+"""One training loop for every network: AdamW or Muon, warm-up and cosine, bf16, an averaged copy of the weights, checkpoints and resume.
 
 A run is a folder: `last.pt` (everything needed to go on; replaced atomically), `log.jsonl` (one line per report), and TensorBoard's events
 where that is installed. Time limits are in seconds of training, over all resumes, so that a recipe says what it costs. One process, one
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from .._files import written_whole
 from ..errors import WeightsError
+from .muon import Muon
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,8 @@ class Schedule:
     """How to optimise. The run ends, and the cosine with it, after `steps` or after `seconds` of training, whichever comes first.
 
     `warmup` is in steps; `ema` is the time constant of the averaged weights in steps; `clip` bounds the gradient's norm. `flat` is the
-    share of the run before the cosine starts. `bf16` computes in bfloat16 where that is safe; weights and sums stay in float32.
+    share of the run before the cosine starts. `bf16` computes in bfloat16 where that is safe; weights and sums stay in float32. `muon`
+    steps by `vitruvian.train.muon` in place of AdamW.
     """
 
     steps: int
@@ -47,6 +49,7 @@ class Schedule:
     save_every: int = 400
     flat: float = 0.0
     bf16: bool = True
+    muon: bool = False
 
     def fraction(self, step: int, seconds: float) -> float:
         """How much of the run is done, 0 to 1."""
@@ -75,6 +78,12 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
         {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": weight_decay},
         {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
     ]
+
+
+def _optimiser(model: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
+    if schedule.muon:
+        return Muon(model, schedule.learning_rate, schedule.weight_decay)
+    return torch.optim.AdamW(parameter_groups(model, schedule.weight_decay), lr=schedule.learning_rate)
 
 
 class Averaged:
@@ -117,7 +126,7 @@ def train(
     """
     folder.mkdir(parents=True, exist_ok=True)
     device, progress = next(model.parameters()).device, progress or Progress()
-    optimiser = torch.optim.AdamW(parameter_groups(model, schedule.weight_decay), lr=schedule.learning_rate)
+    optimiser = _optimiser(model, schedule)
     averaged = Averaged(model, schedule.ema)
     step, spent = _go_on(folder, model, averaged, optimiser, device)
     model.train()
