@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -47,24 +48,28 @@ def trials(count: int, frames: int, workers: int) -> None:
             Trial(f"walk-{i}", DATA / "subject_walk_scaled.osim", bad if i == 2 else good, weights=DATA / "ik_tasks_walk.xml")
             for i in range(count)
         ]
-        start, memory = time.perf_counter(), []
+        start, memory, failed = time.perf_counter(), [], []
         for done, (_, result) in enumerate(iterate_trials(jobs, VARIANTS["corrected"], workers), start=1):
-            memory.append(sum(resident(child.pid) for child in multiprocessing.active_children()))
+            pids = [os.getpid(), *(child.pid for child in multiprocessing.active_children())]
+            memory.append([sum(held(pid, what) for pid in pids) for what in ("VmRSS", "VmHWM")])
             what = result.error or f"{1000 * result.marker_rms:.1f} mm in {result.seconds:.1f} s"
-            print(f"{done:4d} {result.name}: {what}; workers hold {memory[-1]:.0f} MiB", flush=True)
+            failed += [result.name] if result.error else []
+            print(f"{done:4d} {result.name}: {what}", flush=True)
         seconds = time.perf_counter() - start
-    third = max(1, len(memory) // 3)
-    print(f"{count} trials of {frames} frames on {workers} processes: {seconds:.0f} s, {(count - 1) * frames / seconds:.1f} frames/s")
-    print(
-        f"memory of the workers: {np.median(memory[:third]):.0f} MiB in the first third, {np.median(memory[-third:]):.0f} MiB in the last"
-    )
+    finished = count - len(failed)
+    print(f"{count} trials of {frames} frames on {workers} processes: {seconds:.0f} s, {finished * frames / seconds:.1f} frames/s")
+    print(f"{finished} finished; reported: {', '.join(failed)}")
+    for done in sorted({max(1, count // 4), max(1, count // 2), count}):
+        now, peak = memory[done - 1]
+        print(f"after {done:4d} trials all processes together hold {now:.0f} MiB, at their peaks {peak:.0f} MiB")
 
 
-def resident(pid: int | None) -> float:
-    """MiB that a process holds; 0 where it is gone."""
+def held(pid: int | None, what: str) -> float:
+    """MiB that a process holds ("VmRSS") or held at its peak ("VmHWM"); 0 where it is gone."""
     try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096 / 2**20
-    except (OSError, ValueError, IndexError):
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(what))
+    except (OSError, ValueError, IndexError, StopIteration):
         return 0.0
 
 

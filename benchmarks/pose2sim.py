@@ -2,7 +2,7 @@
 
     python -m venv VENV; VENV/bin/pip install pose2sim            # a benchmark-only dependency (BSD-3-Clause), kept out of our environment
     python benchmarks/pose2sim.py --python VENV/bin/python [--frames 60] [--pixels 2] [--out FILE.json]
-    python benchmarks/pose2sim.py --python VENV/bin/python --takes FOLDER         # of benchmarks/four_cameras.py --out FOLDER
+    python benchmarks/pose2sim.py --python VENV/bin/python --film FOLDER [--detector ID_OR_ONNX]   # the real film; its takes are kept there
 
 A real gait moves LaiUhlrich2022; its joint centres, feet and some points of the head are projected into four cameras with noise in pixels
 (`synthpose.py` has the scene). Both programs get these keypoints (HALPE-26, as OpenPose files) and calibration, low-pass at 6 Hz, and use
@@ -10,13 +10,18 @@ their own model, scaling and inverse kinematics with joint points only (no marke
 keypoints to the .mot without starting the program, because a machine may be busy: Pose2Sim's steps are association, triangulation,
 filtering, kinematics. Angles are compared joint by joint without those of the pelvis against the world, whose axes differ; each
 program's constant offset against the truth is given apart from what changes, as models define their zero. The true model is the one that
-ours scales, which helps ours. With --takes, the real film's person who is seen longest, without any truth.
+ours scales, which helps ours.
+
+--film: Pose2Sim's own demo of four cameras (100 frames, a man on a beam), captured by us with the flip test, without any truth. Told
+besides: how far each program's points are from each other and from the keypoints of each camera. Both get the keypoints of one person
+with sides as our cameras agreed; the seconds of that ("association") count as ours.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import tempfile
 import time
@@ -28,9 +33,11 @@ import numpy as np
 from four_cameras import FOLDER
 from opensim_trials import DATA, posed
 from synthpose import RATE, cameras, gait
+from vitruvian.capture.pipeline import capture
 from vitruvian.capture.views import combine
 from vitruvian.formats.calibration import read_calibration, write_calibration
 from vitruvian.formats.mot import Mot, read_mot
+from vitruvian.formats.trc import Trc, read_trc
 from vitruvian.geometry.camera import moved, project
 from vitruvian.skeletons import HALPE_26, convert
 from vitruvian.systems.biomechanics import opensim_tools
@@ -45,6 +52,8 @@ HEAD = {
 }
 """On the torso, which has no head of its own, metres."""
 ANGLES = ("hip_flexion", "hip_adduction", "hip_rotation", "knee_angle", "ankle_angle", "elbow_flex")
+THEIR_AXES = np.array([[0.0, 0, 1], [0, 1, 0], [-1, 0, 0]])
+"""Pose2Sim's .trc (y, z, x of its calibration's axes) to our world."""
 Y_TO_Z_UP = np.array([[1.0, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]])
 RUNNER = """
 import json, sys, time, tomllib
@@ -85,13 +94,21 @@ def scene(frames: int, pixels: float, seed: int = 0) -> tuple[list[View], tuple[
     return views, HALPE_26.names, Mot(tuple(names[i] for i in turns), times, np.degrees(values[:, turns]))
 
 
-def film(folder: Path, frames: int) -> tuple[list[View], tuple[str, ...]]:
-    """The views of the real film's person who is seen longest, sides as agreed between the cameras, as HALPE's points."""
+def film(folder: Path, frames: int, detector: str) -> tuple[list[View], tuple[str, ...], float]:
+    """The views of the real film's person of whom most is seen, sides as cameras agreed, as HALPE's points; and seconds for that."""
     found = read_calibration(FOLDER / "Calib.qca.txt")
-    combined = combine([Take.load(folder / camera.name / "take.npz") for camera in found], found, smooth="none")
-    people = combined.take.people
-    track = max(combined.take.tracks, key=lambda one: int((people.track == one).sum()))
-    rows = np.flatnonzero((people.track[combined.rows] == track) & (people.frame[combined.rows] < frames))
+    for camera in found:
+        if not (folder / camera.name / "take.npz").exists():
+            capture(
+                FOLDER / f"{camera.name}.mp4", folder / camera.name, detector=detector, flip_test=True,
+                smooth="none", mesh=False, overlay=False, formats=(),
+            )  # fmt: skip
+    takes, start = [Take.load(folder / camera.name / "take.npz") for camera in found], time.process_time()
+    combined = combine(takes, found, smooth="none")
+    seconds, people = time.process_time() - start, combined.take.people
+    owner, body = people.track[combined.rows], slice(0, 23)
+    track = max(combined.take.tracks, key=lambda one: int(combined.used[:, owner == one, body].sum()))
+    rows = np.flatnonzero((owner == track) & (people.frame[combined.rows] < frames))
     count, views = min(frames, len(combined.take.times)), []
     for camera, measured in zip(combined.cameras, combined.measured, strict=True):
         keypoints, sure = np.zeros((count, len(HALPE_26), 2)), np.zeros((count, len(HALPE_26)))
@@ -101,11 +118,56 @@ def film(folder: Path, frames: int) -> tuple[list[View], tuple[str, ...]]:
         at = people.frame[combined.rows][rows]
         keypoints[at], sure[at] = np.where(known[..., None], halpe.keypoints, 0), np.where(known, halpe.scores, 0)
         views.append(View(camera, combined.take.times[:count], keypoints, sure))
-    return views, HALPE_26.names
+    return views, HALPE_26.names, seconds
 
 
-def theirs(views: list[View], folder: Path, python: str) -> tuple[Mot, dict[str, float]]:
-    """Pose2Sim's angles and seconds by step."""
+def reprojection(views: list[View], names: tuple[str, ...], points: dict[str, np.ndarray]) -> tuple[list[float], list[float]]:
+    """For each camera the median distance in pixels of its keypoints to points in our world, and the share within 20 pixels."""
+    medians, shares = [], []
+    for view in views:
+        away = []
+        for name, places in points.items():
+            column = names.index(name)
+            seen = view.confidence[: len(places), column] > 0
+            away.append(np.linalg.norm(project(view.camera, places)[seen] - view.keypoints[: len(places)][seen, column], axis=-1))
+        every = np.concatenate(away)
+        every = every[np.isfinite(every)]
+        medians.append(float(np.median(every)))
+        shares.append(float((every < 20).mean()))
+    return medians, shares
+
+
+def from_trc(trial: Trc, turn: np.ndarray) -> dict[str, np.ndarray]:
+    """Points of a .trc file by HALPE's names, turned into our world."""
+    found = {}
+    for column, name in enumerate(trial.names):
+        ours_name = {"mid_hip": "hip"}.get(name, name)
+        if name[:1] in "RL" and name[1:2].isupper():
+            ours_name = {"R": "right", "L": "left"}[name[0]] + re.sub("([A-Z])", r"_\1", name[1:]).lower()
+        if ours_name.lower() in HALPE_26.names:
+            found[ours_name.lower()] = trial.points[:, column] @ turn.T
+    return found
+
+
+def compared_points(views: list[View], names: tuple[str, ...], mine: Trc, other: Trc) -> dict[str, object]:
+    """How far both programs' filtered points are from each other, centimetres, and from the keypoints of each camera, pixels."""
+    a, b = from_trc(mine, np.eye(3)), from_trc(other, THEIR_AXES)
+    table: dict[str, object] = {"between": {}}
+    for name in a:
+        if name in b:
+            count = min(len(a[name]), len(b[name]))
+            away = 100 * np.linalg.norm(a[name][:count] - b[name][:count], axis=-1)
+            away = away[np.isfinite(away)]
+            quantiles = np.percentile(away, (50, 90)) if len(away) else np.full(2, np.nan)
+            table["between"][name] = [*quantiles.tolist(), int(len(away))]
+    for who, points in (("ours", a), ("Pose2Sim", b)):
+        both = {name: places for name, places in points.items() if name in a and name in b}
+        table[who] = dict(zip(("median pixels", "within 20 pixels"), reprojection(views, names, both), strict=True))
+    return table
+
+
+def theirs(views: list[View], folder: Path, python: str) -> tuple[Mot, Trc, dict[str, float]]:
+    """Pose2Sim's angles, its filtered points, and seconds by step."""
     turned = [moved(view.camera, Y_TO_Z_UP) for view in views]
     (folder / "calibration").mkdir(parents=True)
     write_calibration(turned, folder / "calibration" / "Calib_scene.toml")
@@ -122,11 +184,12 @@ def theirs(views: list[View], folder: Path, python: str) -> tuple[Mot, dict[str,
     files = sorted((folder / "kinematics").glob("*.mot"))
     if not told or not files:
         raise SystemExit(f"Pose2Sim did not finish:\n{done.stdout[-1500:]}\n{done.stderr[-2500:]}")
-    return read_mot(files[0]), json.loads(told[0].removeprefix("SECONDS "))
+    points = max((folder / "pose-3d").glob("*filt*.trc"), key=lambda file: file.stat().st_mtime)
+    return read_mot(files[0]), read_trc(points), json.loads(told[0].removeprefix("SECONDS "))
 
 
-def ours(views: list[View], names: tuple[str, ...], folder: Path) -> tuple[Mot, dict[str, float]]:
-    """Our angles and seconds by step."""
+def ours(views: list[View], names: tuple[str, ...], folder: Path) -> tuple[Mot, Trc, dict[str, float]]:
+    """Our angles, filtered points, and seconds by step."""
     start = time.process_time()
     wanted = [name if name != "mid_hip" else "hip" for name in JOINT_CENTRES.places]
     rows = [names.index(name) for name in wanted]
@@ -135,7 +198,8 @@ def ours(views: list[View], names: tuple[str, ...], folder: Path) -> tuple[Mot, 
     trial = markers_from_views(tuple(JOINT_CENTRES.places), few, "none", config).trial
     middle = time.process_time()
     found = markers_report(trial, folder, model=DATA / "LaiUhlrich2022.osim", mass=70.0)
-    return read_mot(found.mot), {"triangulation, filtering": middle - start, "kinematics": time.process_time() - middle}
+    print("\n".join(found.notes))
+    return read_mot(found.mot), found.markers, {"triangulation, filtering": middle - start, "kinematics": time.process_time() - middle}
 
 
 def compared(truth: Mot, found: Mot) -> dict[str, tuple[float, float]]:
@@ -152,20 +216,38 @@ def compared(truth: Mot, found: Mot) -> dict[str, tuple[float, float]]:
     return table
 
 
+def print_points(table: dict[str, object]) -> None:
+    print("points, ours to Pose2Sim's, cm: median, 90 %, frames that both have")
+    for name, (middle, most, frames) in table["between"].items():
+        print(f"  {name:18s}{middle:8.1f}{most:8.1f}{frames:6d}")
+    for who in ("ours", "Pose2Sim"):
+        medians, shares = table[who].values()
+        told = "  ".join(f"{a:5.1f} px, {100 * b:3.0f} %" for a, b in zip(medians, shares, strict=True))
+        print(f"keypoints of each camera to {who:8s}: median, share within 20 px: {told}")
+
+
 def main() -> None:
     """Run both, print, and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--python", required=True, help="of an environment with pose2sim")
     parser.add_argument("--frames", type=int, default=60)
     parser.add_argument("--pixels", type=float, default=2.0)
-    parser.add_argument("--takes", type=Path, help="folder of the real film's takes")
+    parser.add_argument("--film", type=Path, help="folder for the real film's takes; those that are there are used")
+    parser.add_argument("--detector", default="person-parts-nano")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
-    views, names, truth = (*film(asked.takes, asked.frames), None) if asked.takes else scene(asked.frames, asked.pixels)
+    if asked.film:
+        (views, names, association), truth = film(asked.film, asked.frames, asked.detector), None
+    else:
+        views, names, truth = scene(asked.frames, asked.pixels)
     with tempfile.TemporaryDirectory() as temporary:
-        mine, my_seconds = ours(views, names, Path(temporary) / "ours")
+        mine, my_points, my_seconds = ours(views, names, Path(temporary) / "ours")
+        if asked.film:
+            my_seconds = {"association": association, **my_seconds}
         print(f"ours: {my_seconds}", flush=True)
-        other, their_seconds = theirs(views, Path(temporary) / "theirs", asked.python)
+        other, their_points, their_seconds = theirs(views, Path(temporary) / "theirs", asked.python)
+    points = compared_points(views, names, my_points, their_points)
+    print_points(points)
     tables = {"ours": compared(truth, mine), "Pose2Sim": compared(truth, other)} if truth else {}
     tables["between"] = compared(mine, other)
     print(f"{len(mine.times)} frames, 4 cameras; degrees: changing part, constant part")
@@ -177,7 +259,9 @@ def main() -> None:
     if asked.out:
         asked.out.parent.mkdir(parents=True, exist_ok=True)
         asked.out.write_text(
-            json.dumps({"tables": tables, "ours": my_seconds, "pose2sim": their_seconds, "frames": asked.frames}, indent=1)
+            json.dumps(
+                {"tables": tables, "points": points, "ours": my_seconds, "pose2sim": their_seconds, "frames": asked.frames}, indent=1
+            )
         )
 
 

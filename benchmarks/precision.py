@@ -1,8 +1,8 @@
 """Reduced files against their parents: time per picture, and how far the answers move. One process, files taking turns, best of all rounds.
 
-    python benchmarks/precision.py [--rounds 30] [--only pose-t,pose-m,rtmdet,parts] [--threads 2]
+    python benchmarks/precision.py [--rounds 30] [--only pose-s,pose-m,rtmdet,parts] [--threads 2]
 
-The files are made anew from wholebody-t, a 133-point RTMPose-m with random weights (for its time; its answers mean nothing), rtmdet-nano
+The files are made anew from wholebody-s, a 133-point RTMPose-m with random weights (for its time; its answers mean nothing), rtmdet-nano
 and person-parts-nano. Ranges come from the packaged clip of a synthetic person; the change is measured on other pictures: every
 tenth frame of ../shared's walking video, and its COCO pictures. Keypoints are those with a confidence above 0.3, in people that rtmdet-nano
 finds. Processor time is that of all threads together: it says more than the clock where the machine is not quiet.
@@ -11,32 +11,23 @@ finds. Processor time is that of all threads together: it says more than the clo
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 
-from vitruvian.media import open_video, read_image
-from vitruvian.runtime import Detector, PoseEstimator, Session
-from vitruvian.weights import Card, card_for, trial
-from vitruvian.weights.reduce import reduce
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from random_rtmpose import random_rtmpose  # noqa: E402
+from vitruvian.media import open_video, read_image  # noqa: E402
+from vitruvian.runtime import Detector, PoseEstimator, Session  # noqa: E402
+from vitruvian.weights import Card, card_for, trial  # noqa: E402
+from vitruvian.weights.reduce import reduce  # noqa: E402
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 DETECTOR = SHARED / "models" / "rtmdet-nano-coco-320.onnx"
-
-
-def medium(folder: Path) -> Path:
-    """RTMPose-m with 133 points and random weights as an ONNX file."""
-    import torch
-
-    from vitruvian.systems.export import export_onnx
-    from vitruvian.systems.pose2d.rtmw import VARIANTS, RTMPose
-
-    torch.manual_seed(0)
-    path = folder / "rtmpose-m-random.onnx"
-    export_onnx(RTMPose(VARIANTS["m"]), torch.zeros(2, 3, 256, 192), path, output_names=("simcc_x", "simcc_y"), tolerance=1e-2)
-    return path
 
 
 def pictures() -> dict[str, list[np.ndarray]]:
@@ -103,15 +94,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--only", default="pose-t,pose-m,rtmdet,parts")
+    parser.add_argument("--only", default="pose-s,pose-m,rtmdet,parts")
     arguments = parser.parse_args()
     rounds, threads, only, shown = arguments.rounds, arguments.threads, arguments.only.split(","), pictures()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        if "pose-t" in only:
-            pose("wholebody-t", folder, rounds, threads, shown)
+        if "pose-s" in only:
+            pose("wholebody-s", folder, rounds, threads, shown)
         if "pose-m" in only:
-            pose(medium(folder), folder, max(3, rounds // 5), threads, shown, compared=False)
+            pose(random_rtmpose(folder / "rtmpose-m-random.onnx", "m"), folder, max(3, rounds // 5), threads, shown, compared=False)
         if "rtmdet" in only:
             detector(DETECTOR, folder, rounds, threads, shown)
         if "parts" in only:

@@ -3,9 +3,10 @@
     pip install --no-deps rtmlib tqdm
     python benchmarks/vs_rtmlib.py [--rounds 3] [--only results,every-t,every-m,tracker,reduced,crowd] [--video FILE]
 
-Detector: ../shared/data/models/rtmdet-nano-coco-320.onnx. Pose: 133-point RTMPose of sizes t (the embedded wholebody-t) and m (made here
-with random weights: its time is that of the published ones, its answers mean nothing). rtmlib reads the video with OpenCV, as its
-README does, and calls its solution on each frame; ours is the whole `capture` without files: decoding, both networks, ids, smoothing.
+Detector: ../shared/data/models/rtmdet-nano-coco-320.onnx. Pose: 133-point RTMPose of sizes t and m, made here with
+random weights (tests/random_rtmpose.py): they take as long as trained ones, and find points at the same places of every box, but for a
+tremble. rtmlib reads the video with OpenCV, as its README does, and calls its solution on each frame; ours is the whole `capture` without
+files: decoding, both networks, ids, smoothing. How far smaller files move keypoints: benchmarks/precision.py.
 """
 
 from __future__ import annotations
@@ -15,40 +16,34 @@ import contextlib
 import io
 import resource
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
-import vitruvian as vt
-from vitruvian.geometry.boxes import iou
-from vitruvian.media import VideoWriter, open_video
-from vitruvian.weights.card import ASSETS
-from vitruvian.weights.reduce import reduce
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+import vitruvian as vt  # noqa: E402
+from random_rtmpose import random_rtmpose  # noqa: E402
+from vitruvian.media import VideoWriter, open_video  # noqa: E402
+from vitruvian.weights.reduce import reduce  # noqa: E402
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 DETECTOR = SHARED / "models" / "rtmdet-nano-coco-320.onnx"
 DETECT_EVERY = 7
 
 
-def medium(folder: Path) -> Path:
-    """RTMPose-m with 133 points and random weights as an ONNX file."""
-    import torch
-
-    from vitruvian.systems.export import export_onnx
-    from vitruvian.systems.pose2d.rtmw import VARIANTS, RTMPose
-
-    torch.manual_seed(0)
-    path = folder / "rtmpose-m-random.onnx"
-    if not path.exists():
-        export_onnx(RTMPose(VARIANTS["m"]), torch.zeros(2, 3, 256, 192), path, output_names=("simcc_x", "simcc_y"), tolerance=1e-2)
-    return path
+def made(folder: Path, variant: str) -> Path:
+    """RTMPose of that size with 133 points and random weights as an ONNX file."""
+    path = folder / f"rtmpose-{variant}-placed.onnx"
+    return path if path.exists() else random_rtmpose(path, variant)
 
 
 def tiled(source: Path, folder: Path, frames: int = 60, columns: int = 6, rows: int = 2) -> Path:
@@ -95,32 +90,17 @@ def compare(title: str, bar: float, rounds: int, theirs: Callable[[], tuple], mi
     frames = len(take.times)
     spent = ", ".join(f"{stage} {1000 * seconds / frames:.1f}" for stage, seconds in stages.items())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(
-        f"{title}: {statistics.median(ratios):.2f} times rtmlib's frames per second ({min(ratios):.2f} - {max(ratios):.2f}; asked {bar})"
-    )
+    print(f"{title}: {statistics.median(ratios):.2f} times rtmlib's frames per second ({min(ratios):.2f} - {max(ratios):.2f}; asked {bar})")
     print(f"    last round: rtmlib {frames / their_seconds:.1f}, ours {frames / our_seconds:.1f} per second; {len(take.people)} rows")
     print(f"    ours, ms per frame and stage, in parallel: {spent}; peak memory of this process {peak:.0f} MB")
 
 
-def reduced(folder: Path, detector: Path, pose: Path) -> tuple[Path, Path]:
-    """Our smaller files of the same weights: the detector in half precision and without padding, the pose network in 8-bit integers."""
-    made = folder / "detector-fp16.onnx", folder / "pose-int8.onnx"
-    for source, path, precision in zip((detector, pose), made, ("fp16", "int8"), strict=True):
-        if not path.exists():
-            reduce(source, path, precision=precision)
-    return made
-
-
-def moved(whole: vt.Take, small: vt.Take) -> str:
-    """How far keypoints of the same person in the same frame lie apart."""
-    apart = []
-    for frame in range(len(whole.times)):
-        a, b = (take.people[take.people.frame == frame] for take in (whole, small))
-        rows, columns = linear_sum_assignment(-iou(a.boxes, b.boxes))
-        apart += [np.linalg.norm(a.keypoints[row] - b.keypoints[column], axis=-1) for row, column in zip(rows, columns, strict=True)]
-    distances = np.concatenate(apart)
-    share = f"{len(apart)} of {len(whole.people)} persons"
-    return f"{share}: median {np.nanmedian(distances):.2f} px, 95 % under {np.nanquantile(distances, 0.95):.1f} px"
+def reduced(folder: Path, source: Path, precision: Literal["fp16", "int8"]) -> Path:
+    """Our smaller file of the same weights; in half precision also without padding."""
+    path = folder / f"{source.stem}-{precision}.onnx"
+    if not path.exists():
+        reduce(source, path, precision=precision)
+    return path
 
 
 def differences(video: Path, pose: Path) -> None:
@@ -146,23 +126,21 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "vs_rtmlib", help="for the files that are made")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    small, video, rounds, only = ASSETS / "wholebody-t.onnx", arguments.video, arguments.rounds, arguments.only.split(",")
+    small, video, rounds, only = made(arguments.folder, "t"), arguments.video, arguments.rounds, arguments.only.split(",")
     if "results" in only:
         differences(video, small)
     if "every-t" in only:
         compare("every frame detected, size t", 1.4, rounds, lambda: peers(video, small, None), lambda: ours(video, small))
     if "every-m" in only:
-        medium_net = medium(arguments.folder)
-        compare("every frame detected, size m", 1.15, rounds, lambda: peers(video, medium_net, None), lambda: ours(video, medium_net))
+        medium = made(arguments.folder, "m")
+        compare("every frame detected, size m", 1.15, rounds, lambda: peers(video, medium, None), lambda: ours(video, medium))
     if "tracker" in only:
         mine = partial(ours, video, small, detect_every=DETECT_EVERY)
         compare(f"tracker, every {DETECT_EVERY}th frame detected", 1.3, rounds, lambda: peers(video, small, DETECT_EVERY), mine)
     if "reduced" in only:
-        small_detector, small_pose = reduced(arguments.folder, DETECTOR, small)
+        small_detector, small_pose = reduced(arguments.folder, DETECTOR, "fp16"), reduced(arguments.folder, small, "int8")
         mine = partial(ours, video, small_pose, small_detector)
         compare("every frame detected, our int8 pose and fp16 detector", 2.0, rounds, lambda: peers(video, small, None), mine)
-        raw = [ours(video, pose, detector, smooth="none")[1] for detector, pose in ((DETECTOR, small), (small_detector, small_pose))]
-        print(f"    keypoints moved, unsmoothed: {moved(*raw)}")
     if "crowd" in only:
         crowd = tiled(video, arguments.folder)
         compare("crowd of 12", 1.5, rounds, lambda: peers(crowd, small, None), lambda: ours(crowd, small))

@@ -16,3 +16,13 @@ def networks(tmp_path_factory):
     nets = pytest.importorskip("nets", reason="needs onnx")
     folder = tmp_path_factory.mktemp("networks")
     return {"detector": nets.detector(folder), "pose": nets.pose(folder), "mesh": False}
+
+
+@pytest.fixture(scope="session")
+def rtmpose(tmp_path_factory):
+    """An ONNX file of RTMPose, crops of 96 x 128, with random weights (see random_rtmpose.py); it takes some seconds to make."""
+    for extra in ("torch", "onnx", "onnxscript"):
+        pytest.importorskip(extra)
+    from random_rtmpose import random_rtmpose
+
+    return random_rtmpose(tmp_path_factory.mktemp("rtmpose") / "rtmpose-nano-random.onnx")

@@ -20,7 +20,7 @@ def random_body(kind: str = "smplx") -> BodyModel:
         kind=kind,
         licence="none",
         joint_names=JOINT_NAMES[kind],
-        parents=(-1, *random.integers(0, np.arange(1, j))),
+        parents=(-1, *random.integers(0, np.arange(1, j)).tolist()),
         faces=random.integers(0, v, (20, 3)).astype(np.int32),
         template=random.normal(0, 0.5, (v, 3)),
         weights=weights / weights.sum(1, keepdims=True),

@@ -4,36 +4,25 @@ import numpy as np
 import pytest
 
 from scenes import HEIGHT, WIDTH, boxes_at, film, picture
+from two_cameras import DEPTH, FOCAL, TIMES, pair, write_films
 
 nets = pytest.importorskip("nets", reason="needs onnx")
 
-from vitruvian.capture.cameras import capture_cameras, in_order  # noqa: E402
+from vitruvian.capture import cameras as module  # noqa: E402
+from vitruvian.capture.cameras import capture_cameras, folder_names, in_order  # noqa: E402
+from vitruvian.capture.outputs import files_of  # noqa: E402
 from vitruvian.errors import VitruvianError  # noqa: E402
-from vitruvian.formats.calibration import read_calibration, write_calibration  # noqa: E402
+from vitruvian.formats.calibration import read_calibration  # noqa: E402
 from vitruvian.formats.trc import read_trc  # noqa: E402
 from vitruvian.geometry.camera import Camera, project  # noqa: E402
+from vitruvian.media import VideoWriter, write_image  # noqa: E402
 from vitruvian.take import Take  # noqa: E402
-
-TIMES = np.arange(12) / 30
-FOCAL, APART, DEPTH = 300.0, 2.0, 8.0
-SHIFT = FOCAL * APART / DEPTH  # pixels between the two pictures of somebody at that depth
-
-
-def pair() -> list[Camera]:
-    """Two cameras side by side, the second one to the left: y is down in their world."""
-    k = np.array([[FOCAL, 0, WIDTH / 2], [0, FOCAL, HEIGHT / 2], [0, 0, 1]])
-    return [Camera(k, size=(WIDTH, HEIGHT), name="left"), Camera(k, t_cam_world=[APART, 0, 0], size=(WIDTH, HEIGHT), name="right")]
 
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory):
     """A red rectangle that walks at a depth of 8 m, and the calibration; files named after the cameras, in the other order."""
-    folder = tmp_path_factory.mktemp("films")
-    boxes = [boxes_at(time)[:1] for time in TIMES]
-    film(folder / "left.mp4", TIMES, [picture(box) for box in boxes])
-    film(folder / "right.mp4", TIMES, [picture(box + [SHIFT, 0, SHIFT, 0]) for box in boxes])
-    write_calibration(pair(), folder / "calibration.toml")
-    return folder
+    return write_films(tmp_path_factory.mktemp("films"))
 
 
 @pytest.fixture(scope="module")
@@ -53,15 +42,17 @@ def test_two_films_and_a_calibration_give_a_take_and_its_files(films, two_networ
     out = tmp_path / "out"
     sources = [films / "right.mp4", films / "left.mp4"]
     take = capture_cameras(
-        sources, films / "calibration.toml", out, smooth="none", on_progress=lambda name, progress: seen.append(name), **two_networks
+        sources, films / "calibration.toml", out, smooth="none", on_progress=lambda *now: seen.append(now), **two_networks
     )
     assert take.space == "world" and take.tracks.tolist() == [1] and take.people.frame.tolist() == list(range(12))
     for frame in (0, 11):
         off = np.linalg.norm(take.people.at(frame).points[0] - true_points(frame), axis=-1)
         assert np.median(off) < 0.3  # a pixel of disparity is 11 cm here
-    assert set(seen) == {"left", "right"}
-    assert sorted(path.name for path in out.iterdir()) == ["calibration.toml", "left", "people.trc", "right", "take.npz"]
-    assert sorted(path.name for path in (out / "left").iterdir()) == ["overlay.mp4", "take.npz"]
+    assert {(name, now.stage) for name, now in seen} == {(name, stage) for name in ("left", "right") for stage in ("frames", "drawing")}
+    last = seen[-1][1]
+    assert (last.frames, last.done) == (12, 12) and {"pose", "draw"} <= set(last.seconds)
+    assert [path.name for path in files_of(out)] == ["calibration.toml", "left", "people.trc", "right", "take.npz"]
+    assert sorted(path.name for path in (out / "left").glob("[!.]*")) == ["overlay.mp4", "take.npz"]
     loaded = Take.load(out / "take.npz")
     np.testing.assert_array_equal(loaded.people.points, take.people.points)
     markers = read_trc(out / "people.trc")
@@ -77,6 +68,16 @@ def test_takes_can_be_given_instead_of_films(films, two_networks, tmp_path):
     again = capture_cameras([out / "left" / "take.npz", Take.load(out / "right" / "take.npz")], pair())
     np.testing.assert_array_equal(again.people.points, take.people.points)
     assert not (out / "left" / "overlay.mp4").exists() and not list(out.glob("*.trc"))
+
+
+def test_a_later_capture_leaves_nothing_of_an_earlier_one(films, two_networks, tmp_path):
+    out = tmp_path / "out"
+    sources = [films / "left.mp4", films / "right.mp4"]
+    capture_cameras(sources, pair(), out, formats=["csv"], **two_networks)
+    (out / "mine.txt").write_text("mine")
+    capture_cameras(sources, pair(), out, overlay=False, **two_networks)
+    assert sorted(path.name for path in out.glob("[!.]*")) == ["calibration.toml", "left", "mine.txt", "people.trc", "right", "take.npz"]
+    assert not (out / "left" / "overlay.mp4").exists()
 
 
 def test_nobody_is_an_answer(two_networks, tmp_path):
@@ -98,6 +99,72 @@ def test_what_does_not_fit_is_said_before_anything_is_captured(films, tmp_path):
     ):
         with pytest.raises(VitruvianError, match=words):
             call()
+
+
+@pytest.fixture
+def unread(monkeypatch):
+    """A film that is captured fails the test."""
+    monkeypatch.setattr(module, "capture", lambda *_, **__: pytest.fail("a film is captured"))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"min_views": 5}, "5 of 2 cameras"),
+        ({"min_views": 1}, "1 of 2 cameras"),
+        ({"max_error": 0.0}, "max_error"),
+        ({"max_error": np.nan}, "max_error"),
+        ({"up": "w"}, "no axis"),
+        ({"smooth": "savgol"}, "savgol"),
+        ({"offsets": [0.0]}, "1 offsets for 2"),
+        ({"offsets": [0.0, np.inf]}, "finite"),
+        ({"offsets": "sound"}, "'auto'"),
+    ],
+)
+def test_senseless_options_are_refused_before_any_film_is_read(films, unread, options, words):
+    with pytest.raises(VitruvianError, match=words):
+        capture_cameras([films / "left.mp4", films / "right.mp4"], pair(), **options)
+
+
+def test_a_turned_second_film_is_refused_before_the_first_is_captured(films, unread, tmp_path):
+    with VideoWriter(tmp_path / "right.mp4", HEIGHT, WIDTH, 30) as writer:
+        writer.write(np.zeros((WIDTH, HEIGHT, 3), np.uint8), 0.0)
+    with pytest.raises(VitruvianError, match="turn the film"):
+        capture_cameras([films / "left.mp4", tmp_path / "right.mp4"], pair())
+
+
+def test_pictures_of_other_sizes_are_refused_before_a_film_is_captured(films, unread, tmp_path):
+    (tmp_path / "right").mkdir()
+    for n, size in enumerate(((HEIGHT, WIDTH), (HEIGHT, WIDTH), (HEIGHT // 2, WIDTH))):
+        write_image(tmp_path / "right" / f"{n}.png", np.zeros((*size, 3), np.uint8))
+    with pytest.raises(VitruvianError, match="different sizes"):
+        capture_cameras([films / "left.mp4", tmp_path / "right"], pair())
+
+
+def test_a_take_of_other_keypoints_is_refused_before_a_film_is_captured(films, unread, two_networks, tmp_path):
+    from vitruvian.skeletons import COCO_17
+    from vitruvian.take import People
+
+    take = Take(People.empty(17), COCO_17, TIMES, np.tile((WIDTH, HEIGHT), (len(TIMES), 1)), (), "right")
+    with pytest.raises(VitruvianError, match="different keypoint sets"):
+        capture_cameras([films / "left.mp4", take], pair(), **two_networks)
+
+
+def test_a_live_camera_is_refused(films, unread):
+    with pytest.raises(VitruvianError, match="camera:0 is live"):
+        capture_cameras([films / "left.mp4", "camera:0"], pair())
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["cam 1", "cam+1", "cam-2"], ["cam_1", "cam_1_2", "cam-2"]),
+        (["cam", "CAM", "cam_2", "cam"], ["cam", "CAM_2", "cam_2_2", "cam_3"]),
+        (["+", "", "camera"], ["camera", "camera_2", "camera_3"]),
+    ],
+)
+def test_each_camera_has_a_folder_of_its_own(names, expected):
+    assert folder_names([Camera(pair()[0].intrinsics, name=name) for name in names]) == expected
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
 """Empty, broken and interrupted: typed results or errors of one line, and never half a file."""
 
+import os
+import sys
+
 import numpy as np
 import pytest
 
@@ -9,8 +12,10 @@ pytest.importorskip("nets", reason="needs onnx")
 
 import av  # noqa: E402
 
-from vitruvian.capture import capture  # noqa: E402
-from vitruvian.errors import FormatError, MediaError, WeightsError  # noqa: E402
+from vitruvian.capture import capture, sinks  # noqa: E402
+from vitruvian.capture.journal import Journal  # noqa: E402
+from vitruvian.capture.outputs import LIST  # noqa: E402
+from vitruvian.errors import FormatError, MediaError, MissingExtraError, WeightsError  # noqa: E402
 from vitruvian.formats.coco import read_coco  # noqa: E402
 from vitruvian.media import read_image, write_image  # noqa: E402
 from vitruvian.take import Take  # noqa: E402
@@ -22,8 +27,8 @@ def out(tmp_path):
 
 
 def files_in(folder):
-    """Every file below, hidden ones too."""
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    """Every file below, hidden ones too, but for the list of those that a capture wrote."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.name != LIST)
 
 
 def assert_one_line(error):
@@ -151,18 +156,70 @@ def test_ctrl_c_at_the_first_frame_of_a_picture_folder(networks, tmp_path, out):
 def test_an_error_among_the_files_reaches_the_caller_and_leaves_nothing_half(networks, tmp_path, out):
     source = walk(tmp_path / "walk.mp4", np.arange(40) / 30)
     (out / "overlay.mp4").mkdir(parents=True)  # so that the overlay can't take its name
-    with pytest.raises(MediaError) as error:
+    with pytest.raises(FormatError) as error:
         capture(source, out, **networks)
     assert_one_line(error)
-    assert not [name for name in files_in(out) if name.startswith(".")]
+    assert files_in(out) == ["keypoints.json", "take.npz"]  # what can be there is, after all that work
 
 
-def test_an_error_while_frames_are_written_stops_the_capture(networks, tmp_path, out):
-    (out / "openpose").mkdir(parents=True)
-    (out / "openpose/walk_000000000003_keypoints.json").mkdir()
-    with pytest.raises(FormatError):
+def test_an_error_while_frames_are_written_stops_the_capture(networks, tmp_path, out, monkeypatch):
+    written = []
+
+    def fail_at_the_fourth(people, skeleton, path):
+        written.append(path)
+        if len(written) == 4:
+            raise FormatError("the disk is full: make room")
+
+    monkeypatch.setattr(sinks, "write_openpose_frame", fail_at_the_fourth)
+    with pytest.raises(FormatError, match="full"):
         capture(walk(tmp_path / "walk.mp4", np.arange(40) / 30), out, formats=["json", "openpose"], **networks)
-    assert all(name.startswith("openpose/walk_00000000000") for name in files_in(out)) and len(files_in(out)) == 3
+    assert not out.exists() and len(written) == 4
+
+
+def test_a_folder_that_can_not_be_written_to_is_refused_before_any_frame(networks, tmp_path, out):
+    out.mkdir()
+    (out / ".capture").write_text("in the way of our own folder")  # as root, no rights are in the way
+    seen = []
+    with pytest.raises(FormatError) as error:
+        capture(walk(tmp_path / "walk.mp4", np.arange(4) / 30), out, on_progress=seen.append, **networks)
+    assert_one_line(error)
+    assert not seen
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder_is_refused_before_any_frame(networks, tmp_path, out):
+    out.mkdir(mode=0o555)
+    seen = []
+    with pytest.raises(FormatError, match="rights"):
+        capture(walk(tmp_path / "walk.mp4", np.arange(4) / 30), out, on_progress=seen.append, **networks)
+    assert not seen
+
+
+@pytest.mark.parametrize(("format", "module"), [("parquet", "pyarrow"), ("rerun", "rerun")])
+def test_a_format_without_its_package_is_refused_before_any_work(networks, tmp_path, out, monkeypatch, format, module):
+    monkeypatch.setitem(sys.modules, module, None)
+    seen = []
+    with pytest.raises(MissingExtraError) as error:
+        capture(walk(tmp_path / "walk.mp4", np.arange(4) / 30), out, formats=["json", format], on_progress=seen.append, **networks)
+    assert_one_line(error)
+    assert not seen and not out.exists()
+
+
+def test_ctrl_c_between_journal_and_overlay_leaves_both_with_the_same_frames(networks, tmp_path, out, monkeypatch):
+    add, added = Journal.add, []
+
+    def add_and_stop(journal, frame, people):
+        add(journal, frame, people)
+        added.append(frame)
+        if len(added) == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Journal, "add", add_and_stop)
+    take = capture(walk(tmp_path / "walk.mp4", np.arange(12) / 30), out, **networks)
+    coco = read_coco(out / "keypoints.json")
+    with av.open(str(out / "overlay.mp4")) as container:
+        drawn = len(list(container.decode(video=0)))
+    assert (len(take.times), len(coco.times), drawn) == (3, 3, 3) and len(take.people) == len(coco.people) == 6
 
 
 def test_a_failed_capture_leaves_older_results_alone(networks, tmp_path, out):

@@ -6,6 +6,7 @@ import pytest
 from mesh_network import people, write_network
 from scenes import HEIGHT, WIDTH, film
 from vitruvian.capture.meshes import capture_meshes, smooth_bodies
+from vitruvian.capture.outputs import LIST
 from vitruvian.errors import VitruvianError, WeightsError
 from vitruvian.media import write_image
 from vitruvian.runtime.mesh import MeshEstimator
@@ -44,7 +45,7 @@ def test_a_video_becomes_a_take_with_bodies_and_their_files(network, video, tmp_
 def test_pictures_are_neither_tracked_nor_smoothed(network, tmp_path):
     write_image(tmp_path / "a.png", np.zeros((60, 90, 3), np.uint8))
     take = capture_meshes(tmp_path / "a.png", tmp_path / "out", network=network, device="cpu")
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"take.npz", "overlay.png", "keypoints.json", "bodies.glb"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"take.npz", "overlay.png", "keypoints.json", "bodies.glb", LIST}
     assert (take.people.track == -1).all() and len(take.people) == 2
     expected = MeshEstimator(network, device="cpu")([np.zeros((60, 90, 3), np.uint8)])[0]
     assert np.allclose(take.people.points, expected.points, atol=1e-5)

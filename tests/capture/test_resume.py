@@ -15,6 +15,7 @@ from scenes import boxes_at, film, picture, walk
 pytest.importorskip("nets", reason="needs onnx")
 
 from vitruvian.capture import capture, journal  # noqa: E402
+from vitruvian.capture.outputs import LIST  # noqa: E402
 from vitruvian.formats.coco import read_coco  # noqa: E402
 from vitruvian.media import open_video  # noqa: E402
 from vitruvian.take import Take  # noqa: E402
@@ -64,6 +65,7 @@ def test_a_killed_capture_ends_like_an_undisturbed_one(walking, networks, tmp_pa
     run_and_kill(walking, tmp_path / "killed", networks, after)
     assert not (tmp_path / "killed" / "take.npz").exists()
     seen = []
+    assert {path.name for path in (tmp_path / "killed").iterdir()} == {".capture"}  # where all is that is not whole
     resumed = capture(walking, tmp_path / "killed", on_progress=seen.append, **networks)
     assert seen[-1].resumed == (0 if after == 5 else 24)
     assert_equal_takes(resumed, undisturbed)
@@ -75,11 +77,20 @@ def test_a_killed_capture_ends_like_an_undisturbed_one(walking, networks, tmp_pa
         assert one.time == other.time and np.abs(one.image.astype(int) - other.image).mean() < 1
 
 
-def test_other_options_start_afresh(walking, networks, tmp_path):
+def test_other_options_start_afresh_and_say_so(walking, networks, tmp_path, caplog):
     run_and_kill(walking, tmp_path, networks, 30)
     seen = []
     capture(walking, tmp_path, threshold=0.4, on_progress=seen.append, **networks)
     assert seen[-1].resumed == 0 and not (tmp_path / ".capture").exists()
+    assert "another one (threshold)" in caplog.text
+
+
+def test_options_that_only_shape_what_follows_go_on_with_the_same_frames(walking, networks, tmp_path, caplog):
+    capture(walking, tmp_path, on_progress=stop_at(30), smooth="kalman", **networks)
+    seen = []
+    other = {"smooth": "butterworth", "fov": 40, "ground": True, "repair_swaps": True, **networks}
+    assert_equal_takes(capture(walking, tmp_path, on_progress=seen.append, **other), capture(walking, **other))
+    assert seen[-1].resumed == 24 and "another" not in caplog.text
 
 
 def test_a_damaged_part_is_captured_again(walking, networks, tmp_path):
@@ -132,4 +143,4 @@ def test_smoothing_that_looks_ahead_is_in_all_files(networks, tmp_path, smooth):
     np.testing.assert_allclose(read_coco(tmp_path / "out/keypoints.json").keypoints, take.keypoints, atol=1e-3)
     assert all(len(list(open_video(tmp_path / "out" / name))) == len(TIMES) for name in ("overlay.mp4", "controlnet.mp4"))
     files = {"take.npz", "keypoints.json", "keypoints.csv", "controlnet.mp4", "overlay.mp4"}
-    assert {path.name for path in (tmp_path / "out").iterdir()} == files
+    assert {path.name for path in (tmp_path / "out").iterdir()} == files | {LIST}

@@ -66,7 +66,7 @@ def test_options_reach_the_capture(capsys, nets, here):
     options = ("--no-overlay", "--formats", "openpose", "--threshold", "0.95")
     code, out, _ = run(capsys, "capture", "a.png", "b.png", "-o", "results", *nets, *options)
     assert code == 0 and "2 frames" in out
-    assert sorted(path.name for path in (here / "results").iterdir()) == ["openpose", "take.npz"]
+    assert sorted(path.name for path in (here / "results").glob("[!.]*")) == ["openpose", "take.npz"]
     assert len(Take.load(here / "results/take.npz").people) == 0
 
 
@@ -127,14 +127,14 @@ def test_ctrl_c_ends_with_130_and_a_valid_take(nets, tmp_path):
     arguments = ["capture", source, "-o", tmp_path / "out", *nets]
     process = subprocess.Popen([*command, *map(str, arguments)], stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
-    while not list((tmp_path / "out").glob(".*overlay*")) and time.monotonic() < deadline:  # the overlay has begun
+    while not list((tmp_path / "out").rglob("*overlay*")) and time.monotonic() < deadline:  # the overlay has begun
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130 and "Traceback" not in err and "error: interrupted" in err
     take = Take.load(tmp_path / "out/take.npz")
     assert not take.complete and 0 < len(take.times) < 4000
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["keypoints.json", "overlay.mp4", "take.npz"]
+    assert sorted(path.name for path in (tmp_path / "out").glob("[!.]*")) == ["keypoints.json", "overlay.mp4", "take.npz"]
 
 
 def test_angles_of_a_capture_are_a_page_and_a_table(capsys, nets, here):

@@ -8,6 +8,7 @@ from scenes import picture
 owner_nets = pytest.importorskip("owner_nets", reason="needs onnx")
 
 from vitruvian.cli.detect import detect  # noqa: E402
+from vitruvian.errors import VitruvianError, WeightsError  # noqa: E402
 from vitruvian.media import write_image  # noqa: E402
 
 app = App(result_action="return_value")
@@ -45,3 +46,14 @@ def test_contacts_are_a_table(here, capsys):
     assert run("two.png", "-o", "out", "--detector", owner_nets.contact_hands(here), "--contacts", "--no-overlay") == 0
     lines = (here / "out/contacts.csv").read_text().splitlines()
     assert lines[0].startswith("frame,time_s,file,hand,person,touched") and "hands may touch something" in capsys.readouterr().out
+
+
+def test_what_is_live_is_for_capture(here):
+    with pytest.raises(VitruvianError, match="vitruvian capture only"):
+        run("camera:0")
+
+
+def test_a_film_is_no_detector(here):
+    (here / "film.mp4").write_bytes(b"film")
+    with pytest.raises(WeightsError, match="not an .onnx"):
+        run("two.png", "--detector", "film.mp4")

@@ -47,8 +47,8 @@ def folder(tmp_path):
 
 
 def test_packaged_network(run, folder):
-    code, out = run("wholebody-t", "--data", folder, "--no-flip-test")
-    assert code == 0 and "1 pictures, 1 people" in out and "true boxes" in out and "no flip test" in out
+    code, out = run("wholebody-s", "--data", folder, "--no-flip-test")
+    assert code == 0 and "1 picture, 1 person" in out and "true boxes" in out and "no flip test" in out
     assert [line.split()[0] for line in out.splitlines()[3:]] == ["body", "foot", "face", "hand", "left_hand", "right_hand", "whole"]
 
 
@@ -81,13 +81,27 @@ def test_checkpoints_and_runs_are_exported_first(run, folder, networks, tmp_path
     assert asked == [str(tmp_path / "run/network.safetensors"), str(tmp_path / "a.pth"), "mine"]
 
 
-def test_runs_are_found_by_name_and_an_untrained_one_has_a_stand_in(tmp_path, monkeypatch, capsys):
+def test_runs_are_found_by_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert known("wholebody-t") == "wholebody-t" and capsys.readouterr().err == ""
-    assert known("dwpose-t-synth") == "wholebody-t" and "not trained here" in capsys.readouterr().err
+    assert known("wholebody-s") == "wholebody-s" and known("dwpose-t-synth") == "dwpose-t-synth"
     (tmp_path / "runs/dwpose-t-synth").mkdir(parents=True)
     (tmp_path / "runs/dwpose-t-synth/network.safetensors").touch()
     assert known("dwpose-t-synth") == str(Path("runs/dwpose-t-synth"))
+
+
+def test_a_network_that_nobody_trained_is_not_replaced_by_another(run, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WeightsError, match="recipes/dwpose-t.toml makes it.* packaged network is wholebody-s"):
+        run("dwpose-t-synth", "--data", folder)
+
+
+def test_weights_of_that_id_in_the_store_are_judged(run, folder, networks, tmp_path, monkeypatch):
+    from vitruvian.weights.add import add
+
+    monkeypatch.chdir(tmp_path)
+    add(networks["pose"], "dwpose-t-synth")
+    code, out = run("dwpose-t-synth", "--data", folder)
+    assert code == 0 and out.startswith("dwpose-t-synth on")
 
 
 @pytest.mark.slow
@@ -104,14 +118,14 @@ def test_a_real_checkpoint(run, folder, tmp_path):
 
 def test_what_can_t_be_judged(run, folder, tmp_path):
     with pytest.raises(FormatError, match="expected there"):
-        run("wholebody-t", "--data", tmp_path / "nowhere")
+        run("wholebody-s", "--data", tmp_path / "nowhere")
     with pytest.raises(WeightsError):
         run("nobody-knows-it", "--data", folder)
     with pytest.raises(WeightsError):
         run(tmp_path / "none.pth", "--data", folder)
     (folder / "halpe_x_v1.json").write_text("{}")
     with pytest.raises(VitruvianError, match="no split 'x'"):
-        run("wholebody-t", "--data", folder, "--dataset", "halpe", "--split", "x")
+        run("wholebody-s", "--data", folder, "--dataset", "halpe", "--split", "x")
 
 
 def test_nobody_to_find_is_a_dash(capsys):

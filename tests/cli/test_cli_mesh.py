@@ -1,4 +1,4 @@
-"""`vitruvian capture --mesh NETWORK`: one network for everything, from the command line."""
+"""`vitruvian capture --mesh-network NETWORK`: one network for everything, from the command line."""
 
 import numpy as np
 import pytest
@@ -16,9 +16,9 @@ def network(tmp_path):
     return str(write_network(tmp_path / "two.onnx", people(2)))
 
 
-def test_mesh_followed_by_a_network_runs_that_one_alone(tmp_path, network, capsys):
+def test_a_network_for_meshes_runs_alone(tmp_path, network, capsys):
     walk(tmp_path / "walk.mp4", np.arange(5) / 30)
-    code = main(["capture", str(tmp_path / "walk.mp4"), "-o", str(tmp_path / "out"), "--mesh", network, "--device", "cpu"])
+    code = main(["capture", str(tmp_path / "walk.mp4"), "-o", str(tmp_path / "out"), "--mesh-network", network, "--device", "cpu"])
     assert code == 0 and "bodies.glb" in capsys.readouterr().out
     take = Take.load(tmp_path / "out" / "take.npz")
     assert take.cards == ("two",) and take.body == "compact" and len(take.tracks) == 2
@@ -26,5 +26,32 @@ def test_mesh_followed_by_a_network_runs_that_one_alone(tmp_path, network, capsy
 
 def test_a_network_for_meshes_and_a_calibration_do_not_go_together(tmp_path, network, capsys):
     walk(tmp_path / "walk.mp4", np.arange(2) / 30)
-    code = main(["capture", str(tmp_path / "walk.mp4"), "--mesh", network, "--calibration", "cameras.toml"])
+    code = main(["capture", str(tmp_path / "walk.mp4"), "--mesh-network", network, "--calibration", "cameras.toml"])
     assert code != 0 and "one camera" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options",
+    ["--detector person-parts-nano", "--pose wholebody-s", "--hands hands.onnx", "--face face.onnx", "--flip-test", "--detect-every 3"]
+    + ["--repair-swaps", "--ground", "--realtime", "--lift lift-s", "--offsets auto"],
+)
+def test_options_of_other_networks_mean_nothing_with_it(tmp_path, network, capsys, options):
+    walk(tmp_path / "walk.mp4", np.arange(2) / 30)
+    code = main(["capture", str(tmp_path / "walk.mp4"), "-o", str(tmp_path / "out"), "--mesh-network", network, *options.split()])
+    name = options.split()[0]
+    assert (
+        code == 2 and f"mean nothing with --mesh-network, which alone finds the people and their bodies: {name};" in capsys.readouterr().err
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_network_for_meshes_and_no_meshes_contradict_each_other(tmp_path, network, capsys):
+    assert main(["capture", "walk.mp4", "--mesh-network", network, "--no-mesh"]) == 2
+    assert "wants none" in capsys.readouterr().err
+
+
+def test_a_film_that_follows_mesh_is_a_film(tmp_path, networks, capsys):
+    film = walk(tmp_path / "short.mp4", np.arange(2) / 30)
+    options = ["--detector", str(networks["detector"]), "--pose", str(networks["pose"]), "--device", "cpu"]
+    assert main(["capture", "--mesh", str(film), "-o", str(tmp_path / "out"), *options]) == 0
+    assert (tmp_path / "out" / "take.npz").is_file()

@@ -39,14 +39,14 @@ def ids(out):
 
 def test_list_prints_a_line_for_each_network(run):
     code, out, _ = run("list")
-    assert code == 0 and {"wholebody-t", "rtmw-l-384", "yolox-m-humanart", "opencap-augmenter-upper"} <= set(ids(out))
+    assert code == 0 and {"wholebody-s", "rtmw-l-384", "yolox-m-humanart", "opencap-augmenter-upper"} <= set(ids(out))
 
 
 def test_list_filters(run):
     assert ids(run("list", "--task", "one-stage")[1]) == ["rtmo-s", "rtmo-m", "rtmo-l"]
     assert ids(run("list", "--subject", "face")[1]) == ["rtmpose-t-face", "rtmpose-s-face", "rtmpose-m-face"]
-    assert ids(run("list", "--licence", "permissive")[1]) == ["lift-s", "person-parts-nano", "wholebody-s", "wholebody-t"]
-    assert ids(run("list", "--here", "--task", "pose2d")[1]) == ["wholebody-s", "wholebody-t"]
+    assert ids(run("list", "--licence", "permissive")[1]) == ["lift-s", "person-parts-nano", "wholebody-s"]
+    assert ids(run("list", "--here", "--task", "pose2d")[1]) == ["wholebody-s"]
 
 
 def test_an_empty_list_is_no_error(run):
@@ -60,24 +60,31 @@ def test_info_prints_licences_and_addresses(run):
         assert words in out
 
 
+def test_long_names_of_figures_do_not_push_the_table_aside(run):
+    lines = run("info", "wholebody-s")[1].splitlines()
+    figures = card_for("wholebody-s").figures
+    assert max(map(len, figures)) > 20 and lines[0] == "id         wholebody-s"
+    assert set(lines) >= {f"  {value:<8g} {name}" for name, value in figures.items()}
+
+
 def test_a_file_is_added_found_verified_and_fetched(run, net, tmp_path):
     assert run("add", net)[0] == 0
     assert run("path", "rtmo-s")[1].strip() == str(tmp_path / "home/weights/rtmo-s.onnx")
     assert "rtmo-s" in ids(run("list", "--here")[1])
     assert run("fetch", "rtmo-s")[0] == 0
-    assert ids(run("verify")[1]) == ["lift-s", "person-parts-nano", "wholebody-s", "wholebody-t", "rtmo-s"]
+    assert ids(run("verify")[1]) == ["lift-s", "person-parts-nano", "wholebody-s", "rtmo-s"]
 
 
 def test_verify_says_which_file_is_wrong(run, net, tmp_path):
     run("add", net, "--id", "rtmo-m")
     (tmp_path / "home/weights/rtmo-m.onnx").write_bytes(onnx_bytes(b"other"))
     code, out, err = run("verify")
-    assert code == 1 and "wholebody-t" in out and err.startswith("error: ") and "rtmo-m" in err and err.count("\n") == 1
+    assert code == 1 and "wholebody-s" in out and err.startswith("error: ") and "rtmo-m" in err and err.count("\n") == 1
 
 
 def test_fetch_goes_on_with_the_other_networks(run):
-    code, out, err = run("fetch", "rtmo-s", "nonsense", "wholebody-t")
-    assert code == 2 and ids(out) == ["wholebody-t"]
+    code, out, err = run("fetch", "rtmo-s", "nonsense", "wholebody-s")
+    assert code == 2 and ids(out) == ["wholebody-s"]
     assert err.count("error: ") == err.count("\n") == 2 and "download.openmmlab.com" in err and "'nonsense'" in err
 
 
@@ -89,20 +96,20 @@ def test_path_of_a_network_that_is_not_here_is_an_error(run):
 def test_reduce_writes_a_network_and_says_how_far_it_moved(run, tmp_path):
     pytest.importorskip("onnx")
     out = tmp_path / "small.onnx"
-    code, printed, _ = run("reduce", "wholebody-t", "--precision", "fp16", "-o", out)
+    code, printed, _ = run("reduce", "wholebody-s", "--precision", "fp16", "-o", out)
     assert code == 0 and out.is_file() and out.with_suffix(".json").is_file()
-    assert printed.startswith(f"small  {out}  11.") and "median: 0\n" in printed
+    assert printed.startswith(f"small  {out}  7.7 MB") and "median: 0\n" in printed
 
 
 def test_reduce_takes_several_pictures(run, tmp_path):
     pytest.importorskip("onnx")
     with pytest.raises(VitruvianError, match="gone"):
-        run("reduce", "wholebody-t", "-o", tmp_path / "small.onnx", "--calibrate", tmp_path / "gone.png", tmp_path / "lost.png")
+        run("reduce", "wholebody-s", "-o", tmp_path / "small.onnx", "--calibrate", tmp_path / "gone.png", tmp_path / "lost.png")
     assert list(tmp_path.glob("small*")) == []
 
 
 def test_info_names_the_parent_of_a_reduced_network(run, tmp_path):
     pytest.importorskip("onnx")
-    run("reduce", "wholebody-t", "--precision", "fp16", "-o", tmp_path / "home/weights/small.onnx")
+    run("reduce", "wholebody-s", "--precision", "fp16", "-o", tmp_path / "home/weights/small.onnx")
     printed = run("info", "small")[1]
-    assert f"wholebody-t {card_for('wholebody-t').sha256[:12]}" in printed and "fp16" in printed
+    assert f"wholebody-s {card_for('wholebody-s').sha256[:12]}" in printed and "fp16" in printed

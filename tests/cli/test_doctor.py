@@ -50,7 +50,7 @@ def test_a_healthy_installation_passes_and_prints_the_error_against_the_truth(as
     found = findings(assets)
     assert all(finding.healthy for finding in found.values())
     assert "passed" in found["self-test"].text and "100% of the people" in found["self-test"].text
-    assert {"vitruvian", "python", "platform", "numpy", "av", "devices", "person-parts-nano", "wholebody-t"} <= found.keys()
+    assert {"vitruvian", "python", "platform", "numpy", "av", "devices", "person-parts-nano", "wholebody-s"} <= found.keys()
 
 
 def test_wrong_poses_fail_the_self_test(assets):

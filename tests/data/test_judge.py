@@ -147,5 +147,5 @@ def test_the_packaged_network_on_the_sample():
     from vitruvian.runtime.pose import PoseEstimator
 
     dataset = coco_wholebody(folder)
-    figures = table(judge(dataset, PoseEstimator("wholebody-t", threads=1)), dataset)
+    figures = table(judge(dataset, PoseEstimator("wholebody-s", threads=1)), dataset)
     assert 0 < figures["body"]["AP"] < 1

@@ -16,13 +16,15 @@ from vitruvian.errors import FormatError
 from vitruvian.formats.bvh import Bvh, end_positions, forward_kinematics
 from vitruvian.formats.convert import EVERYTHING, FORMATS, Options, convert_take, format_called, format_of, losses, markers_of, read, write
 from vitruvian.formats.mot import Mot, write_mot
+from vitruvian.formats.persons import y_up_points
 from vitruvian.formats.rig import motion_from_points
-from vitruvian.formats.trc import Trc, write_trc
+from vitruvian.formats.trc import Trc, write_take_trc, write_trc
 from vitruvian.skeletons import COCO_17, COCO_WHOLEBODY_133, OPENPOSE_BODY_25
 from vitruvian.take import Take
 
 SUFFIXES = {"openpose": "", "controlnet": "", "take": ".npz", "parquet": ".parquet"}
-TAKES_HELD = [candidate for candidate in FORMATS if candidate.read and candidate.write and candidate.name not in ("bvh", "mot", "trc")]
+MOTIONS = ("bvh", "mot", "trc", "amass")
+TAKES_HELD = [candidate for candidate in FORMATS if candidate.read and candidate.write and candidate.name not in MOTIONS]
 COLUMNS = {
     "pixels": "keypoints",
     "confidence": "confidence",
@@ -129,6 +131,23 @@ def test_what_is_not_read_or_written_says_so(tmp_path: Path):
     assert not list(tmp_path.iterdir())
     write(walk_take(1), tmp_path / "a.json", "openpose")
     assert set(json.loads((tmp_path / "a.json").read_text())) == {"version", "people"}
+
+
+def test_people_in_pictures_are_not_taken_for_one_person_over_time(tmp_path: Path):
+    walk = walk_take(4)
+    people = replace(walk.people, track=np.full(4, -1), frame=[0, 1, 1, 3])
+    take = replace(walk, people=people, names=("a.jpg", "in/b & c.jpg", "nobody.jpg", "other/a.png"))
+    for suffix in (".trc", ".bvh"):
+        paths = write(take, tmp_path / f"people{suffix}")
+        assert [path.name for path in paths] == [f"people_{name}{suffix}" for name in ("a", "b_c", "b_c_2", "a_2")]
+        assert all(len(read(path).times) == 1 for path in paths)
+    last = y_up_points(take)[3]
+    np.testing.assert_allclose(read(tmp_path / "people_a_2.trc").points[0], last[np.isfinite(last).all(axis=1)], atol=1e-4)
+    with pytest.raises(FormatError, match="several pictures"):
+        write_take_trc(take.subset([0, 1]), tmp_path / "one.trc")
+    assert len(write(take.subset([1]), tmp_path / "one.trc")) == 1
+    tracked = replace(take, people=replace(people, track=np.ones(4, int)))
+    assert write(tracked, tmp_path / "film.trc") == [tmp_path / "film.trc"]
 
 
 def test_markers_tables_and_motions_go_where_they_can(tmp_path: Path):

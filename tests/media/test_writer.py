@@ -96,6 +96,18 @@ def test_the_old_file_stands_until_the_new_one_is_whole(tmp_path):
         writer.write(blank(64, 48), 1.0)
 
 
+@pytest.mark.parametrize("frames", [0, 3])
+def test_a_discarded_video_leaves_the_old_file(tmp_path, frames):
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"old")
+    writer = VideoWriter(path, 64, 48)
+    for index in range(frames):
+        writer.write(blank(64, 48), index / 30)
+    writer.discard()
+    writer.close()
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+
+
 def test_any_player_can_show_it_while_it_loads(tmp_path):
     with VideoWriter(tmp_path / "a.mp4", 64, 48) as writer:
         writer.write(blank(64, 48), 0.0)

@@ -5,7 +5,7 @@ import pytest
 
 from vitruvian.synth.backgrounds import load_photographs, make_background
 from vitruvian.synth.person import render_person, sample_bodies
-from vitruvian.synth.scene import Studio, detection_scene, pose_crop
+from vitruvian.synth.scene import DOUBTFUL, SMALLEST, Studio, detection_scene, pose_crop
 from vitruvian.synth.store import Store, write_shard
 from vitruvian.weights.classes import PERSON_PARTS
 
@@ -45,13 +45,17 @@ def test_mirroring_swaps_sides_and_nothing_else(studio):
 
 def test_scene_boxes_lie_inside_and_have_known_classes(studio):
     rng = np.random.default_rng(1)
-    counts = []
+    counts, doubtful = [], 0
     for _ in range(25):
         image, boxes, labels = detection_scene(rng, studio)
         assert image.shape == (320, 320, 3) and len(boxes) == len(labels)
         assert (boxes >= 0).all() and (boxes <= 320).all() and (boxes[:, 2:] > boxes[:, :2]).all()
-        assert set(labels) <= set(range(len(PERSON_PARTS)))
+        assert set(labels) <= {DOUBTFUL, *range(len(PERSON_PARTS))}
+        sides = (boxes[:, 2:] - boxes[:, :2])[labels == 0]
+        assert (sides.prod(1) >= SMALLEST**2).all()
+        doubtful += (labels == DOUBTFUL).sum()
         counts.append((labels == 0).sum())
+    assert doubtful
     assert 0 in counts and max(counts) > 1  # empty scenes teach what is no person
 
 

@@ -218,7 +218,7 @@ def test_unknown_number_of_joints_is_refused():
 def test_export_equals_torch(config, tmp_path):
     card, worst = write_onnx(hopfir.exported(config, network(config).eval()), tmp_path / "lifter.onnx")
     assert worst < 1e-4
-    assert card.task == "lift" and card.skeleton == "h36m-17"
+    assert (card.task, card.codec, card.skeleton) == ("lift", "lift-frame", "h36m-17")
 
 
 def test_it_learns_to_lift_a_turning_stick_person():

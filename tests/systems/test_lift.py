@@ -10,6 +10,8 @@ from vitruvian.systems.pose3d.lift import VARIANTS, Lift, Lifted, loss, matrices
 from vitruvian.train.lift import errors, see
 from vitruvian.weights import Card
 
+CAMERA = np.array([[500.0, 0, 200], [0, 500, 200], [0, 0, 1]])
+
 
 @pytest.fixture(scope="module")
 def nano():
@@ -70,9 +72,9 @@ def test_exported_network_lifts_films_of_any_length_and_rate(nano, tmp_path):
     for rate in (30.0, 60.0, 12.5):
         confidence = np.ones((9, 133), np.float32)
         confidence[4] = 0
-        lifted = lifter(keypoints, confidence, np.arange(9) / rate, 500.0, np.array([200.0, 200.0]))
+        lifted = lifter(keypoints, confidence, np.arange(9) / rate, CAMERA, (401, 401))
         assert lifted.points.shape == (9, 133, 3) and lifted.body.pose.shape == (9, 69, 3)
         assert not lifted.known[4] and np.isnan(lifted.points[4]).all() and np.isnan(lifted.body.pose[4]).all()
         assert np.isfinite(lifted.points[lifted.known]).all()
-    nobody = lifter(keypoints[:0], confidence[:0], np.zeros(0), 500.0, np.zeros(2))
+    nobody = lifter(keypoints[:0], confidence[:0], np.zeros(0), CAMERA, (401, 401))
     assert nobody.points.shape == (0, 133, 3) and len(nobody.body) == 0

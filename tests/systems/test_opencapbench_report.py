@@ -90,12 +90,6 @@ def test_a_file_that_was_cut_short_is_no_shorter_trial(tmp_path):
     assert read_trial(whole).points.shape == (0, 1, 3)
 
 
-def test_a_missing_packaged_model_is_told_and_there_is_a_way_round(monkeypatch, tmp_path):
-    monkeypatch.setattr(room, "__file__", str(tmp_path / "a" / "b" / "c.py"))
-    with pytest.raises(FormatError, match="model=PATH"):
-        room.packaged_model()
-
-
 def test_takes_without_points_or_people_are_refused(tmp_path):
     with pytest.raises(VitruvianError, match="no points in space"):
         opensim_report(Take(People.empty(26), HALPE, np.zeros(0), np.zeros((0, 2))), tmp_path, model="x.osim")

@@ -3,7 +3,20 @@
 import pytest
 import torch
 
-from vitruvian.systems.detection.rtmdet import STRIDES, VARIANTS, Config, RTMDet, assign, decode, flatten, loss, overlaps, rank_in_group
+from vitruvian.systems.detection.rtmdet import (
+    STRIDES,
+    VARIANTS,
+    Config,
+    Deployed,
+    RTMDet,
+    assign,
+    decode,
+    flatten,
+    loss,
+    overlaps,
+    rank_in_group,
+)
+from vitruvian.systems.export import difference, export_onnx
 
 SIZE = 128
 
@@ -61,6 +74,24 @@ def test_loss_of_images_without_boxes_teaches_background():
     assert out["box"] == 0 and out["cls"] > 0
     quiet = [(cls - 5, box) for cls, box in levels]
     assert loss(quiet, [torch.zeros(0, 4)] * 2, [torch.zeros(0, dtype=torch.long)] * 2)["cls"] < out["cls"]
+
+
+def test_where_there_may_be_somebody_nothing_is_taught():
+    levels = blank()
+    levels[0][0][0, :, 3:6, 3:6] = 4.0  # a detector that is sure of something there
+    box, nobody = torch.tensor([[20.0, 20, 50, 50]]), torch.zeros(0, 4)
+    wrong = loss(levels, [nobody], [torch.zeros(0, dtype=torch.long)])["cls"]
+    left = loss(levels, [box], [torch.tensor([-1])])["cls"]
+    assert left < 0.01 * wrong
+    both = loss(levels, [torch.cat((box, box))], [torch.tensor([0, -1])])
+    torch.testing.assert_close(both["box"], loss(levels, [box], [torch.tensor([0])])["box"])  # the same box, for sure, is learnt
+
+
+def test_an_exported_detector_takes_wide_and_tall_pictures(tmp_path):
+    torch.manual_seed(0)
+    network, path = Deployed(RTMDet(VARIANTS["nano"]).eval()), tmp_path / "detector.onnx"
+    export_onnx(network, torch.zeros(1, 3, 64, 96), path, ("image",), ("boxes", "scores"), free={2: "height", 3: "width"})
+    assert difference(network, path, [(3, 128, 64)])[1] < 1e-4
 
 
 def test_loss_prefers_the_right_class_and_box():

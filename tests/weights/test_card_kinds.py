@@ -67,3 +67,22 @@ def test_a_wrong_augmenter_is_refused(tmp_path, values):
 def test_a_wrong_value_in_a_later_field_is_refused(tmp_path, change):
     with pytest.raises(FormatError, match=next(iter(change))):
         load(tmp_path, OLD | change)
+
+
+LIFTER = {"id": "l", "task": "lift", "file": "l.onnx", "codec": "lift-diffusion", "skeleton": "h36m-17", "diffusion_times": 1000}
+
+
+def test_a_lifter_says_how_it_is_run(tmp_path):
+    card = load(tmp_path, LIFTER)
+    card.save(tmp_path / "card.json")
+    assert Card.load(tmp_path / "card.json") == card
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [({"skeleton": ""}, "skeleton"), ({"diffusion_times": 0}, "diffusion_times"), ({"codec": "lift-frame"}, "diffusion_times"),
+     ({"diffusion_times": 10**9}, "diffusion_times"), ({"task": "augmenter"}, "lifters")],
+)  # fmt: skip
+def test_a_wrong_lifter_is_refused(tmp_path, change, said):
+    with pytest.raises(FormatError, match=said):
+        load(tmp_path, LIFTER | change)

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from vitruvian.biomechanics.segments import named_points
+from vitruvian.biomechanics.segments import both_sides, named_points
 from vitruvian.errors import VitruvianError, WeightsError
 from vitruvian.formats.trc import Trc
 from vitruvian.weights.card import Card
@@ -30,12 +30,8 @@ LONGEST_GAP = 0.2
 """Seconds; longer gaps of a keypoint leave the markers of that time missing."""
 
 
-def _sides(*stems: str) -> tuple[str, ...]:
-    return tuple(f"{side}_{stem}" for stem in stems for side in ("right", "left"))
-
-
-LOWER_KEYPOINTS = ("neck", *_sides("shoulder", "hip", "knee", "ankle", "heel", "small_toe", "big_toe"))
-UPPER_KEYPOINTS = ("neck", *_sides("shoulder", "elbow", "wrist"))
+LOWER_KEYPOINTS = ("neck", *both_sides("shoulder", "hip", "knee", "ankle", "heel", "small_toe", "big_toe"))
+UPPER_KEYPOINTS = ("neck", *both_sides("shoulder", "elbow", "wrist"))
 LOWER_MARKERS = (
     *("r.ASIS_study", "L.ASIS_study", "r.PSIS_study", "L.PSIS_study"),
     *("r_knee_study", "r_mknee_study", "r_ankle_study", "r_mankle_study", "r_toe_study", "r_5meta_study", "r_calc_study"),

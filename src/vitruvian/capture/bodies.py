@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from vitruvian.body.compact import load_compact
 from vitruvian.body.fit import FitResult
@@ -17,7 +17,7 @@ from vitruvian.body.model import BodyParameters
 from vitruvian.geometry.camera import pinhole
 from vitruvian.media.exif import field_of_view
 from vitruvian.media.pictures import Pictures, picture_size
-from vitruvian.runtime.lift import LiftedTrack, Lifter
+from vitruvian.runtime.lift import Lifter
 from vitruvian.skeletons import COCO_WHOLEBODY_133
 from vitruvian.take import People, Take
 
@@ -98,9 +98,11 @@ def _fitted(take: Take, rows: np.ndarray, lifter: Lifter, fov: float) -> FitResu
     camera = pinhole(size, fov)
     times = take.times[people.frame]
     confidence = _trusted(people)
-    lifted = lifter(people.keypoints, confidence, times, camera[0, 0], camera[:2, 2])
+    lifted = lifter(people.keypoints, confidence, times, camera, size)
     if not lifted.known.any():
         return None
+    if lifted.body is None:  # the fit starts from the points, and has none elsewhere
+        confidence[~lifted.known] = 0
     confidence[:, COCO_WHOLEBODY_133.parts["face"]] *= _FACE_WEIGHT
     return fit_keypoints(
         load_compact(),
@@ -109,7 +111,7 @@ def _fitted(take: Take, rows: np.ndarray, lifter: Lifter, fov: float) -> FitResu
         confidence=confidence[:, None],
         points=lifted.points,
         points_sigma=_POINTS_SIGMA,
-        start=_filled(lifted),
+        start=None if lifted.body is None else _filled(lifted.body, lifted.known),
         times=times if len(rows) > 1 else None,
         iterations=6,
     )
@@ -138,10 +140,8 @@ def _trusted(people: People) -> Float[np.ndarray, "n k"]:
     return np.where(np.isfinite(people.keypoints).all(-1), people.confidence, 0.0)
 
 
-def _filled(lifted: LiftedTrack) -> BodyParameters:
+def _filled(body: BodyParameters, known: Bool[np.ndarray, " t"]) -> BodyParameters:
     """The body of every frame: where nothing is known, that of the nearest frame that is."""
-    known = np.flatnonzero(lifted.known)
-    frames = np.arange(len(lifted.known))
-    nearest = known[np.abs(known[:, None] - frames).argmin(0)]
-    body = lifted.body
+    rows, frames = np.flatnonzero(known), np.arange(len(known))
+    nearest = rows[np.abs(rows[:, None] - frames).argmin(0)]
     return BodyParameters(*(values[nearest] for values in (body.pose, body.shape, body.expression, body.translation)))

@@ -9,28 +9,33 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
+from jaxtyping import Int
 
+from vitruvian.capture.outputs import delivered
 from vitruvian.capture.pipeline import Device, Progress, capture
-from vitruvian.capture.sinks import Background, PictureOverlay, Sink, Stopwatch, VideoOverlay
-from vitruvian.capture.views import Combined, clocks, combine, seen_by
+from vitruvian.capture.sinks import Background, Stopwatch, check_formats, overlay_sink
+from vitruvian.capture.sinks import Format as CaptureFormat
+from vitruvian.capture.views import Combined, check_options, check_skeletons, clocks, combine, seen_by, sized
 from vitruvian.draw.overlay import draw_people
 from vitruvian.errors import VitruvianError
 from vitruvian.formats.calibration import read_calibration, write_calibration
 from vitruvian.formats.text import make_folder
 from vitruvian.geometry.camera import Axis, Camera
 from vitruvian.media import open_source, prefetch
+from vitruvian.media.live import is_live
+from vitruvian.media.pictures import picture_size
 from vitruvian.people.filters import nominal_step
 from vitruvian.people.offline import Method
 from vitruvian.take import Take
-from vitruvian.weights import Card
+from vitruvian.weights import Card, card_for
 
 log = logging.getLogger(__name__)
 
@@ -67,47 +72,59 @@ def capture_cameras(
 
     sources: one per camera; those that are takes already (of `capture` with smooth="none") are used as they are. calibration: a file that
     `formats.calibration.read_calibration` knows, or cameras. Sources and cameras go together by name (cam01.mp4, or a folder cam01, and
-    the camera cam01), else by their order. out: folder for the files, None writes nothing; each camera's own take goes to a folder there.
+    the camera cam01), else by their order.
+    out: folder for the files, None writes nothing; each camera's own take goes to a folder there. Files of an earlier capture are replaced,
+    or removed, once the new ones are whole.
     offsets: seconds to add to each film's times to have the first one's clock; "auto" finds them by motion; None: they began together.
     up, min_views, max_error, smooth: see `views.combine`. detector to flip_test, device: see `capture`, for each film. overlay: draw the
     points back into the films. formats: other files to write, see `Format`; TRC and BVH are one file per person.
-    on_progress: called with the camera's name while its film is captured.
+    on_progress: called with the camera's name while its film is captured, and while its overlay is drawn.
 
     Nobody, or nobody whom two cameras see, is a take without rows. A killed capture of a film goes on where it was. Raises VitruvianError
-    where sources, calibration and options don't fit, and what `capture` and `read_calibration` raise.
+    where sources, calibration and options don't fit, before any film is captured, and what `capture` and `read_calibration` raise.
     """
     _check_formats(formats)
     cameras = in_order(sources, _cameras(calibration))
+    if isinstance(offsets, str) and offsets != "auto":
+        raise VitruvianError(f"no offsets {offsets!r}: give one for each camera, in seconds, or 'auto'")
+    given = None if isinstance(offsets, str) else offsets
+    check_options(len(sources), offsets=given, up=up, min_views=min_views, max_error=max_error, smooth=smooth)
+    cameras, there = _fitting(cameras, sources, pose)
     folder = None if out is None else make_folder(out)
+    places = [None if folder is None else folder / name for name in folder_names(cameras)]
+    report = _Report([camera.name for camera in cameras], on_progress)
     takes = []
-    for source, camera in zip(sources, cameras, strict=True):
-        report = None if on_progress is None else partial(on_progress, camera.name)
-        place = None if folder is None else folder / _folder_name(camera)
-        if _is_take(source):
-            takes.append(source if isinstance(source, Take) else Take.load(source))
-            continue
-        take = capture(
-            source, place, detector=detector, pose=pose, hands=hands, face=face, threshold=threshold, detect_every=detect_every,
-            flip_test=flip_test, smooth="none", mesh=False, overlay=False, formats=(), device=device, on_progress=report,
-        )  # fmt: skip
-        if not take.complete:
+    for n, (source, take, place) in enumerate(zip(sources, there, places, strict=True)):
+        if take is None:
+            take = capture(
+                source, place, detector=detector, pose=pose, hands=hands, face=face, threshold=threshold, detect_every=detect_every,
+                flip_test=flip_test, smooth="none", mesh=False, overlay=False, formats=(), device=device,
+                on_progress=partial(report, n),
+            )  # fmt: skip
+        if not take.complete and not _is_take(source):
             raise KeyboardInterrupt  # the film goes on from there next time; half a film has no third dimension
         takes.append(take)
     shifts = clocks(takes) if isinstance(offsets, str) else offsets
     combined = combine(takes, cameras, offsets=shifts, up=up, min_views=min_views, max_error=max_error, smooth=smooth)
     if folder is not None:
-        combined.take.save(folder / "take.npz")
-        write_calibration(combined.cameras, folder / "calibration.toml")
-        _write(combined.take, folder, formats)
-        for n, source in enumerate(sources if overlay else ()):
-            if not _is_take(source):
-                draw_view(combined, n, source, folder / _folder_name(cameras[n]))
+        with delivered(folder) as workshop:
+            _write(combined, workshop, formats)
+            for n, source in enumerate(sources if overlay else ()):
+                if not _is_take(source):
+                    draw_view(combined, n, source, workshop / places[n].name, partial(report.drawn, n))
     return combined.take
 
 
-def draw_view(combined: Combined, camera: int, source: str | Path, folder: Path) -> None:
+def draw_view(
+    combined: Combined,
+    camera: int,
+    source: str | Path,
+    folder: Path,
+    on_frame: Callable[[int, int | None, Mapping[str, float]], None] = lambda done, total, seconds: None,
+) -> None:
     """Write overlay.mp4 (overlay/ for pictures) to `folder`: the points drawn back into the film of one of the cameras.
 
+    on_frame: called with the number of frames done, of how many (None: unknown), and seconds of work by stage.
     Raises MediaError where the film can't be read or the overlay can't be written.
     """
     view = seen_by(combined.take, combined.cameras[camera])
@@ -115,43 +132,99 @@ def draw_view(combined: Combined, camera: int, source: str | Path, folder: Path)
     times = view.times - combined.offsets[camera]
     longest = nominal_step(times) if len(times) > 1 else np.inf
     make_folder(folder)
+    stopwatch = Stopwatch()
     with open_source(source) as opened:
-        single, stopwatch = opened.frame_count == 1, Stopwatch()
-        draw = partial(draw_people, skeleton=view.skeleton)
-        sink: Sink
-        if opened.kind == "video":
-            sink = VideoOverlay(folder / "overlay.mp4", opened.fps, draw, stopwatch)
-        else:
-            sink = PictureOverlay(folder / "overlay.png" if single else folder / "overlay", single, draw, stopwatch)
-        background = Background([sink])
+        background = Background([overlay_sink(folder, opened, partial(draw_people, skeleton=view.skeleton), stopwatch)])
         try:
             with closing(prefetch(opened)) as frames:
                 for frame in frames:
                     near = int(np.abs(times - frame.time).argmin()) if len(times) else -1
                     there = near >= 0 and abs(times[near] - frame.time) <= 0.75 * longest
                     background.put(frame, people[near] if there else view.people[:0])
+                    on_frame(frame.index + 1, opened.frame_count, dict(stopwatch.seconds))
             background.finish(combined.take.complete)
         except BaseException:
             background.abort()
             raise
 
 
+@dataclass
+class _Report:
+    """Tells the caller how far the films are, by the names of their cameras."""
+
+    names: Sequence[str]
+    tell: Callable[[str, Progress], None] | None
+    newest: dict[int, Progress] = field(default_factory=dict)
+
+    def __call__(self, camera: int, now: Progress) -> None:
+        """What the capture of a camera's film says."""
+        self.newest[camera] = now
+        if self.tell:
+            self.tell(self.names[camera], now)
+
+    def drawn(self, camera: int, done: int, total: int | None, seconds: Mapping[str, float]) -> None:
+        """So many frames of its overlay are drawn."""
+        found = self.newest[camera]
+        self(camera, replace(found, stage="drawing", done=done, total=total, seconds={**found.seconds, **seconds}))
+
+
 def _is_take(source: Source) -> bool:
     return isinstance(source, Take) or Path(source).suffix.lower() == ".npz"
 
 
+def _fitting(cameras: Sequence[Camera], sources: Sequence[Source], pose: Card | str | Path) -> tuple[tuple[Camera, ...], list[Take | None]]:
+    """The cameras of the films as they are, and the takes that are there already. Raises VitruvianError for what can't be combined."""
+    there = [_there(source) for source in sources]
+    films = zip(cameras, sources, there, strict=True)
+    cameras = tuple(sized(camera, _sizes(source, take), _title(source)) for camera, source, take in films)
+    check_skeletons([take.skeleton.name if take else _skeleton_of(pose) for take in there])
+    return cameras, there
+
+
+def _there(source: Source) -> Take | None:
+    """The take that a source is already, None for a film. Raises VitruvianError for what is live: it is read more than once."""
+    if is_live(source):
+        raise VitruvianError(f"{source} is live: several cameras are captured from files; save it to a file first")
+    if isinstance(source, Take):
+        return source
+    return Take.load(source) if _is_take(source) else None
+
+
+def _sizes(source: Source, take: Take | None) -> Int[np.ndarray, "n 2"]:
+    """(width, height) of the pictures of a take, or of a film as far as it is known before it is read: of its first picture.
+
+    For a folder of pictures also those in headers, where they are of other sizes than the first, whichever way they are turned.
+    """
+    if take is not None:
+        return take.sizes
+    with open_source(source) as opened:
+        if opened.kind == "video":
+            return np.array([[opened.width, opened.height]])
+        first = next(iter(opened))
+        sizes = [first.image.shape[1::-1]]
+        others = {size for size in map(picture_size, opened.paths) if size is not None}
+        return np.array(sizes + [size for size in sorted(others) if sorted(size) != sorted(sizes[0])])
+
+
+def _skeleton_of(pose: Card | str | Path) -> str:
+    return (pose if isinstance(pose, Card) else card_for(pose)).skeleton
+
+
 def _check_formats(formats: Sequence[str]) -> None:
-    """Raises VitruvianError where `formats` is no list of known ones."""
+    """Raises VitruvianError where `formats` is no list of known ones, MissingExtraError where one needs a package that is not installed."""
     wrong = [formats] if isinstance(formats, str) else [name for name in formats if name not in _FILES]
     if wrong:
         raise VitruvianError(f"no list of formats with points in space: {wrong[0]!r}; give some of {', '.join(_FILES)}, in a list")
+    check_formats([name for name in formats if name in get_args(CaptureFormat)])
 
 
-def _write(take: Take, folder: Path, formats: Sequence[str]) -> None:
+def _write(combined: Combined, folder: Path, formats: Sequence[str]) -> None:
     from vitruvian.formats.convert import write
 
+    combined.take.save(folder / "take.npz")
+    write_calibration(combined.cameras, folder / "calibration.toml")
     for name in formats:
-        write(take, folder / _FILES[name], name)
+        write(combined.take, folder / _FILES[name], name)
 
 
 def _cameras(calibration: str | Path | Sequence[str | Path] | Sequence[Camera]) -> tuple[Camera, ...]:
@@ -195,5 +268,11 @@ def _bare(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name)
 
 
-def _folder_name(camera: Camera) -> str:
-    return re.sub(r"[^\w-]+", "_", camera.name).strip("_")[:80] or "camera"
+def folder_names(cameras: Sequence[Camera]) -> list[str]:
+    """The name of each camera's folder: its own, as far as file systems take it, with a number where an earlier camera has that one."""
+    out: list[str] = []
+    for camera in cameras:
+        plain = re.sub(r"[^\w-]+", "_", camera.name).strip("_")[:80] or "camera"
+        taken = {name.casefold() for name in out}  # some file systems take CAM1 for cam1
+        out.append(next(name for name in (plain, *(f"{plain}_{n}" for n in range(2, len(out) + 3))) if name.casefold() not in taken))
+    return out

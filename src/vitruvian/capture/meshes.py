@@ -11,7 +11,7 @@ import numpy as np
 from vitruvian.body.model import BodyModel
 from vitruvian.capture.bodies import field_of_view_of, pieces_of
 from vitruvian.capture.finder import Finder, Found
-from vitruvian.capture.run import Device, Options, Plan, Progress, Smooth, carry_out, open_for_capture
+from vitruvian.capture.run import Device, Options, Plan, Progress, Smooth, Step, carry_out, open_for_capture
 from vitruvian.capture.sinks import Draw, Format, Stopwatch, check_formats
 from vitruvian.codecs.mesh import SeenBodies, pixels
 from vitruvian.draw.mesh import draw_bodies
@@ -60,12 +60,16 @@ def capture_meshes(
         estimator = MeshEstimator(network, score_threshold=least, device=device)
         finder = MeshFinder(estimator, stopwatch, options, opened.kind == "video")
 
-        def finished(take: Take) -> Take:
-            take = replace(take, space="camera", body=estimator.body.name, fov=options.fov)
-            with stopwatch("smooth"):
-                return take if smooth == "none" else smooth_bodies(take, estimator)
+        def named(take: Take, _: Callable[[int, int], None]) -> Take:
+            return replace(take, space="camera", body=estimator.body.name, fov=options.fov)
 
-        plan = Plan(finder, (estimator.card,), options, _drawer(estimator.body, options.fov) if overlay else None, finished)
+        def smoothed(take: Take, on_person: Callable[[int, int], None]) -> Take:
+            with stopwatch("smooth"):
+                return smooth_bodies(take, estimator, on_person)
+
+        rows = {"threshold": threshold, "device": device, "fov": options.fov}  # where people are in depth depends on the field of view
+        steps: tuple[Step, ...] = (named,) if smooth == "none" else (named, smoothed)
+        plan = Plan(finder, (estimator.card,), rows, _drawer(estimator.body, options.fov) if overlay else None, steps)
         asked = str(source) if isinstance(source, str | Path) else opened.name
         return carry_out(plan, opened, asked, None if out is None else Path(out), formats, stopwatch, on_progress)
 
@@ -104,17 +108,21 @@ def people_of(index: int, bodies: SeenBodies) -> People:
     )
 
 
-def smooth_bodies(take: Take, estimator: MeshEstimator) -> Take:
+def smooth_bodies(take: Take, estimator: MeshEstimator, on_track: Callable[[int, int], None] | None = None) -> Take:
     """The take with each track's bodies smooth over time, one shape per track, and keypoints and points as these bodies have them.
 
     Frames in which somebody is missing for a moment get a body in between. Rows without a track pass unchanged.
+    on_track: called with the number of persons done, and of all.
     """
     take = fill_rows(take, POSE.max_gap)
     columns = {name: column.copy() for name, column in take.people.columns().items()}
-    for rows in pieces_of(take):
+    pieces = pieces_of(take)
+    for done, rows in enumerate(pieces):
         people = take.people[rows]
         if people.track[0] >= 0 and np.isfinite(people.body_pose).all((1, 2)).any():
             _smooth_piece(columns, rows, take, estimator)
+        if on_track:
+            on_track(done + 1, len(pieces))
     return replace(take, people=People(**columns))
 
 

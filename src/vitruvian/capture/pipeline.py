@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from vitruvian.body.compact import load_compact
-from vitruvian.capture.bodies import add_bodies, field_of_view_of
+from vitruvian.capture.bodies import add_bodies, field_of_view_of, pieces_of
 from vitruvian.capture.finder import Finder
-from vitruvian.capture.run import Device, Options, Plan, Progress, Smooth, Source, carry_out, open_for_capture
+from vitruvian.capture.run import Device, Options, Plan, Progress, Smooth, Source, Step, carry_out, open_for_capture
 from vitruvian.capture.sinks import Draw, Format, Stopwatch, check_formats
 from vitruvian.draw.mesh import draw_bodies
 from vitruvian.draw.overlay import draw_boxes, draw_people
@@ -26,6 +27,9 @@ from vitruvian.take import People, Take
 from vitruvian.weights import Card, card_for
 
 log = logging.getLogger(__name__)
+
+SHAPING_ROWS = ("threshold", "detect_every", "flip_test", "device")
+"""Options that decide what is found in a frame; the others only shape what is made of it later."""
 
 
 def capture(
@@ -71,12 +75,15 @@ def capture(
     photographs, and else assumes 60, and metres are as uncertain as that.
     ground: in films of a camera that stands still, hold resting feet where they are, on one floor.
     realtime: play a video at its own pace and leave out frames that come too early, as cameras and streams always do.
-    device: where the networks run. on_progress: called after each frame and at the end, in this thread.
+    device: where the networks run. on_progress: called after each frame, each person's bodies, each frame drawn, and at the end, in this
+    thread.
 
     Nobody in the picture, or no frame in the video, is a take with zero rows. A capture into a folder that was killed goes on where it was
     when it is started again with the same source, networks and options, and ends with the same take. Ctrl-C ends it early: what was found
-    so far is written and returned, with `complete` False. Raises MediaError on a source that can't be read, WeightsError on networks,
-    FormatError on files that can't be written, VitruvianError on senseless options; then no half-written file stays.
+    so far is written and returned, with `complete` False; after the last frame, bodies or overlay are left out. Files that an earlier
+    capture left in `out` are replaced, or removed where this one has none of the name, once the new ones are whole. Raises MediaError on a
+    source that can't be read, WeightsError on networks, FormatError on files that can't be written, VitruvianError on senseless options,
+    MissingExtraError on formats without their package; then no half-written file stays.
     """
     check_formats(formats)
     stopwatch = Stopwatch()
@@ -88,29 +95,32 @@ def capture(
             raise VitruvianError(f"{opened.name} can't be seen twice: smooth it with one-euro, and repair no swaps")
         lifter = Lifter(lift, device=device) if mesh else None
         finder, cards = _finder(opened, (detector, pose, hands, face), options, stopwatch)
-        plan = Plan(
-            finder,
-            cards,
-            options,
-            _drawer(finder.skeleton, options) if overlay else None,
-            (lambda take: _finished(take, options, lifter, stopwatch)) if options.looks_back else None,
-        )
+        rows = {"smoothed": finder.smoother is not None} | {name: getattr(options, name) for name in SHAPING_ROWS}
+        steps: list[Step] = []
+        if options.looks_back:
+            steps += [lambda take, _: without_doubtful_tracks(take, threshold), partial(_corrected, options=options)]
+        if lifter:
+            steps.append(partial(_with_bodies, options=options, lifter=lifter, stopwatch=stopwatch))
+        plan = Plan(finder, cards, rows, _drawer(finder.skeleton, options) if overlay else None, tuple(steps))
         asked = str(source) if isinstance(source, str | Path) else opened.name
         return carry_out(plan, opened, asked, None if out is None else Path(out), formats, stopwatch, on_progress)
 
 
-def _finished(take: Take, options: Options, lifter: Lifter | None, stopwatch: Stopwatch) -> Take:
-    """The take with what only the whole video tells."""
-    take = without_doubtful_tracks(take, options.threshold)
+def _corrected(take: Take, _: Callable[[int, int], None], options: Options) -> Take:
+    """The take without exchanges of left and right, and with keypoints that are smooth over the whole video."""
     if options.repair_swaps:
         take, report = repair_swaps(take)
         log.info("%d stretches with left and right exchanged were repaired", len(report.swaps))
     if options.smooth != "none" and len(take.tracks):
         take = smooth_take(take, presets(options.smooth))
-    if lifter is None:
-        return take
+    return take
+
+
+def _with_bodies(take: Take, on_person: Callable[[int, int], None], options: Options, lifter: Lifter, stopwatch: Stopwatch) -> Take:
+    """The take with everybody's body."""
+    on_person(0, len(pieces_of(take)))
     with stopwatch("bodies"):
-        return add_bodies(take, lifter, options.fov, options.ground)
+        return add_bodies(take, lifter, options.fov, options.ground, on_person)
 
 
 def _has_points(pose: Card | str | Path) -> bool:

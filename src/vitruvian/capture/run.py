@@ -6,8 +6,9 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, suppress
-from dataclasses import asdict, dataclass, replace
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Literal, get_args
@@ -15,9 +16,21 @@ from typing import Literal, get_args
 from vitruvian._version import __version__
 from vitruvian.capture.finder import Finder
 from vitruvian.capture.journal import Journal
-from vitruvian.capture.sinks import BODY_FORMATS, Background, Draw, Format, Sink, Stopwatch, open_sinks, write_later
+from vitruvian.capture.outputs import delivered, emptied
+from vitruvian.capture.sinks import (
+    BODY_FORMATS,
+    FRAMEWISE,
+    Background,
+    Draw,
+    Format,
+    Sink,
+    Stopwatch,
+    finishing,
+    open_sinks,
+    overlay_sink,
+    write_files,
+)
 from vitruvian.errors import VitruvianError
-from vitruvian.formats.text import make_folder
 from vitruvian.media import Frame, Pictures, Video, open_source, prefetch
 from vitruvian.media.live import Live, is_live, open_live, paced
 from vitruvian.take import People, Take
@@ -28,15 +41,21 @@ log = logging.getLogger(__name__)
 Source = Video | Pictures | Live
 Smooth = Literal["one-euro", "kalman", "butterworth", "none"]
 Device = Literal["auto", "cpu", "cuda"]
+Stage = Literal["frames", "bodies", "drawing"]
+Step = Callable[[Take, Callable[[int, int], None]], Take]
+"""What is done with the whole take. It tells the function that it gets how many persons are done, and of how many."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a capture is: frames done, of how many (None: unknown; an estimate for videos), people in the newest frame.
+    """How far a capture is.
 
-    seconds: working time of each stage so far (decode, detect, pose, track, smooth, write, draw, encode). The stages run in several
-    threads, so that their sum may exceed the time that has passed. resumed: frames that an earlier, killed run had done.
+    frames: those whose people are found. total: how many there are to do in the `stage` (None: unknown; an estimate for a video's frames).
+    people: in the newest frame. seconds: working time of each kind so far (decode, detect, pose, track, smooth, write, draw, encode), in
+    several threads, so that their sum may exceed the time that has passed. resumed: frames that an earlier, killed run had done.
     latency: in real time, seconds from the newest frame's arrival until its people were known. dropped: frames that nobody looked at.
+    stage: people are found in "frames"; then, where the whole video is needed for it, "bodies" are made and "drawing" makes the overlay.
+    done: how many of `total`: persons in "bodies" (anew where one was out of sight for long), else frames.
     """
 
     frames: int
@@ -46,6 +65,8 @@ class Progress:
     resumed: int = 0
     latency: float | None = None
     dropped: int = 0
+    stage: Stage = "frames"
+    done: int = 0
 
 
 @dataclass(frozen=True)
@@ -82,14 +103,15 @@ class Options:
 class Plan:
     """What a capture does besides reading and writing: who finds the people, with which networks, and what is done with the whole take.
 
-    draw: for the overlay, None for none. finished: the take with what only the whole video tells; without it, frames are final at once.
+    rows: what the rows of a frame depend on besides source and networks (JSON values): an earlier run's count only if it was the same.
+    draw: for the overlay, None for none. steps: what only the whole video tells, in order; where there are none, frames are final at once.
     """
 
     finder: Finder
     cards: tuple[Card, ...]
-    options: Options
+    rows: Mapping[str, object]
     draw: Draw | None
-    finished: Callable[[Take], Take] | None
+    steps: tuple[Step, ...]
 
 
 def carry_out(
@@ -102,38 +124,27 @@ def carry_out(
     on_progress: Callable[[Progress], None] | None,
 ) -> Take:
     """Find the people of an open source called `name` and write the files; see `capture` for what happens at Ctrl-C, kills and errors."""
-    is_new = folder is not None and not folder.exists()
-    journal = Journal(folder, _job(source, plan.cards, plan.options), plan.finder.skeleton, source.kind == "video")
+    journal = Journal(folder, _job(source, plan), plan.finder.skeleton, source.kind == "video")
     plan.finder.restore(journal.state)
+    report = _Report(on_progress, stopwatch.seconds, journal.frames_on_disk)
     about = {"source": name, "cards": tuple(card.id for card in plan.cards)}
-
-    def sinks() -> list[Sink]:
-        return [] if folder is None else open_sinks(folder, source, plan.finder.skeleton, about, plan.draw, formats, stopwatch)
-
-    run = _Run(source, plan.finder, journal, stopwatch, on_progress)
-    if folder is not None:
-        make_folder(folder)
-    try:
-        complete = run([] if plan.finished else sinks())
-        take = replace(journal.take(), **about, complete=complete)
-        if plan.finished:
-            take = plan.finished(take)
-            _show(take, source, sinks())
-        if folder is not None:
-            take.save(folder / "take.npz")
-            write_later(take, folder, [*formats, *_body_formats(take)])
-    except BaseException:
-        if is_new:
-            with suppress(OSError):  # it is not empty: what is whole may stay
-                folder.rmdir()
-        raise
-    if complete:
+    at_once = [] if plan.steps else [format for format in formats if format in FRAMEWISE]
+    with delivered(folder) as workshop:
+        sinks: list[Sink] = []
+        if workshop:
+            sinks += open_sinks(workshop, folder, source, plan.finder.skeleton, about, at_once, stopwatch)
+            sinks += [overlay_sink(workshop, source, plan.draw, stopwatch)] if plan.draw else []
+        run = _Run(source, plan, journal, report)
+        take = replace(run.find([] if plan.steps else sinks), **about)
+        if plan.steps:
+            take = run.finish(take, sinks, workshop)
+        if workshop:
+            rest = [*(format for format in formats if format not in at_once), *_body_formats(take)]
+            finishing(lambda: write_files(take, workshop, rest, stopwatch))
+    if take.complete:
         journal.clear()
-    seconds = dict(stopwatch.seconds)
-    if on_progress:  # once more, as the threads have only now done all their work
-        last = int((take.people.frame == len(take.times) - 1).sum())
-        on_progress(Progress(len(take.times), len(take.times), last, seconds, run.resumed))
-    log.info("seconds by stage: %s", ", ".join(f"{stage} {spent:.2f}" for stage, spent in seconds.items()))
+    report.last(take)
+    log.info("seconds by stage: %s", ", ".join(f"{stage} {spent:.2f}" for stage, spent in stopwatch.seconds.items()))
     return take
 
 
@@ -142,19 +153,6 @@ def _body_formats(take: Take) -> Sequence[str]:
     if not (take.body and len(take.people)):
         return ()
     return BODY_FORMATS if len(take.tracks) else ("glb",)
-
-
-def _show(take: Take, source: Source, sinks: Sequence[Sink]) -> None:
-    """Read the source once more, and hand its frames with their final people to the sinks."""
-    background = Background(sinks)
-    try:
-        with closing(prefetch(source)) as frames:
-            for frame, people in zip(frames, take.by_frame(), strict=False):
-                background.put(frame, people)
-        background.finish(take.complete)
-    except BaseException:
-        background.abort()
-        raise
 
 
 def open_for_capture(source: str | Path | Sequence[str | Path], realtime: bool) -> Source:
@@ -168,60 +166,125 @@ def open_for_capture(source: str | Path | Sequence[str | Path], realtime: bool) 
 
 
 @dataclass
+class _Report:
+    """Tells the caller how far the capture is."""
+
+    tell: Callable[[Progress], None] | None
+    seconds: Mapping[str, float]
+    resumed: int
+    frames: int = 0
+    people: int = 0
+    stage: Stage = "frames"
+    done: int = 0
+
+    def __call__(self, stage: Stage, done: int, total: int | None, latency: float | None = None, dropped: int = 0) -> None:
+        """So much of the stage is done."""
+        self.stage, self.done = stage, done
+        if self.tell:
+            self.tell(Progress(self.frames, total, self.people, dict(self.seconds), self.resumed, latency, dropped, stage, done))
+
+    def last(self, take: Take) -> None:
+        """Tell once more at the end: only then have all threads done their work."""
+        self.frames, self.people = len(take.times), int((take.people.frame == len(take.times) - 1).sum())
+        done = self.frames if self.stage == "frames" else self.done
+        self(self.stage, done, done)
+
+
+@dataclass
 class _Run:
-    """One pass over the source: frames whose people an earlier run found, then the others."""
+    """The way from a source to its take: once over the frames, then what only the whole video tells."""
 
     source: Source
-    finder: Finder
+    plan: Plan
     journal: Journal
-    stopwatch: Stopwatch
-    on_progress: Callable[[Progress], None] | None
-    resumed: int = 0
-    frames: int = 0
+    report: _Report
 
-    def __call__(self, sinks: Sequence[Sink]) -> bool:
-        """Pass every frame and its people on. False when Ctrl-C ended it early; the frames passed on until then are whole."""
+    def find(self, sinks: Sequence[Sink]) -> Take:
+        """Find everybody, and pass every frame with its people on. Not complete when Ctrl-C ended it early; then the sinks have just the
+        frames of the take."""
         background = Background(sinks)
         try:
-            complete = self._until_the_end(background)
+            complete = self._until_the_end(background, not sinks)
             background.finish(complete)
         except BaseException:
             background.abort()
             raise
-        return complete
+        take = replace(self.journal.take(), complete=complete)
+        return _first_frames(take, background.frames) if sinks else take
 
-    def _until_the_end(self, background: Background) -> bool:
+    def finish(self, take: Take, sinks: Sequence[Sink], workshop: Path | None) -> Take:
+        """The take with what only the whole video tells, drawn by the sinks. Ctrl-C leaves out what is not done, half an overlay too."""
+        if not take.complete:
+            log.warning("what the whole video tells follows for these frames; Ctrl-C once more leaves it out")
+        try:
+            for step in self.plan.steps:
+                take = step(take, partial(self.report, "bodies"))
+            if sinks:
+                self._show(take, sinks)
+        except KeyboardInterrupt:
+            log.warning("interrupted: bodies or overlay are left out, the people found are kept")
+            if workshop:
+                emptied(workshop)
+            return replace(take, complete=False)
+        return take
+
+    def _until_the_end(self, background: Background, nobody_waits: bool) -> bool:
+        """Every frame: those whose people an earlier run found, then the others. False when Ctrl-C ended it early."""
         is_endless = isinstance(self.source, Live)
-        self.resumed = self.journal.frames_on_disk
         frames = iter(self.source)
         try:
-            with closing(prefetch(islice(frames, self.resumed))) as known:
+            if self.journal.is_whole and nobody_waits:
+                self.report.frames = self.report.resumed
+                self.report("frames", self.report.frames, self.report.frames)
+                return True
+            with closing(prefetch(islice(frames, self.journal.frames_on_disk))) as known:
                 for frame, people in zip(known, self.journal.people(), strict=False):
                     self._hand_over(background, frame, people)
-            with closing(self.finder.people_now(frames) if is_endless else self.finder.people(frames)) as found:
+            finder = self.plan.finder
+            with closing(finder.people_now(frames) if is_endless else finder.people(frames)) as found:
                 for chunk in found:
                     for frame, people in chunk:
                         self.journal.add(frame, people)
                         self._hand_over(background, frame, people)
-                    if self.journal.is_due and self.finder.is_between(self.frames):
-                        self.journal.cut(self.finder.state())
+                    if self.journal.is_due and finder.is_between(self.report.frames):
+                        self.journal.cut(finder.state())
+            if self.plan.steps:
+                self.journal.finish(finder.state())
         except KeyboardInterrupt:
-            log.warning("interrupted after %d frames: what was found so far is kept", self.frames)
+            log.warning("interrupted after %d frames: what was found so far is kept", self.report.frames)
             return is_endless
         return True
 
     def _hand_over(self, background: Background, frame: Frame, people: People) -> None:
         live = {"latency": self.source.age(frame), "dropped": self.source.dropped} if isinstance(self.source, Live) else {}
         background.put(frame, people)
-        self.frames += 1
-        if self.on_progress:
-            spent = dict(self.stopwatch.seconds)
-            self.on_progress(Progress(self.frames, self.source.frame_count, len(people), spent, self.resumed, **live))
+        self.report.frames, self.report.people = self.report.frames + 1, len(people)
+        self.report("frames", self.report.frames, self.source.frame_count, **live)
+
+    def _show(self, take: Take, sinks: Sequence[Sink]) -> None:
+        """Read the source once more, and hand its frames with their final people to the sinks."""
+        background = Background(sinks)
+        try:
+            with closing(prefetch(self.source)) as frames:
+                for done, (frame, people) in enumerate(zip(frames, take.by_frame(), strict=False)):
+                    background.put(frame, people)
+                    self.report("drawing", done + 1, len(take.times))
+            background.finish(take.complete)
+        except BaseException:
+            background.abort()
+            raise
 
 
-def _job(source: Source, cards: Sequence[Card], options: Options) -> dict[str, object]:
-    """What must be the same for an earlier run's rows to count: the source, the networks, the options and this package."""
+def _first_frames(take: Take, count: int) -> Take:
+    if count >= len(take.times):
+        return take
+    people = take.people[take.people.frame < count]
+    return replace(take, people=people, times=take.times[:count], sizes=take.sizes[:count], names=take.names[:count])
+
+
+def _job(source: Source, plan: Plan) -> dict[str, object]:
+    """What must be the same for an earlier run's rows to count: this package, the source, the networks, and what else shapes rows."""
     files = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in source.paths]
-    networks = [(card.id, Path(card.file).stat().st_size, Path(card.file).stat().st_mtime_ns) for card in cards]
+    networks = [(card.id, Path(card.file).stat().st_size, Path(card.file).stat().st_mtime_ns) for card in plan.cards]
     once = [] if files else [time.time_ns()]  # what a camera saw does not come again
-    return {"version": __version__, "files": files or once, "networks": networks, **asdict(options)}
+    return {"version": __version__, "files": files or once, "networks": networks, **plan.rows}

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import logging
-import os
 import queue
-import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, Protocol, get_args
 
 import numpy as np
 
-from vitruvian.errors import MediaError, VitruvianError
+from vitruvian.capture.journal import space_of
+from vitruvian.errors import MissingExtraError, VitruvianError
 from vitruvian.formats.coco import CocoWriter
 from vitruvian.formats.openpose import write_openpose_frame
 from vitruvian.media import Frame, Pictures, Video, VideoWriter, write_image
@@ -29,10 +29,16 @@ log = logging.getLogger(__name__)
 Format = Literal["json", "openpose", "csv", "parquet", "controlnet", "rerun"]
 """What a capture can write besides the take and the overlay."""
 
-_LATER = {
-    **{"csv": "keypoints.csv", "parquet": "keypoints.parquet", "controlnet": "controlnet.mp4", "rerun": "take.rrd"},
-    **{"glb": "bodies.glb", "bvh": "skeleton.bvh", "trc": "markers.trc"},
+_NAMES = {
+    **{"json": "keypoints.json", "openpose": "openpose", "csv": "keypoints.csv", "parquet": "keypoints.parquet"},
+    **{"controlnet": "controlnet.mp4", "rerun": "take.rrd", "glb": "bodies.glb", "bvh": "skeleton.bvh", "trc": "markers.trc"},
 }
+_EXTRAS = {
+    "parquet": ("pyarrow", "Parquet needs pyarrow: pip install 'vitruvian[tables]', or choose csv"),
+    "rerun": ("rerun", "a .rrd needs rerun-sdk: pip install 'vitruvian[rerun]', or choose csv"),
+}
+FRAMEWISE: tuple[Format, ...] = ("json", "openpose")
+"""Formats that sinks write frame by frame, where frames are final at once."""
 BODY_FORMATS = ("glb", "bvh", "trc")
 """What a capture writes of bodies, where it finds any."""
 Draw = Callable[[np.ndarray, People], None]
@@ -71,91 +77,104 @@ class Sink(Protocol):
 
 
 def check_formats(formats: Sequence[str]) -> None:
-    """Raises VitruvianError where `formats` is no list of known ones."""
+    """Raises VitruvianError where `formats` is no list of known ones, MissingExtraError where one needs a package that is not installed."""
     known = get_args(Format)
     wrong = [formats] if isinstance(formats, str) else [name for name in formats if name not in known]
     if wrong:
         raise VitruvianError(f"no list of formats: {wrong[0]!r}; give some of {', '.join(known)}, in a list (others: vitruvian convert)")
+    for name in formats:
+        module, remedy = _EXTRAS.get(name, ("", ""))
+        if module and find_spec(module) is None:
+            raise MissingExtraError(remedy)
 
 
-def written(formats: Sequence[str]) -> tuple[str, ...]:
-    """Names of the files and folders that `formats` may lead to, some of them patterns."""
-    names = {"json": "keypoints.json", "openpose": "openpose"} | _LATER
-    several = {"bvh": ("skeleton_person*.bvh",), "trc": ("markers_person*.trc",)}  # one for each person
-    return tuple(name for format in formats for name in {names[format], names[format].removesuffix(".mp4"), *several.get(format, ())})
-
-
-def write_later(take: Take, folder: Path, formats: Sequence[str]) -> None:
-    """Write those formats that are made from the whole take. Raises FormatError or MissingExtraError as they do."""
+def write_files(take: Take, folder: Path, formats: Sequence[str], stopwatch: Stopwatch) -> None:
+    """Write take.npz and the formats from the whole take. Raises FormatError where a file can't be written."""
     from vitruvian.formats.convert import write
 
-    for format in formats:
-        if format in _LATER:
+    with stopwatch("write"):
+        take.save(folder / "take.npz")
+        for format in formats:
             is_folder = format == "controlnet" and len(take.names) != 1  # pictures
-            name = _LATER[format]
-            write(take, folder / (name.removesuffix(".mp4") if is_folder else name), format)
+            name = _NAMES[format].removesuffix(".mp4") if is_folder else _NAMES[format]
+            write(take, folder / name, "coco" if format == "json" else format)
 
 
 def open_sinks(
-    folder: Path,
+    workshop: Path,
+    out: Path,
     source: Video | Pictures | Live,
     skeleton: Skeleton,
     about: Mapping[str, object],
-    draw: Draw | None,
     formats: Sequence[Format],
     stopwatch: Stopwatch,
 ) -> list[Sink]:
-    """The sinks that write into `folder`. The overlay is the last, because it draws into the images.
+    """The sinks of rows that are written frame by frame, in the folder `workshop`; see OpenPoseSink for `out`.
 
-    about: "source" in the user's words and "cards", the ids of the networks, for the files' headers. draw: for the overlay, None for none.
-    Raises FormatError when a file can't be written.
+    about: "source" in the user's words and "cards", the ids of the networks, for the files' headers.
     """
     sinks: list[Sink] = []
     if "json" in formats:
-        sinks.append(CocoSink(CocoWriter(folder / "keypoints.json", skeleton, about["source"], about["cards"]), stopwatch))
+        sinks.append(CocoSink(workshop / "keypoints.json", skeleton, about, stopwatch))
     if "openpose" in formats:
-        sinks.append(OpenPoseSink(folder / "openpose", skeleton, source.kind == "video", stopwatch))
-    if draw and source.kind == "video":
-        sinks.append(VideoOverlay(folder / "overlay.mp4", source.fps, draw, stopwatch))
-    elif draw:
-        single = source.frame_count == 1
-        sinks.append(PictureOverlay(folder / "overlay.png" if single else folder / "overlay", single, draw, stopwatch))
+        folders = [place / "openpose" for place in ((workshop, out) if isinstance(source, Live) else (workshop,))]
+        sinks.append(OpenPoseSink(folders, skeleton, source.kind == "video", stopwatch))
     return sinks
+
+
+def overlay_sink(folder: Path, source: Video | Pictures | Live, draw: Draw, stopwatch: Stopwatch) -> Sink:
+    """The sink that draws into the images, and writes them to `folder`: it must be the last."""
+    if source.kind == "video":
+        return VideoOverlay(folder / "overlay.mp4", source.fps, draw, stopwatch)
+    single = source.frame_count == 1
+    return PictureOverlay(folder / "overlay.png" if single else folder / "overlay", single, draw, stopwatch)
 
 
 class CocoSink:
     """keypoints.json, frame by frame."""
 
-    def __init__(self, writer: CocoWriter, stopwatch: Stopwatch) -> None:
-        self._writer, self._stopwatch = writer, stopwatch
+    def __init__(self, path: Path, skeleton: Skeleton, about: Mapping[str, object], stopwatch: Stopwatch) -> None:
+        self._path, self._skeleton, self._about, self._stopwatch = path, skeleton, about, stopwatch
+        self._writer: CocoWriter | None = None
 
     def write(self, frame: Frame, people: People) -> None:
         """Append the frame."""
         height, width = frame.image.shape[:2]
         with self._stopwatch("write"):
-            self._writer.append(people, time=frame.time, size=(width, height), name=frame.name)
+            self._opened(people).append(people, time=frame.time, size=(width, height), name=frame.name)
 
     def finish(self, complete: bool) -> None:
         """Write the end of the document and give it its name."""
-        self._writer.close(complete)
+        self._opened(People.empty(len(self._skeleton))).close(complete)
 
     def abort(self) -> None:
         """Delete what was written."""
-        self._writer.discard()
+        if self._writer:
+            self._writer.discard()
+
+    def _opened(self, people: People) -> CocoWriter:
+        """The file, whose header says in which space these people's points are: the first frame tells."""
+        if self._writer is None:
+            self._writer = CocoWriter(self._path, self._skeleton, **self._about, space=space_of(people))
+        return self._writer
 
 
 class OpenPoseSink:
-    """One OpenPose file per frame, each whole by itself; those written before an abort stay."""
+    """One OpenPose file per frame, each whole by itself; those written before an abort stay.
 
-    def __init__(self, folder: Path, skeleton: Skeleton, is_video: bool, stopwatch: Stopwatch) -> None:
-        self._folder, self._skeleton, self._is_video, self._stopwatch = folder, skeleton, is_video, stopwatch
+    In several folders: whoever watches the output folder of a live source finds each file at once, and not only at the end.
+    """
+
+    def __init__(self, folders: Sequence[Path], skeleton: Skeleton, is_video: bool, stopwatch: Stopwatch) -> None:
+        self._folders, self._skeleton, self._is_video, self._stopwatch = folders, skeleton, is_video, stopwatch
         self._names = UniqueNames()
 
     def write(self, frame: Frame, people: People) -> None:
         """Write the frame's file: numbered for a video, named like the picture else."""
         name = f"{Path(frame.name).stem}_{frame.index:012d}" if self._is_video else self._names.of(frame)
         with self._stopwatch("write"):
-            write_openpose_frame(people, self._skeleton, self._folder / f"{name}_keypoints.json")
+            for folder in self._folders:
+                write_openpose_frame(people, self._skeleton, folder / f"{name}_keypoints.json")
 
     def finish(self, complete: bool) -> None:
         """Nothing is open."""
@@ -169,8 +188,6 @@ class VideoOverlay:
 
     def __init__(self, path: Path, fps: float, draw: Draw, stopwatch: Stopwatch) -> None:
         self._path, self._fps, self._draw, self._stopwatch = path, fps, draw, stopwatch
-        # VideoWriter keeps what it has at any end; a name of our own lets an abort leave an older overlay alone.
-        self._partial = path.with_name(f".{secrets.token_hex(6)}.{path.name}")
         self._writer: VideoWriter | None = None
 
     def write(self, frame: Frame, people: People) -> None:
@@ -179,27 +196,19 @@ class VideoOverlay:
             self._draw(frame.image, people)
         with self._stopwatch("encode"):
             if self._writer is None:
-                self._writer = VideoWriter(self._partial, frame.image.shape[1], frame.image.shape[0], self._fps)
+                self._writer = VideoWriter(self._path, frame.image.shape[1], frame.image.shape[0], self._fps)
             self._writer.write(frame.image, frame.time)
 
     def finish(self, complete: bool) -> None:
         """Encode what the encoder holds back, and give the file its name."""
-        if self._writer is None:
-            return
-        with self._stopwatch("encode"):
-            self._writer.close()
-        try:
-            os.replace(self._partial, self._path)
-        except OSError as error:
-            raise MediaError(f"{self._path} can't be written ({error.strerror}): move away what is there") from error
+        if self._writer:
+            with self._stopwatch("encode"):
+                self._writer.close()
 
     def abort(self) -> None:
         """Delete what was written."""
-        if self._writer is None:
-            return
-        with suppress(MediaError):  # the error that led here is the one to tell
-            self._writer.close()
-        self._partial.unlink(missing_ok=True)
+        if self._writer:
+            self._writer.discard()
 
 
 class PictureOverlay:
@@ -239,14 +248,23 @@ class UniqueNames:
         return name
 
 
+def finishing(step: Callable[[], None]) -> None:
+    """Do what ends a capture. A first Ctrl-C meanwhile only makes it begin once more, a second one stops it."""
+    try:
+        step()
+    except KeyboardInterrupt:
+        log.warning("interrupted: the files are being finished; once more gives them up")
+        step()
+
+
 class Background:
     """Runs sinks in a thread of its own, a few frames behind. An error there is raised by the next `put`, or by `finish`.
 
-    Ctrl-C reaches the main thread only, so that it never stops a sink in the middle of a frame.
+    frames: how many all sinks have taken. Ctrl-C reaches the main thread only, so that it never stops a sink in the middle of a frame.
     """
 
     def __init__(self, sinks: Sequence[Sink]) -> None:
-        self._sinks = sinks
+        self._sinks, self.frames = sinks, 0
         self._waiting: queue.Queue[tuple[Frame, People] | bool] = queue.Queue(BEHIND)  # a bool is the end: complete or not
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="vitruvian-sinks", daemon=True)
@@ -259,11 +277,7 @@ class Background:
 
     def finish(self, complete: bool) -> None:
         """Write what is pending, and finish every sink. A first Ctrl-C meanwhile does not stop it, a second one does."""
-        try:
-            self._end(complete)
-        except KeyboardInterrupt:
-            log.warning("interrupted: the files are being finished; once more gives them up")
-            self._end(complete)
+        finishing(lambda: self._end(complete))
         self._raise_error()
 
     def abort(self) -> None:
@@ -281,6 +295,7 @@ class Background:
     def _run(self) -> None:
         while not isinstance(item := self._waiting.get(), bool):
             self._each(lambda sink, item=item: sink.write(*item))
+            self.frames += 1
         self._each(lambda sink: sink.finish(item))
 
     def _each(self, step: Callable[[Sink], None]) -> None:

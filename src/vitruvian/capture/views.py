@@ -12,6 +12,7 @@ import logging
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import get_args
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -81,11 +82,14 @@ def combine(
     Rows have boxes of 0 and keypoints of NaN, as there is no one picture; confidence is the mean over the cameras that count, scores are
     the mean of the boxes'. Whom only one camera sees is left out, and who is far smaller or larger than people are, or there for a frame
     or two only.
-    Raises VitruvianError where takes and cameras don't fit.
+    Raises VitruvianError where takes, cameras and options don't fit, or options make no sense.
     """
+    if len(takes) != len(cameras) or len(takes) < 2:
+        raise VitruvianError(f"{len(takes)} takes and {len(cameras)} cameras: give two or more, as many of each")
+    check_options(len(takes), offsets=offsets, up=up, min_views=min_views, max_error=max_error, smooth=smooth)
+    check_skeletons([take.skeleton.name for take in takes])
     offsets = np.zeros(len(takes)) if offsets is None else np.asarray(offsets, np.float64)
-    _check(takes, cameras, offsets)
-    cameras = tuple(_sized(camera, take) for camera, take in zip(cameras, takes, strict=True))
+    cameras = tuple(sized(camera, take.sizes, take.source) for camera, take in zip(cameras, takes, strict=True))
     turn = y_up(up or up_axis(cameras))
     cameras = tuple(moved(camera, turn) for camera in cameras)
     skeleton = takes[0].skeleton
@@ -301,13 +305,16 @@ def _agreed_sides(
     return measured, confidence
 
 
-def _sized(camera: Camera, take: Take) -> Camera:
-    """The camera of this take's pictures."""
-    sizes = np.unique(take.sizes[(take.sizes > 0).all(1)], axis=0)
+def sized(camera: Camera, sizes: Int[np.ndarray, "n 2"], title: str) -> Camera:
+    """The camera of the pictures of a film: (width, height) of each, 0 where unknown. title: the film's name, for messages.
+
+    Warns of other proportions than those it was calibrated at. Raises VitruvianError where sizes differ, or the pictures are turned.
+    """
+    sizes = np.unique(sizes[(sizes > 0).all(1)], axis=0)
     if not len(sizes):
         return camera
     if len(sizes) > 1:
-        raise VitruvianError(f"{take.source or camera.name} has pictures of different sizes: one camera has one")
+        raise VitruvianError(f"{title or camera.name} has pictures of different sizes: one camera has one")
     size = (int(sizes[0, 0]), int(sizes[0, 1]))
     if size == camera.size[::-1] != camera.size:
         raise VitruvianError(
@@ -318,14 +325,30 @@ def _sized(camera: Camera, take: Take) -> Camera:
     return fitted(camera, size)
 
 
-def _check(takes: Sequence[Take], cameras: Sequence[Camera], offsets: np.ndarray) -> None:
-    if len(takes) != len(cameras) or len(takes) < 2 or offsets.shape != (len(takes),):
-        raise VitruvianError(f"{len(takes)} takes, {len(cameras)} cameras and {offsets.size} offsets: give two or more, as many of each")
-    if not np.isfinite(offsets).all():
+def check_options(
+    count: int, *, offsets: Sequence[float] | None, up: Axis | None, min_views: int, max_error: float | None, smooth: Method
+) -> None:
+    """Raises VitruvianError for options of `combine` that make no sense with so many cameras."""
+    if offsets is not None and np.shape(offsets) != (count,):
+        raise VitruvianError(f"{np.size(offsets)} offsets for {count} cameras: give one for each, in seconds")
+    if offsets is not None and not np.isfinite(offsets).all():
         raise VitruvianError("an offset is not a finite number of seconds")
-    names = {take.skeleton.name for take in takes}
-    if len(names) > 1:
-        raise VitruvianError(f"these takes have different keypoint sets ({', '.join(sorted(names))}): capture them with one pose network")
+    if up is not None:
+        y_up(up)
+    if not 2 <= min_views <= count:
+        raise VitruvianError(f"no point is seen by {min_views} of {count} cameras: give min_views from 2 to {count}")
+    if max_error is not None and not (np.isfinite(max_error) and max_error > 0):
+        raise VitruvianError(f"a camera can't be off by {max_error} pixels at most: give max_error a number over 0, or None")
+    if smooth not in get_args(Method):
+        raise VitruvianError(f"no smoothing method {smooth!r}; choose one of {', '.join(get_args(Method))}")
+
+
+def check_skeletons(names: Sequence[str]) -> None:
+    """Raises VitruvianError where takes to be combined have different keypoint sets, of these names."""
+    if len(set(names)) > 1:
+        raise VitruvianError(
+            f"these takes have different keypoint sets ({', '.join(sorted(set(names)))}): capture them with one pose network"
+        )
 
 
 def _find(table: Int[np.ndarray, "n 2"], keys: Int[np.ndarray, "m 2"]) -> Int[np.ndarray, " m"]:

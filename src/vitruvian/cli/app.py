@@ -12,7 +12,7 @@ from cyclopts import App
 from rich.logging import RichHandler
 
 from vitruvian._version import __version__
-from vitruvian.cli.console import INTERRUPTED, console, print_rows, say_error, stderr
+from vitruvian.cli.console import INTERRUPTED, console, counted, print_rows, say_error, stderr
 from vitruvian.errors import VitruvianError
 
 app = App(
@@ -64,19 +64,23 @@ def info(take: Path) -> None:
         A take.npz, or another file of keypoints, as keypoints.json.
     """
     from vitruvian.formats.convert import read
+    from vitruvian.media.pictures import PICTURE_SUFFIXES
+    from vitruvian.media.video import VIDEO_SUFFIXES
     from vitruvian.take import OPTIONAL_COLUMNS, Take
 
+    if take.suffix.lower() in PICTURE_SUFFIXES | VIDEO_SUFFIXES:
+        raise VitruvianError(f"{take} is a picture or a video, and no take: vitruvian capture {take} makes one of it")
     loaded = read(take)
     if not isinstance(loaded, Take):
         raise VitruvianError(f"{take} holds a motion without keypoints that could be summed up: vitruvian convert reads it")
     frames = len(loaded.times)
     span = f", {loaded.times[0]:.2f} to {loaded.times[-1]:.2f} s" if frames and len(loaded.names) == 1 else ""
-    sizes = sorted({f"{width} x {height}" for width, height in loaded.sizes.tolist()})
+    sizes = sorted({f"{width} x {height}" for width, height in loaded.sizes.tolist() if width and height})
     rows = {
         "source": loaded.source,
         "frames": f"{frames}{span}" + ("" if loaded.complete else ", stopped early"),
         "size": ", ".join(sizes[:4]) + (" ..." if len(sizes) > 4 else ""),
-        "people": f"{len(loaded.people)} rows, {len(loaded.tracks)} tracked",
+        "people": f"{counted(len(loaded.people), 'row')}, {len(loaded.tracks)} tracked",
         "keypoints": f"{loaded.skeleton.name} ({len(loaded.skeleton)})",
         "more": ", ".join(name for name in OPTIONAL_COLUMNS if name in loaded.people.columns()),
         "networks": ", ".join(loaded.cards),
@@ -87,7 +91,7 @@ def info(take: Path) -> None:
         people = loaded.people.of(int(track))
         first, last = people.frame.min(), people.frame.max()
         score = np.mean(people.scores)
-        console.print(f"  person {track}: {len(people)} frames between {first} and {last}, mean score {score:.2f}")
+        console.print(f"  person {track}: {counted(len(people), 'frame')} between {first} and {last}, mean score {score:.2f}")
 
 
 @app.command

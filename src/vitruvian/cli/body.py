@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from vitruvian.body import library
+from vitruvian.cli.console import console, print_rows, progress_bar, stderr
 from vitruvian.errors import VitruvianError
 
-console = Console(highlight=False, soft_wrap=True)
-stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 app = App(
     name="body",
     help="Bring in, list and look at parametric body models.",
@@ -52,10 +47,10 @@ def import_(
         A .npy with the child's vertices (SMIL), for one more shape direction "kid".
     """
     fix = {"auto": "auto", "yes": True, "no": False}[fix_left_shape]
-    with _progress() as on_progress:
+    with progress_bar("import") as update:
         done, refused = library.import_bodies(
             folder,
-            on_progress,
+            lambda done, total, name: update(completed=done, total=total, note=name),
             num_shape=shapes,
             num_expression=expressions,
             fix_left_shape=fix,
@@ -111,8 +106,7 @@ def info(name: str, /) -> None:
         "hands": "; ".join(hands.values()) or "no hand components",
         "landmarks": marks,
     }
-    for title, text in (rows | dict(model.notes)).items():
-        console.print(f"{title:<12} {text}", markup=False)
+    print_rows(rows | dict(model.notes))
 
 
 def _names(names: tuple[str, ...]) -> str:
@@ -123,12 +117,3 @@ def _names(names: tuple[str, ...]) -> str:
 
 def _print_row(name: str, joints: int, shapes: int, expressions: int, licence: str) -> None:
     console.print(f"{name:<28} {joints:>4} joints {shapes:>4} shape {expressions:>4} expression  {licence}", markup=False)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int, str], None]]:
-    """A callback for `import_bodies` that moves a bar."""
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
-    with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
-        task = bar.add_task("import", total=None, note="")
-        yield lambda done, total, name: bar.update(task, completed=done, total=total, note=name)

@@ -3,175 +3,215 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from vitruvian.cli.console import COLUMNS, INTERRUPTED, Progress, console, say_error, stderr
+from vitruvian.cli.console import INTERRUPTED, console, counted, progress_bar, say_error
+from vitruvian.cli.options import NONE_GIVEN, Options, Results, names_in, offsets_in, refuse
+from vitruvian.cli.places import check_networks, results_folder
+from vitruvian.errors import VitruvianError
 
 if TYPE_CHECKING:
-    from vitruvian.capture import Progress as CaptureProgress
+    from vitruvian.capture import Progress
     from vitruvian.take import Take
+
+Run = Callable[[Path, Callable[[str, "Progress"], None]], "Take"]
+"""A capture whose options have been checked: it takes the folder for the results, and whom to tell how far which camera's film is."""
 
 
 def capture(
     source: Annotated[list[str], Parameter(negative="")],
     /,
     *,
-    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
-    detector: str = "person-parts-nano",
-    pose: str = "wholebody-s",
-    hands: str | None = None,
-    face: str | None = None,
-    mesh: bool | str = True,
-    lift: str = "lift-s",
-    fov: float | None = None,
-    ground: bool = False,
-    calibration: Path | None = None,
-    angles: bool = False,
-    opensim: Path | None = None,
-    overlay: bool = True,
-    formats: str = "json",
-    detect_every: int = 1,
-    flip_test: bool = False,
-    smooth: Literal["one-euro", "kalman", "butterworth", "none"] = "one-euro",
-    repair_swaps: bool = False,
-    realtime: bool = False,
-    threshold: float = 0.3,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
-    profile: bool = False,
+    options: Options = NONE_GIVEN,
 ) -> int:
     """Find the people in a video or in pictures, with their ids and 133 keypoints.
 
     Parameters
     ----------
     source
-        A video, a picture, a folder of pictures, several pictures, a camera (camera:0), or a stream (rtsp://...; Ctrl-C ends it).
-    out
-        Folder for the results: take.npz, overlay.mp4 (or .png), keypoints.json. By default NAME_vitruvian in the current folder.
-    detector
-        Detection network: an id (vitruvian weights list), or the path of an .onnx file.
-    pose
-        Pose network: an id (vitruvian weights list), or the path of an .onnx file.
-    hands
-        A network of 21 hand points that looks at everybody's hands once more.
-    face
-        A network of face points that looks at everybody's face once more.
-    mesh
-        Bodies in metres too: a mesh over the video, bodies.glb, skeleton.bvh and markers.trc. Not for cameras and streams. Followed by the
-        id or .onnx file of a network for meshes (Multi-HMR), that one alone finds the people and their bodies; no other network runs.
-    lift
-        Network that lifts keypoints into space: an id, or the path of an .onnx file.
-    fov
-        Degrees that the camera sees across the picture's longer side; otherwise a photograph's EXIF tells, or 60 are assumed. Distances
-        depend on it.
-    ground
-        The camera stands still: feet that rest don't slide, and everybody stands on one floor.
-    calibration
-        Calibrated cameras (Pose2Sim's or Sports2D's TOML, Qualisys, OpenCV, ...): the sources are films of one scene, one per camera, and
-        become one take in space with TRC files.
-    angles
-        Joint angles and gait parameters of each person: a page with plots (angles.html), and a table (angles.csv).
-    opensim
-        Your OpenSim model (.osim), such as LaiUhlrich2022: scaled to each person and moved by them, with .trc, .mot and a page. For several
-        calibrated cameras; more options: vitruvian opensim.
-    overlay
-        Draw the people over the video or pictures.
-    formats
-        What to write besides take.npz, separated by commas: json (COCO style), openpose (a file per frame), csv, parquet, controlnet (pose
-        pictures), rerun. "" for nothing. More from take.npz: vitruvian convert.
-    detect_every
-        Look for people in every n-th frame of a video only; between, boxes move on: faster.
-    flip_test
-        Look at each person mirrored as well: a little better, takes longer.
-    smooth
-        How to smooth the keypoints of a video: one-euro knows only the past; kalman and butterworth also look ahead and fill short gaps.
-    repair_swaps
-        Undo exchanges of left and right over time.
-    realtime
-        Play a video at its own pace and leave out frames that come too early, as with cameras and streams.
-    threshold
-        Least score, 0 to 1, of a detection that counts as a person.
-    device
-        Where the networks run; auto takes CUDA where ONNX Runtime has it.
-    profile
-        Print the time that each stage took.
+        A video, a picture, a folder of pictures, several pictures, a camera (camera:0), or a stream (rtsp://...; Ctrl-C ends it); with
+        --calibration the films of several cameras.
     """
-    if opensim is not None:
-        from vitruvian.cli.opensim import ready, write_opensim
+    results, several = options.results, options.cameras.calibration is not None
+    folder = results_folder(results.out, source)
+    run = _prepared(source, options.of_capture())
+    if results.angles and not several:
+        _refuse_angles_of_pictures(source)
+    if results.opensim is not None:
+        from vitruvian.cli.opensim import ready
 
-        ready(opensim)
-    from vitruvian.capture import capture as run_capture
-
-    folder = out if out is not None else default_folder(source)
-    wanted = [name.strip() for name in formats.split(",") if name.strip()]
-    networks = {"detector": detector, "pose": pose, "hands": hands, "face": face, "device": device, "flip_test": flip_test}
-    tuning = {
-        "threshold": threshold,
-        "detect_every": detect_every,
-        "smooth": smooth,
-        "repair_swaps": repair_swaps,
-        "overlay": overlay,
-        "formats": wanted,
-        "realtime": realtime,
-        "mesh": mesh,
-        "lift": lift,
-        "fov": fov,
-        "ground": ground,
-    }
-    asked = source[0] if len(source) == 1 else source
-    seconds: dict[str, float] = {}
-    start = time.perf_counter()
-    with _progress_bar(seconds) as on_progress:
-        if isinstance(mesh, str):
-            take = _capture_meshes(asked, folder, mesh, calibration, {**tuning, "device": device, "on_progress": on_progress})
-        elif calibration is None:
-            take = run_capture(asked, folder, on_progress=on_progress, **networks, **tuning)
-        else:
-            take = _capture_cameras(source, calibration, folder, networks, tuning, on_progress)
-    reports = _write_angles(take, folder) if angles else []
-    reports += write_opensim(take, folder, opensim) if opensim is not None else []
-    _print_summary(take, time.perf_counter() - start)
-    listed = sorted(folder.iterdir()) if calibration else [*_written(folder, overlay, wanted, bool(take.body)), *reports]
-    for path in listed:
+        ready(results.opensim)
+    told = Told()
+    with _told_by_bar(told) as on_progress:
+        take = run(folder, on_progress)
+    _print_summary(take, told, time.perf_counter() - told.start)
+    for path in _files_in(folder):
         console.print(f"  {path}", markup=False)
-    if profile:
-        _print_profile(seconds, len(take.times))
+    if results.profile:
+        _print_profile(told.seconds, told.frames)
+    _write_reports(take, folder, results)
     if not take.complete:
         say_error("interrupted: the files hold what was found until then; the same command goes on from there")
     return 0 if take.complete else INTERRUPTED
 
 
-def _capture_meshes(source: str | list[str], folder: Path, network: str, calibration: Path | None, tuning: Mapping[str, object]) -> Take:
-    """A take by one network for meshes; options of other networks mean nothing there."""
+def _prepared(source: list[str], asked: Mapping[str, object]) -> Run:
+    """The capture that these options ask for. Raises VitruvianError where some of them mean nothing there, or can't be."""
+    check_networks(*(asked.get(name) for name in ("detector", "pose", "hands", "face", "lift", "mesh_network")))
+    asked = dict(asked)
+    if "formats" in asked:
+        asked["formats"] = names_in(asked["formats"])
+    if "mesh_network" in asked:
+        return _by_mesh_network(source, asked)
+    if "calibration" in asked:
+        return _by_several_cameras(source, asked)
+    return _by_one_camera(source, asked)
+
+
+def _by_one_camera(source: list[str], asked: Mapping[str, object]) -> Run:
+    from vitruvian.capture import capture as run
+    from vitruvian.media.live import is_live
+
+    options = _options_of(run, asked, "without --calibration")
+    if asked.get("mesh") is False:
+        refuse(asked, ("lift", "fov", "ground"), "without bodies (--no-mesh)")
+    if any(map(is_live, source)):
+        refuse(asked, ("mesh", "lift", "fov", "ground"), "for cameras and streams, which get no bodies")
+    one = _one_source(source)
+    return lambda folder, on_progress: run(one, folder, on_progress=lambda now: on_progress("", now), **options)
+
+
+def _by_mesh_network(source: list[str], asked: Mapping[str, object]) -> Run:
     from vitruvian.capture.meshes import capture_meshes
-    from vitruvian.errors import VitruvianError
+    from vitruvian.media.live import is_live
 
-    if calibration is not None:
-        raise VitruvianError("a network for meshes sees one camera: leave --calibration away, or --mesh without a network")
-    chosen = {name: tuning[name] for name in ("threshold", "smooth", "overlay", "formats", "fov", "device", "on_progress")}
-    return capture_meshes(source, folder, network=network, **chosen)
+    asked = dict(asked)
+    network = asked.pop("mesh_network")
+    if asked.pop("mesh", True) is False:
+        raise VitruvianError("--mesh-network makes bodies, and --no-mesh wants none: leave one of them away")
+    live = [path for path in source if is_live(path)]
+    if live:
+        raise VitruvianError(f"{live[0]} can't be seen twice, as meshes need it: leave --mesh-network away")
+    if "calibration" in asked:
+        raise VitruvianError("a network for meshes sees one camera: leave --calibration or --mesh-network away")
+    options = _options_of(capture_meshes, asked, "with --mesh-network, which alone finds the people and their bodies")
+    one = _one_source(source)
+    return lambda folder, on_progress: capture_meshes(one, folder, network=network, on_progress=lambda now: on_progress("", now), **options)
 
 
-def _capture_cameras(
-    source: list[str],
-    calibration: Path,
-    folder: Path,
-    networks: Mapping[str, object],
-    tuning: Mapping[str, object],
-    on_progress: Callable[[CaptureProgress], None],
-) -> Take:
-    """One take of several films; options that mean nothing there are left out."""
+def _by_several_cameras(source: list[str], asked: Mapping[str, object]) -> Run:
     from vitruvian.capture.cameras import capture_cameras
 
-    chosen = {name: tuning[name] for name in ("threshold", "detect_every", "overlay")}
-    smooth = "kalman" if tuning["smooth"] == "one-euro" else tuning["smooth"]
-    return capture_cameras(
-        source, calibration, folder, smooth=smooth, on_progress=lambda camera, now: on_progress(now), **networks, **chosen
-    )
+    options = _options_of(capture_cameras, asked, "with --calibration, for several cameras")
+    if "offsets" in options:
+        options["offsets"] = offsets_in(options["offsets"])
+    calibration = options.pop("calibration")
+    return lambda folder, on_progress: capture_cameras(source, calibration, folder, on_progress=on_progress, **options)
+
+
+def _options_of(run: Callable, asked: Mapping[str, object], where: str) -> dict[str, object]:
+    """Those options that this function of the library has. Raises VitruvianError where others were given."""
+    has: Collection[str] = signature(run).parameters
+    refuse(asked, [name for name in asked if name not in has], where)
+    return {name: value for name, value in asked.items() if name in has}
+
+
+def _one_source(source: list[str]) -> str | list[str]:
+    """What the library takes for one camera. Raises VitruvianError for several videos."""
+    from vitruvian.media.video import VIDEO_SUFFIXES
+
+    videos = [path for path in source if Path(path).suffix.lower() in VIDEO_SUFFIXES]
+    if len(videos) > 1:
+        raise VitruvianError(
+            f"{len(videos)} videos: capture one at a time; films of one scene by several cameras need --calibration with the cameras' file"
+        )
+    return source[0] if len(source) == 1 else source
+
+
+def _refuse_angles_of_pictures(source: list[str]) -> None:
+    from vitruvian.media import open_source
+    from vitruvian.media.live import is_live
+
+    if any(map(is_live, source)):
+        return
+    with open_source(_one_source(source)) as opened:
+        if opened.kind == "pictures":
+            raise VitruvianError(f"{opened.name} can have no joint angles, which follow one person over time: leave --angles away")
+
+
+@dataclass
+class Told:
+    """What a capture has told of itself: the newest word on each film, by its camera's name ("" for the only one)."""
+
+    newest: dict[str, Progress] = field(default_factory=dict)
+    start: float = field(default_factory=time.perf_counter)
+
+    @property
+    def frames(self) -> int:
+        """Frames of all films."""
+        return sum(now.frames for now in self.newest.values())
+
+    @property
+    def done_now(self) -> int:
+        """Frames of all films, without those that an earlier run had done."""
+        return sum(now.frames - now.resumed for now in self.newest.values())
+
+    @property
+    def rate(self) -> float:
+        """Frames of all films per second."""
+        return self.done_now / max(time.perf_counter() - self.start, 1e-6)
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Working time of each stage, of all films."""
+        stages = dict.fromkeys(stage for now in self.newest.values() for stage in now.seconds)
+        return {stage: sum(now.seconds.get(stage, 0.0) for now in self.newest.values()) for stage in stages}
+
+
+@contextmanager
+def _told_by_bar(told: Told) -> Iterator[Callable[[str, Progress], None]]:
+    """A callback for captures that moves a bar with frames per second and people, and leaves what it is told in `told`."""
+    with progress_bar("capture") as update:
+
+        def on_progress(camera: str, now: Progress) -> None:
+            told.newest[camera] = now
+            total = None if now.total is None else max(now.total, now.done)  # a video's header is only an estimate
+            live = "" if now.latency is None else f", {1000 * now.latency:.0f} ms late, {now.dropped} dropped"
+            who = ", ".join(name for name in (camera, "" if now.stage == "frames" else now.stage) if name)
+            people = counted(now.people, "person", "people")
+            update(completed=now.done, total=total, note=f"{who}{': ' if who else ''}{told.rate:.1f} fps, {people}{live}")
+
+        yield on_progress
+
+
+def _files_in(folder: Path) -> list[Path]:
+    """The files and folders that the capture has left in its folder, those of single cameras too."""
+    from vitruvian.capture.outputs import LIST, files_of
+
+    return sorted({*files_of(folder), *(path for path in folder.iterdir() if (path / LIST).is_file())})
+
+
+def _write_reports(take: Take, folder: Path, results: Results) -> None:
+    """What else was asked for of the take, once its own files are there; prints the paths."""
+    if not (results.angles or results.opensim):
+        return
+    if not len(take.people):
+        console.print("nobody is in this take: no joint angles")
+        return
+    paths = _write_angles(take, folder) if results.angles else []
+    if results.opensim is not None:
+        from vitruvian.cli.opensim import write_opensim
+
+        paths += write_opensim(take, folder, results.opensim)
+    for path in paths:
+        console.print(f"  {path}", markup=False)
 
 
 def _write_angles(take: Take, folder: Path) -> list[Path]:
@@ -182,51 +222,17 @@ def _write_angles(take: Take, folder: Path) -> list[Path]:
     for person in persons:
         stem = "angles" if len(persons) == 1 else f"angles_person{person}"
         page, table = folder / f"{stem}.html", folder / f"{stem}.csv"
-        write_report(take, page, person)[0].csv(table)
+        write_report(take, page, person if person >= 0 else None)[0].csv(table)
         written += [page, table]
     return written
 
 
-def default_folder(source: Sequence[str]) -> Path:
-    """Where results go when nobody says: NAME_vitruvian in the current folder, after the video, the picture or the folder of pictures."""
-    path = Path(source[0])
-    if len(source) > 1 or any(letter in path.name for letter in "*?["):
-        path = path.parent
-    path = path.resolve()
-    return Path(f"{(path.name if path.is_dir() else path.stem) or 'pictures'}_vitruvian")
-
-
-@contextmanager
-def _progress_bar(seconds: dict[str, float]) -> Iterator[Callable[[CaptureProgress], None]]:
-    """A callback for `capture` that moves a bar with frames per second and people; it leaves the stages' times in `seconds`."""
-    with Progress(*COLUMNS, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
-        task = bar.add_task("capture", total=None, note="")
-        start = time.perf_counter()
-
-        def on_progress(now: CaptureProgress) -> None:
-            seconds.update(now.seconds)
-            rate = now.frames / (time.perf_counter() - start)
-            total = None if now.total is None else max(now.total, now.frames)  # a video's header is only an estimate
-            live = "" if now.latency is None else f", {1000 * now.latency:.0f} ms late, {now.dropped} dropped"
-            bar.update(task, completed=now.frames, total=total, note=f"{rate:.1f} fps, {now.people} people{live}")
-
-        yield on_progress
-
-
-def _written(folder: Path, overlay: bool, formats: Sequence[str], bodies: bool) -> list[Path]:
-    """The files and folders that a capture with these options has left in `folder`."""
-    from vitruvian.capture.sinks import BODY_FORMATS, written
-
-    formats = [*formats, *BODY_FORMATS] if bodies else formats
-    names = ["take.npz", *(["overlay.mp4", "overlay.png", "overlay"] if overlay else []), *written(formats)]
-    return [path for name in names for path in sorted(folder.glob(name))]
-
-
-def _print_summary(take: Take, spent: float) -> None:
+def _print_summary(take: Take, told: Told, spent: float) -> None:
     frames = len(take.times)
-    people = f"{len(take.tracks)} tracks" if len(take.tracks) else f"{len(take.people)} people"
-    rate = f", {frames / spent:.1f} frames per second" if frames > 1 else ""
-    console.print(f"{frames} {'frames' if frames != 1 else 'frame'}, {people}, {spent:.1f} s{rate}")
+    people = counted(len(take.tracks), "track") if len(take.tracks) else counted(len(take.people), "person", "people")
+    cameras = f" of {len(told.newest)} cameras" if len(told.newest) > 1 else ""
+    rate = f", {told.rate:.1f} frames per second" if told.frames > 1 else ""
+    console.print(f"{counted(frames, 'frame')}{cameras}, {people}, {spent:.1f} s{rate}")
 
 
 def _print_profile(seconds: Mapping[str, float], frames: int) -> None:

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
-__all__ = ["COLUMNS", "INTERRUPTED", "Progress", "console", "print_rows", "say_error", "stderr"]
+__all__ = ["INTERRUPTED", "console", "counted", "print_rows", "progress_bar", "say_error", "stderr"]
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
 
-COLUMNS = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn())
-"""Of a progress bar that counts."""
+_COUNTING = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}", markup=False), TimeRemainingColumn())
 
 console = Console(highlight=False, soft_wrap=True)
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def progress_bar(
+    title: str, total: int | None = None, note: str = "", columns: Sequence[ProgressColumn] = _COUNTING
+) -> Iterator[Callable[..., None]]:
+    """A bar that is gone afterwards, and not there at all where nobody looks. Yields what moves it: f(completed=, total=, note=)."""
+    with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
+        yield partial(bar.update, bar.add_task(title, total=total, note=note))
+
+
+def counted(number: int, one: str, more: str = "") -> str:
+    """A number with its noun: "1 track", "2 tracks"; more: the plural where it is another."""
+    return f"{number} {one if number == 1 else more or one + 's'}"
 
 
 def print_rows(rows: Mapping[str, str]) -> None:

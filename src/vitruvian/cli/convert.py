@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from vitruvian.cli.console import COLUMNS, Progress, console, stderr
+from vitruvian.cli.console import console, progress_bar, stderr
 from vitruvian.errors import FormatError
 from vitruvian.formats.convert import Data, Options, losses, read, write
 from vitruvian.skeletons import by_name
@@ -94,6 +94,5 @@ def parse_size(text: str) -> tuple[int, int]:
 def _write(data: Data, target: Path, format: str | None, options: Options) -> list[Path]:
     """Write with a bar, which moves where frames are drawn one by one."""
     total = len(data.times) if isinstance(data, Take) else None
-    with Progress(*COLUMNS, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
-        task = bar.add_task("frames", total=total, note=f"writing {target.name}")
-        return write(data, target, format, options, lambda done: bar.update(task, completed=done))
+    with progress_bar("frames", total, f"writing {target.name}") as update:
+        return write(data, target, format, options, lambda done: update(completed=done))

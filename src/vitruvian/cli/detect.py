@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from cyclopts import Parameter
 
-from vitruvian.cli.capture import default_folder
-from vitruvian.cli.console import COLUMNS, INTERRUPTED, Progress, console, say_error, stderr
+from vitruvian.cli.console import INTERRUPTED, console, counted, progress_bar, say_error
+from vitruvian.cli.places import check_networks, results_folder
+from vitruvian.errors import VitruvianError
 
 if TYPE_CHECKING:
     from vitruvian.capture.detect import DetectProgress
@@ -59,8 +59,13 @@ def detect(
     """
     from vitruvian.capture.detect import FILES
     from vitruvian.capture.detect import detect as run_detect
+    from vitruvian.media.live import is_live
 
-    folder = out if out is not None else default_folder(source)
+    live = [path for path in source if is_live(path)]
+    if live:
+        raise VitruvianError(f"{live[0]} is live: cameras and streams are for vitruvian capture only; give detect a file")
+    check_networks(detector)
+    folder = results_folder(out, source)
     wanted = [name.strip() for name in formats.split(",") if name.strip()]
     start = time.perf_counter()
     with _progress_bar() as on_progress:
@@ -87,14 +92,13 @@ def detect(
 
 @contextmanager
 def _progress_bar() -> Iterator[Callable[[DetectProgress], None]]:
-    with Progress(*COLUMNS, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
-        task = bar.add_task("detect", total=None, note="")
+    with progress_bar("detect") as update:
         start = time.perf_counter()
 
         def on_progress(now: DetectProgress) -> None:
             rate = now.frames / (time.perf_counter() - start)
             total = None if now.total is None else max(now.total, now.frames)  # a video's header is only an estimate
-            bar.update(task, completed=now.frames, total=total, note=f"{rate:.1f} fps, {now.objects} boxes")
+            update(completed=now.frames, total=total, note=f"{rate:.1f} fps, {counted(now.objects, 'box', 'boxes')}")
 
         yield on_progress
 
@@ -103,48 +107,33 @@ def _print_summary(objects: Objects, spent: float) -> None:
     frames = len(objects.times)
     owned = (objects.owner >= 0) & ~objects.is_a("person")
     counts = ", ".join(f"{np.count_nonzero(objects.labels == label)} {name}" for label, name in enumerate(objects.classes[:8]))
-    console.print(f"{frames} {'frame' if frames == 1 else 'frames'}, {spent:.1f} s: {counts}", markup=False)
+    console.print(f"{counted(frames, 'frame')}, {spent:.1f} s: {counts}", markup=False)
     parts = np.count_nonzero(~objects.is_a("person"))
     if parts:
         how = "the network's owners" if objects.knows_owners else "joined by boxes"
-        console.print(f"{np.count_nonzero(owned)} of {parts} parts belong to somebody ({how})", markup=False)
+        console.print(f"{np.count_nonzero(owned)} of {counted(parts, 'part')} belong to somebody ({how})", markup=False)
     facing = np.count_nonzero(np.isfinite(objects.heading))
     if facing:
-        console.print(f"{facing} people with the way they face", markup=False)
+        console.print(f"{counted(facing, 'person', 'people')} with the way they face", markup=False)
 
 
 def _write_heads(objects: Objects, folder: Path) -> Path:
-    """heads.csv: a row per frame."""
+    """heads.csv, and its sum printed."""
     from vitruvian.capture.detect import heads_of
+    from vitruvian.formats.objects import write_heads_csv
 
     counts = heads_of(objects)
-    rows = ([i, f"{t:.6f}", objects.name_of(i), *row] for i, (t, *row) in enumerate(zip(objects.times, *counts, strict=True)))
-    console.print(f"{counts.with_body.sum()} of {counts.heads.sum()} heads belong to a body", markup=False)
-    return _table(folder / "heads.csv", ["frame", "time_s", "file", "heads", "heads_with_body", "people"], rows)
+    write_heads_csv(objects, counts, folder / "heads.csv")
+    console.print(f"{counts.with_body.sum()} of {counted(counts.heads.sum(), 'head')} belong to a body", markup=False)
+    return folder / "heads.csv"
 
 
 def _write_contacts(objects: Objects, folder: Path) -> Path:
-    """contacts.csv: a row per hand and what it may touch; ids are those of objects.csv."""
+    """contacts.csv, and how many there are printed."""
     from vitruvian.capture.detect import hands_near
+    from vitruvian.formats.objects import write_contacts_csv
 
     found = hands_near(objects)
-    names = [objects.classes[label] for label in objects.labels]
-
-    def row(hand: int, touched: int, own: bool, nearness: float) -> list:
-        frame, person = int(objects.frame[hand]), int(objects.owner[touched])
-        about = [frame, f"{objects.times[frame]:.6f}", objects.name_of(frame), hand + 1, int(objects.owner[hand]) + 1, touched + 1]
-        return [*about, names[touched], person + 1, "self" if own else "other person", f"{nearness:.3f}"]
-
-    header = ["frame", "time_s", "file", "hand", "person", "touched", "touched_class", "touched_person", "whose", "nearness"]
-    console.print(f"{len(found.hand)} hands may touch something", markup=False)
-    return _table(folder / "contacts.csv", header, (row(*(x.item() for x in each)) for each in zip(*found, strict=True)))
-
-
-def _table(path: Path, header: list[str], rows: Iterator[list]) -> Path:
-    from vitruvian._files import written_whole
-
-    with written_whole(path) as temporary, temporary.open("w", encoding="utf-8", errors="replace", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
-    return path
+    write_contacts_csv(objects, found, folder / "contacts.csv")
+    console.print(f"{counted(len(found.hand), 'hand')} may touch something", markup=False)
+    return folder / "contacts.csv"

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from vitruvian.cli.console import COLUMNS, Progress, console, stderr
+from vitruvian.cli.console import console, counted, progress_bar, stderr
 from vitruvian.errors import MissingExtraError, WeightsError
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 DataSet = Literal["coco-wholebody", "coco", "ubody", "halpe", "crowdpose", "humanart", "mpii", "posetrack17", "posetrack18", "posetrack21"]
 _WIDTH = 11
-STAND_IN = ("dwpose-t-synth", "wholebody-t")
-"""The run of recipes/dwpose-t.toml on synthetic people, and what is judged where nobody has trained it."""
+_RECIPES = {"dwpose-t-synth": "recipes/dwpose-t.toml"}
+"""Networks that are made here and not fetched, and what makes them."""
 
 
 def evaluate(
@@ -68,11 +68,10 @@ def evaluate(
     with network(model) as file:
         estimator = PoseEstimator(file, flip_test=flip_test, device=device)
         estimator = MultiCrop(estimator) if multi_crop else estimator
-        with Progress(*COLUMNS, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
-            task = bar.add_task("eval", total=limit, note="pictures")
-            judged = judge(source, estimator, detections, limit, lambda done: bar.update(task, completed=done))
+        with progress_bar("eval", limit, "pictures") as update:
+            judged = judge(source, estimator, detections, limit, lambda done: update(completed=done))
     people = sum(len(one.people) for one in judged)
-    console.print(f"{model} on {source.name}: {len(judged)} pictures, {people} people", markup=False)
+    console.print(f"{model} on {source.name}: {counted(len(judged), 'picture')}, {counted(people, 'person', 'people')}", markup=False)
     where = f"boxes of {boxes}" if boxes is not None else "true boxes: it was told where people are"
     tests = f"{'mirrored crops averaged' if flip_test else 'no flip test'}{', three crops per person' if multi_crop else ''}"
     console.print(f"{where}; {tests}; {source.terms}", markup=False)
@@ -81,17 +80,10 @@ def evaluate(
 
 
 def known(model: str) -> str:
-    """A model as `network` takes it: the folder of the run that bears this name, if there is one.
-
-    Where DWPose's run on synthetic people is wanted but not here, the packaged network takes its place, and this is said.
-    """
+    """A model as `network` takes it: the folder of the run that bears this name, if there is one."""
     run = Path("runs") / model
     if not Path(model).exists() and (run / "network.safetensors").is_file():
         return str(run)
-    if model == STAND_IN[0]:
-        stderr.print(f"{model} is not trained here (vitruvian train recipes/dwpose-t.toml does it, in runs/{model}).", markup=False)
-        stderr.print(f"In its place: {STAND_IN[1]}, the packaged network, also of synthetic people; it is not distilled.", markup=False)
-        return STAND_IN[1]
     return model
 
 
@@ -127,6 +119,11 @@ def _is_checkpoint(model: str, path: Path) -> bool:
     except WeightsError:
         if store.ID.fullmatch(model) and (store.home() / "checkpoints" / f"{model}.safetensors").is_file():
             return True
+        if model in _RECIPES:
+            raise WeightsError(
+                f"{model} is not here: vitruvian train {_RECIPES[model]} makes it, in runs/{model}, or vitruvian weights add "
+                f"FILE --id {model} takes in one that was made elsewhere; the packaged network is wholebody-s"
+            ) from None
         raise
     return False
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from vitruvian.cli.console import COLUMNS, Progress, console, stderr
+from vitruvian.cli.console import console, progress_bar
 from vitruvian.errors import VitruvianError
 
 
@@ -52,10 +52,9 @@ def synth(
     if task not in TASKS:
         raise VitruvianError(f"no task {task!r}; there are {', '.join(TASKS)}")
     look = Look().without(name.strip() for name in without.split(",") if name.strip())
-    with Progress(*COLUMNS, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
-        progress = bar.add_task("people", total=None, note="people")
+    with progress_bar("people", note="people") as update:
         for done, total in generate(out, number, seed, processes, look):
-            bar.update(progress, completed=done, total=total)
+            update(completed=done, total=total)
     console.print(f"{total} people in {out}")
     if preview is not None:
         from vitruvian.media import write_image

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from vitruvian.cli.console import COLUMNS, Progress, console, stderr
+from vitruvian.cli.console import console, progress_bar, stderr
 from vitruvian.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -74,8 +74,7 @@ def train(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     out = out if out is not None else Path("runs") / chosen.name
     last: Report = {}
-    with Progress(*COLUMNS, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
-        task = bar.add_task("train", total=None, note="")
+    with progress_bar("train") as update:
 
         def on_step(name: str, done: int, total: int, report: Report) -> None:
             if report and report != last:
@@ -83,7 +82,7 @@ def train(
                 last.update(report)
                 if "all_px" in report:
                     stderr.print(f"{name}: {summary(report)}", markup=False)
-            bar.update(task, completed=done, total=total or None, note=f"{name} {summary(report)}")
+            update(completed=done, total=total or None, note=f"{name} {summary(report)}")
 
         network = run_recipe(chosen, out, device, on_step)
     for stage in chosen.stages:

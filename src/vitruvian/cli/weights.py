@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from vitruvian.cli.console import console, print_rows, progress_bar, say_error, stderr
 from vitruvian.errors import VitruvianError, WeightsError
 from vitruvian.weights import store
 from vitruvian.weights.card import Card, Subject, Task
@@ -21,10 +21,8 @@ from vitruvian.weights.reduce import reduce as reduce_network
 if TYPE_CHECKING:
     from vitruvian.weights.download import Transfer
 
-COLUMNS = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+_BYTES = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
 
-console = Console(highlight=False, soft_wrap=True)
-stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 app = App(name="weights", help="List, fetch, check and add networks.", result_action="return_value", suppress_keyboard_interrupt=False)
 
 
@@ -75,7 +73,7 @@ def info(network: str, /) -> None:
         "id": card.id,
         "task": f"{card.task} {card.subject}".rstrip(),
         "family": card.family,
-        "file": store.path(network) or "not here: vitruvian weights fetch " + card.id,
+        "file": str(store.path(network) or "") or "not here: vitruvian weights fetch " + card.id,
         "answers": _answer(card),
         "input": f"{_size(card)}, {card.channel_order}, mean {_numbers(card.mean)}, std {_numbers(card.std)}" if _size(card) else "",
         "features": str(len(card.mean)) if card.task == "augmenter" and card.mean else "",
@@ -89,15 +87,13 @@ def info(network: str, /) -> None:
         "code": card.licence_code,
         "weights": card.licence_weights,
         "data": card.licence_data,
-        **{f"{name}": f"{value:g}" for name, value in card.figures.items()},
         "source": card.source,
     }
-    width = max(map(len, rows))
-    for title, text in rows.items():
-        if text:
-            console.print(f"{title:<{width}}  {text}", markup=False)
+    print_rows({title: text for title, text in rows.items() if text})
     for url in card.urls:
-        console.print(f"{'url':<{width}}  {url}", markup=False)
+        print_rows({"url": url})
+    for name, value in card.figures.items():  # beneath, as their names are long
+        console.print(f"  {value:<8g} {name}", markup=False)
 
 
 @app.command
@@ -117,7 +113,7 @@ def fetch(network: Annotated[list[str], Parameter(negative="")], /) -> int:
             console.print(f"{name}  {card.file}", markup=False)
         except VitruvianError as error:
             failed = True
-            _say_error(error)
+            say_error(str(error))
     return 2 if failed else 0
 
 
@@ -187,7 +183,7 @@ def verify(network: Annotated[list[str] | None, Parameter(negative="")] = None, 
             console.print(f"{name}  {card.sha256}", markup=False)
         except VitruvianError as error:
             failed = True
-            _say_error(error)
+            say_error(str(error))
     return 1 if failed else 0
 
 
@@ -209,13 +205,8 @@ def path(network: str, /) -> None:
 @contextmanager
 def _progress_bar(name: str) -> Iterator[Callable[[Transfer], None]]:
     """A callback for `fetch` that moves a bar of bytes; it begins anew where another mirror does."""
-    with Progress(*COLUMNS, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
-        task = bar.add_task(name, total=None)
-
-        def on_progress(now: Transfer) -> None:
-            bar.update(task, completed=now.done, total=now.total)
-
-        yield on_progress
+    with progress_bar(name, columns=_BYTES) as update:
+        yield lambda now: update(completed=now.done, total=now.total)
 
 
 def _answer(card: Card) -> str:
@@ -241,7 +232,3 @@ def _licence(card: Card) -> str:
 
 def _numbers(values: tuple[float, ...]) -> str:
     return " ".join(f"{value:g}" for value in values)
-
-
-def _say_error(error: VitruvianError) -> None:
-    stderr.print(f"error: {' '.join(str(error).split())}", markup=False)

@@ -106,16 +106,21 @@ class Bodies:
     @property
     def owners(self) -> Int64[np.ndarray, " m"]:
         """The body that each part hangs on, -1 for none: what `people.parts.attach_parts` asks for."""
-        out = np.full(len(self.parts), -1)
-        row, slot = np.nonzero(self.part >= 0)
-        out[self.part[row, slot]] = row
-        return out
+        return owners_of(self.part, len(self.parts))
 
     def _of_parts(self, values: Float32[np.ndarray, "m ..."], empty: float) -> Float32[np.ndarray, "n k ..."]:
         out = np.full((*self.part.shape, *values.shape[1:]), empty, np.float32)
         hung = self.part >= 0
         out[hung] = values[self.part[hung]]
         return out
+
+
+def owners_of(part: Int64[np.ndarray, "n k"], count: int) -> Int64[np.ndarray, " m"]:
+    """The row in whose slots each of `count` parts is, -1 for none; `part` holds rows of the parts, -1 in empty slots."""
+    out = np.full(count, -1)
+    row, slot = np.nonzero(part >= 0)
+    out[part[row, slot]] = row
+    return out
 
 
 def find_bodies(

@@ -4,11 +4,13 @@
     write(data, "walk.csv")
     losses(data, "walk.trc")                      # ("pixels", "confidence", "boxes", ...)
 
-`Take.export` and `vitruvian convert` call these. A JSON file is told by its content, a folder holds OpenPose files or pose pictures.
+`Take.export` and `vitruvian convert` call these. A JSON file is told by its content, a folder holds OpenPose files, pose
+pictures, or meshes; an .npz is ours, or AMASS's.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from vitruvian._files import read_json
+from vitruvian._npy import NpzFile
 from vitruvian.errors import FormatError
 from vitruvian.formats.acclaim import CMU_FPS, read_amc
 from vitruvian.formats.bvh import Bvh, end_positions, forward_kinematics, read_bvh, rescaled, write_bvh
@@ -25,7 +28,7 @@ from vitruvian.formats.coco_wholebody import annotations_from_take, take_from_an
 from vitruvian.formats.controlnet import read_controlnet_json, write_controlnet, write_controlnet_json
 from vitruvian.formats.mot import Mot, read_mot, write_mot
 from vitruvian.formats.openpose import read_openpose, write_openpose, write_openpose_frame
-from vitruvian.formats.persons import over_time, person_path, person_rows, y_up_points
+from vitruvian.formats.persons import by_picture, is_of_pictures, over_time, person_path, person_rows, y_up_points
 from vitruvian.formats.rerun import write_rerun
 from vitruvian.formats.rig import CENTIMETRES, motion_from_points, take_from_motion
 from vitruvian.formats.tables import read_csv, read_parquet, write_csv, write_parquet
@@ -69,6 +72,8 @@ EVERYTHING = frozenset(
     ("pixels", "confidence", "boxes", "scores", "tracks", "times", "empty frames", "frame sizes", "frame names", "points", "orientation")
     + ("part boxes", "body parameters", "source and networks", "gaps")
 )
+_SMPLERX_FILE = re.compile(r"\d+_\d+\.npz")
+_OVER_TIME = ("trc", "bvh")  # formats of one person over time
 _OnFrame = Callable[[int], None] | None
 
 
@@ -98,7 +103,8 @@ def read(path: str | Path, format: str | None = None, options: Options = Options
 def write(data: Data, path: str | Path, format: str | None = None, options: Options = Options(), on_frame: _OnFrame = None) -> list[Path]:
     """Write what `read` gave, or a take, to `path` in the format called `format`, None: that of the suffix. Returns the files written.
 
-    Formats of one person (TRC, BVH) give one file for each, NAME_person1.trc and so on, where there are several, and none for nobody.
+    Formats of one person (TRC, BVH) give one file for each, NAME_person1.trc and so on, where there are several, and none for nobody;
+    of pictures without ids one for each person in each, NAME_PICTURE.trc.
     on_frame: called with the number of frames done by what takes long (the pose video).
     Raises FormatError (MissingExtraError where a package lacks) if the format is not known, can't hold the data, or can't be written.
     """
@@ -110,6 +116,8 @@ def write(data: Data, path: str | Path, format: str | None = None, options: Opti
         data = data.subset(person_rows(data, options.person)[options.person])
     if isinstance(data, Take) and options.skeleton is not None:
         data = convert_take(data, options.skeleton)
+    if isinstance(data, Take) and chosen.name in _OVER_TIME and is_of_pictures(data):
+        return [file for part, target in by_picture(data, path) for file in chosen.write(part, target, options, on_frame)]
     return chosen.write(data, path, options, on_frame)
 
 
@@ -130,7 +138,7 @@ def format_of(path: Path) -> Format:
         if suffix and suffix in candidate.suffixes:
             return candidate
     if not suffix:
-        raise FormatError(f"{path} has no suffix: name a file, or say for a folder which format (openpose or controlnet)")
+        raise FormatError(f"{path} has no suffix: name a file, or say for a folder which format (openpose, controlnet, obj or ply)")
     raise FormatError(f"no format goes by {suffix[:20]}; known are {', '.join(_suffixes())}")
 
 
@@ -188,9 +196,14 @@ def _contents(take: Take) -> dict[str, bool]:
 
 def _format_of_file(path: Path) -> Format:
     if path.is_dir():
+        if any(_SMPLERX_FILE.fullmatch(file.name) for file in path.iterdir()):
+            return format_called("smplerx")
         if not any(path.glob("*_keypoints.json")):
             raise FormatError(f"{path} is a folder without OpenPose files (NAME_keypoints.json); give a file, or capture pictures")
         return format_called("openpose")
+    if path.suffix.lower() == ".npz" and path.is_file():
+        names = NpzFile(path)
+        return format_called("amass" if "trans" in names and ("poses" in names or "pose_body" in names) else "take")
     if path.suffix.lower() != ".json":
         return format_of(path)
     document = read_json(path, MAX_JSON_BYTES)
@@ -263,6 +276,41 @@ def _write_bvh(data: Data, path: Path, options: Options, on_frame: _OnFrame) -> 
     for motion, target in zip(motions.values(), paths, strict=True):
         write_bvh(motion, target)
     return paths
+
+
+def _write_amass(data: Data, path: Path, options: Options, on_frame: _OnFrame) -> list[Path]:
+    from vitruvian.formats.body_takes import write_amass_takes
+
+    return write_amass_takes(_take_of(data, options, path), path)
+
+
+def _write_body_bvh(data: Data, path: Path, options: Options, on_frame: _OnFrame) -> list[Path]:
+    from vitruvian.formats.body_takes import write_body_bvh
+
+    return write_body_bvh(_take_of(data, options, path), path, options.metres_per_unit)
+
+
+def _meshes(suffix: str) -> Callable[[Data, Path, Options, _OnFrame], list[Path]]:
+    """A writer of a table's row for meshes of one kind of file."""
+
+    def write_it(data: Data, path: Path, options: Options, on_frame: _OnFrame) -> list[Path]:
+        from vitruvian.formats.body_takes import write_meshes
+
+        return write_meshes(_take_of(data, options, path), path, suffix)
+
+    return write_it
+
+
+def _read_amass(path: Path, options: Options) -> Take:
+    from vitruvian.formats.body_takes import read_amass_take
+
+    return read_amass_take(path, options.fps)
+
+
+def _read_smplerx(path: Path, options: Options) -> Take:
+    from vitruvian.formats.body_takes import read_smplerx_take
+
+    return read_smplerx_take(path, options.fps or 30.0)
 
 
 def _write_glb(data: Data, path: Path, options: Options, on_frame: _OnFrame) -> list[Path]:
@@ -343,6 +391,11 @@ FORMATS: tuple[Format, ...] = (
     Format("trc", (".trc",), frozenset(("points", "times", "gaps")), lambda path, options: read_trc(path), _write_trc),
     Format("bvh", (".bvh",), frozenset(("points",)), lambda path, options: read_bvh(path), _write_bvh),
     Format("glb", (".glb",), frozenset(("body parameters", "times", "tracks")), None, _write_glb),
+    Format("body-bvh", (".bvh",), frozenset(("body parameters", "tracks")), None, _write_body_bvh),
+    Format("amass", (".npz",), frozenset(("body parameters", "times")), _read_amass, _write_amass),
+    Format("smplerx", ("",), frozenset(("body parameters", "times", "tracks", "empty frames", "gaps")), _read_smplerx, None),
+    Format("obj", (".obj", ""), frozenset(("body parameters", "tracks", "empty frames")), None, _meshes(".obj")),
+    Format("ply", (".ply", ""), frozenset(("body parameters", "tracks", "empty frames")), None, _meshes(".ply")),
     Format("amc", (".amc", ".asf"), frozenset(), _read_amc, None),
     Format("mot", (".mot", ".sto"), frozenset(), lambda path, options: read_mot(path), _write_mot),
     Format("rerun", (".rrd",), _PIXELS | {"boxes", "tracks", "times", "empty frames", "points", "gaps"}, None, _of_take(write_rerun)),

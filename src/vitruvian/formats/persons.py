@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from vitruvian.errors import FormatError
 from vitruvian.take import Take
 
 log = logging.getLogger(__name__)
+_UNSAFE = re.compile(r"[^\w.-]+")  # in names of files
 
 
 def camera_to_y_up(points: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3"]:
@@ -59,7 +62,8 @@ def person_rows(take: Take, person: int | None = None) -> dict[int, Int[np.ndarr
 
     person: only the one with this track id. Rows without an id beside tracked ones are left out, with a warning; so are all but the
     best-scored of several rows that claim one person in one frame.
-    Raises FormatError for a person who is not there, and where nobody has an id though several people are in one frame.
+    Raises FormatError for a person who is not there, and where nobody has an id though several people are in one frame, or the frames are
+    pictures (`is_of_pictures`).
     """
     tracks = take.people.track
     ids = [int(track) for track in take.tracks]
@@ -71,8 +75,11 @@ def person_rows(take: Take, person: int | None = None) -> dict[int, Int[np.ndarr
     elif ids and (tracks < 0).any():
         log.warning("%d rows without a track id belong to no person and are left out", int((tracks < 0).sum()))
     if not ids and len(tracks):
-        if len(np.unique(take.people.frame)) < len(tracks):
+        frames = np.unique(take.people.frame)
+        if len(frames) < len(tracks):
             raise FormatError("several people in a frame and no track ids: this format holds one person over time; track them first")
+        if len(frames) > 1 and is_of_pictures(take):
+            raise FormatError("several pictures and no track ids: they need not show one person over time; take one picture at a time")
         ids = [-1]
     chosen = {}
     for track in ids:
@@ -81,6 +88,24 @@ def person_rows(take: Take, person: int | None = None) -> dict[int, Int[np.ndarr
         rows = rows[order]
         chosen[track] = rows[np.unique(take.people.frame[rows], return_index=True)[1]]
     return chosen
+
+
+def is_of_pictures(take: Take) -> bool:
+    """Whether the frames are pictures, each a file of its own, in which nobody has an id: nothing says that they show the same people."""
+    return len(set(take.names)) > 1 and not len(take.tracks)
+
+
+def by_picture(take: Take, path: str | Path) -> Iterator[tuple[Take, Path]]:
+    """Each row of a take of pictures as a take of its own, and the file for it: NAME_PICTURE.trc, NAME_PICTURE_2.trc and so on."""
+    path, used = Path(path), set()
+    for row, frame in enumerate(take.people.frame.tolist()):
+        picture = _UNSAFE.sub("_", Path(take.name_of(frame)).stem) or str(frame)
+        number, name = 1, f"{path.stem}_{picture}"
+        while name in used:
+            number += 1
+            name = f"{path.stem}_{picture}_{number}"
+        used.add(name)
+        yield take.subset(slice(row, row + 1)), path.with_name(f"{name}{path.suffix}")
 
 
 def person_path(path: str | Path, track: int, several: bool) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -102,6 +103,18 @@ class VideoWriter:
             raise MediaError(f"{self.path} can't be written ({error.strerror}): check the free space and the permissions") from error
         finally:
             self._temporary.unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Gives up: no new file is left, and an older one of that name stays. Does nothing after `close()`."""
+        import av
+
+        if self._closed:
+            return
+        self._closed = True
+        if self._container is not None:
+            with suppress(av.error.FFmpegError, OSError):  # a full disk fails again here
+                self._container.close()
+        self._temporary.unlink(missing_ok=True)
 
     def __enter__(self) -> VideoWriter:
         return self

@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vitruvian.nn.cspnext import ConvBlock, PyramidPool
+from vitruvian.nn.cspnext import ConvBlock, PyramidPool, Residual
 
 BASE_WIDTHS = {3: (64, 128, 256, 512, 1024), 4: (64, 128, 256, 512, 768, 1024)}
 """Channels of the stem and of the stages, by number of levels."""
@@ -50,18 +50,11 @@ def repeats(base: int, depth: float) -> int:
     return max(round(base * depth), 1)
 
 
-class Bottleneck(nn.Module):
+class Bottleneck(Residual):
     """1x1, then 3x3 convolution, and (with `add`) the input added: (b, c, h, w) -> (b, c, h, w)."""
 
     def __init__(self, channels: int, add: bool):
-        super().__init__()
-        self.conv1 = ConvBlock(channels, channels, eps=EPS)
-        self.conv2 = ConvBlock(channels, channels, 3, eps=EPS)
-        self.add = add
-
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        y = self.conv2(self.conv1(x))
-        return x + y if self.add else y
+        super().__init__(ConvBlock(channels, channels, eps=EPS), ConvBlock(channels, channels, 3, eps=EPS), add)
 
 
 class C3(nn.Module):

@@ -69,18 +69,26 @@ def spatial_conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, ep
     return (SeparableConv if depthwise else ConvBlock)(inputs, outputs, kernel, stride, eps=eps)
 
 
-class Block(nn.Module):
-    """3x3 convolution, then a separable 5x5, and (with `add`) the input added: (b, c, h, w) -> (b, c, h, w)."""
+class Residual(nn.Module):
+    """Two convolutions and (with `add`) the input added: (b, c, h, w) -> (b, c, h, w)."""
 
-    def __init__(self, channels: int, add: bool, eps: float, depthwise: bool = False):
+    def __init__(self, conv1: nn.Module, conv2: nn.Module, add: bool):
         super().__init__()
-        self.conv1 = spatial_conv(channels, channels, 3, eps=eps, depthwise=depthwise)
-        self.conv2 = SeparableConv(channels, channels, 5, eps=eps)
+        self.conv1 = conv1
+        self.conv2 = conv2
         self.add = add
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         y = self.conv2(self.conv1(x))
         return x + y if self.add else y
+
+
+class Block(Residual):
+    """3x3 convolution, then a separable 5x5, and (with `add`) the input added: (b, c, h, w) -> (b, c, h, w)."""
+
+    def __init__(self, channels: int, add: bool, eps: float, depthwise: bool = False):
+        first = spatial_conv(channels, channels, 3, eps=eps, depthwise=depthwise)
+        super().__init__(first, SeparableConv(channels, channels, 5, eps=eps), add)
 
 
 class ChannelAttention(nn.Module):

@@ -1,4 +1,4 @@
-"""From keypoints over time to points in metres and a first guess of the body."""
+"""From keypoints over time to points in metres, and from our own lifter a first guess of the body."""
 
 from __future__ import annotations
 
@@ -10,32 +10,55 @@ from jaxtyping import Bool, Float
 
 from vitruvian.body.model import BodyParameters
 from vitruvian.codecs import lift as codec
+from vitruvian.codecs.lifting import (
+    LIFTED,
+    fill_unseen,
+    joints_of_coco,
+    mirrored,
+    normalise_keypoints,
+    normalised_camera,
+    solve_roots,
+)
+from vitruvian.codecs.lifting_diffusion import guess_sequence
 from vitruvian.errors import VitruvianError, WeightsError
 from vitruvian.runtime.session import Device, Session
-from vitruvian.skeletons import by_name
+from vitruvian.skeletons import COCO_WHOLEBODY_133, by_name
+from vitruvian.skeletons.convert import convert
 from vitruvian.weights import Card, card_for
 
 RATE = 30.0
-"""Frames per second that the network was trained at; other films are seen at this rate."""
+"""Frames per second that our own network was trained at; other films are seen at this rate."""
+CLIP_RATE = 50.0
+"""The same of networks that take clips: Human3.6M's."""
 _LONGEST = 3000  # frames that go in at once: bounds memory
 _MARGIN = 32  # frames before and after, that the answer of a piece depends on
+_LEAST = 4  # joints that are sure in a frame, or nothing is known of it
+_BATCH = {"": 1, "lift-frame": 256, "lift-diffusion": 8}
 
 
 @dataclass(frozen=True, eq=False)
 class LiftedTrack:
     """T frames of one person in the camera's frame (x right, y down, z forward), metres.
 
-    points: (T, K, 3) keypoints. body: pose, shape and translation of the compact body, one shape for all frames, no expression.
-    known: (T,) whether enough keypoints were seen; points and body are NaN elsewhere.
+    points: (T, K, 3) of the 133 keypoints; NaN where nothing is known, and for keypoints that the network doesn't lift. Networks give a
+    pose around its root: where that is follows from the keypoints and the camera, by least squares.
+    body: pose, shape and translation of the compact body, one shape for all frames, no expression; NaN where nothing is known. None from
+    networks that lift points only. known: (T,) whether enough keypoints were seen.
     """
 
     points: Float[np.ndarray, "t k 3"]
-    body: BodyParameters
+    body: BodyParameters | None
     known: Bool[np.ndarray, " t"]
 
 
 class Lifter:
-    """A lifting network (`vitruvian.systems.pose3d.lift`): keypoints of one person over time -> points and the compact body in metres.
+    """A lifting network: the 133 keypoints of one person over time -> points in metres.
+
+    | card's codec | network | gives |
+    |---|---|---|
+    | "" | ours (`vitruvian.systems.pose3d.lift`) | all 133 points and the compact body |
+    | lift-frame | HopFIR: one frame's joints, averaged with those of its mirror image | the joints of limbs |
+    | lift-diffusion | FinePOSE: clips, the mean of 5 guesses after 2 steps | the same |
 
     `network` is a card, the id of a network, or the path of an ONNX file. How far away a person is follows from the body's size, which
     the network guesses from the proportions: a child near by and an adult farther away look much alike.
@@ -44,32 +67,80 @@ class Lifter:
 
     def __init__(self, network: Card | str | Path, *, device: Device = "auto", threads: int | None = None) -> None:
         self.card = network if isinstance(network, Card) else card_for(network)
-        if self.card.task != "lift":
+        if self.card.task != "lift" or self.card.codec not in _BATCH:
             raise WeightsError(f"{self.card.id!r} does not lift keypoints into space: it is for {self.card.task}. Use another network.")
-        self.session = Session(self.card.file, device=device, threads=threads, max_batch=1)
-        if self.session.input_shape[-1] != 3 * len(by_name(self.card.skeleton)) + 1:
-            raise WeightsError(f"{self.card.id!r} takes {self.session.input_shape}, not our lifter's input: run it through its own system.")
+        self.skeleton, kind = by_name(self.card.skeleton), self.card.codec
+        if kind and self.skeleton.name not in LIFTED:
+            raise WeightsError(f"{self.card.id!r} lifts {self.skeleton.name}, not {' or '.join(LIFTED)}: use another network.")
+        self.session = Session(self.card.file, device=device, threads=threads, max_batch=_BATCH[kind])
+        count, shape = len(self.skeleton), self.session.input_shape[1:]
+        fits = {
+            "": shape[-1:] == (3 * count + 1,),
+            "lift-frame": shape in ((count, 2), (count, 3)),
+            "lift-diffusion": len(shape) == 3 and shape[0] is not None and shape[1:] == (count, 6),
+        }
+        if not fits[kind]:
+            raise WeightsError(f"{self.card.id!r} takes {self.session.input_shape}, not what its card says: export it again.")
 
     def __call__(
         self,
         keypoints: Float[np.ndarray, "t k 2"],
         confidence: Float[np.ndarray, "t k"],
         times: Float[np.ndarray, " t"],
-        focal: float,
-        centre: Float[np.ndarray, " 2"],
+        intrinsics: Float[np.ndarray, "3 3"],
+        size: tuple[int, int],
     ) -> LiftedTrack:
-        """Lift one person. keypoints: pixels; times: seconds, increasing; focal, centre: of the camera, pixels.
+        """Lift one person. keypoints: pixels; times: seconds, increasing; intrinsics: the camera's matrix; size: of the picture, pixels.
 
         Raises VitruvianError where sizes don't fit, or times don't increase.
         """
         frames, count = confidence.shape
-        if keypoints.shape != (frames, count, 2) or times.shape != (frames,) or (np.diff(times) <= 0).any():
+        if count != len(COCO_WHOLEBODY_133) or keypoints.shape != (frames, count, 2) or times.shape != (frames,):
             raise VitruvianError(f"{keypoints.shape} keypoints, {confidence.shape} confidences and {times.shape} times don't fit together")
-        seen = codec.encode(keypoints.astype(np.float64), confidence.astype(np.float64), focal, np.asarray(centre, np.float64))
-        grid, there = _clock(times)
+        if (np.diff(times) <= 0).any():
+            raise VitruvianError("times must increase from frame to frame: sort the frames, and leave doubles out")
+        keypoints, confidence = keypoints.astype(np.float64), confidence.astype(np.float64)
+        if self.card.codec:
+            return self._joints(keypoints, confidence, times, np.asarray(intrinsics, np.float64), size)
+        return self._bodies(keypoints, confidence, times, np.asarray(intrinsics, np.float64))
+
+    def _joints(self, keypoints: np.ndarray, confidence: np.ndarray, times: np.ndarray, intrinsics: np.ndarray, size: tuple) -> LiftedTrack:
+        """By a network that lifts joints of a published set: its pose, put where the camera sees it."""
+        joints, sure = joints_of_coco(keypoints, np.nan_to_num(confidence), self.skeleton)
+        seen = (sure > codec.SEEN) & np.isfinite(joints).all(-1)
+        places = normalise_keypoints(joints, size)
+        inputs = fill_unseen(places, seen).astype(np.float32)
+        poses = self._poses_of_frames(inputs, sure) if self.card.codec == "lift-frame" else self._poses_of_clips(inputs, times)
+        camera = normalised_camera(intrinsics[[0, 1, 0, 1], [0, 1, 2, 2]], size)
+        points = poses + solve_roots(poses, places, camera, np.where(seen, sure, 0.0))[:, None]
+        known = (seen.sum(1) >= _LEAST) & np.isfinite(points).all((1, 2))
+        points[~known] = np.nan
+        return LiftedTrack(convert(points.astype(np.float32), sure, self.skeleton, COCO_WHOLEBODY_133).keypoints, None, known)
+
+    def _poses_of_frames(self, inputs: Float[np.ndarray, "t j 2"], sure: Float[np.ndarray, "t j"]) -> Float[np.ndarray, "t j 3"]:
+        """The poses of single frames, averaged with those of their mirror images; some networks look at the confidence, too."""
+        if self.session.input_shape[-1] == 3:
+            inputs = np.concatenate((inputs, sure[..., None].astype(np.float32)), -1)
+        swap = self.skeleton.swap
+        return (self.session.run(inputs)[0] + mirrored(self.session.run(mirrored(inputs, swap))[0], swap)) / 2
+
+    def _poses_of_clips(self, inputs: Float[np.ndarray, "t j 2"], times: Float[np.ndarray, " t"]) -> Float[np.ndarray, "t j 3"]:
+        """The mean of a diffusion network's guesses, which sees the film at `CLIP_RATE`."""
+        grid, _ = _clock(times, CLIP_RATE)
+        count = len(self.skeleton)
+        clip = _resampled(inputs.reshape(len(times), 2 * count), times, grid).reshape(len(grid), count, 2)
+        length = self.session.input_shape[1]
+        guesses = guess_sequence(lambda clips: self.session.run(clips)[0], clip, self.skeleton, length, self.card.diffusion_times)
+        poses = guesses.mean(0).reshape(len(grid), 3 * count)
+        return _resampled(poses, grid, times).reshape(len(times), count, 3)
+
+    def _bodies(self, keypoints: np.ndarray, confidence: np.ndarray, times: np.ndarray, intrinsics: np.ndarray) -> LiftedTrack:
+        """By our own network."""
+        seen = codec.encode(keypoints, confidence, intrinsics[0, 0], intrinsics[:2, 2])
+        grid, there = _clock(times, RATE)
         points, turns, shape = self._run(_resampled(seen.inputs, times, grid))
         points, turns, shape = points[there], turns[there].astype(np.float64), shape[there]
-        weight = np.where(seen.known[:, None], confidence.astype(np.float64), 0.0)
+        weight = np.where(seen.known[:, None], confidence, 0.0)
         # The face is many points in one place: they would outvote the body.
         weight[:, 23:91] *= 0.1
         pelvis = codec.place(points.astype(np.float64), seen.rays, weight)
@@ -92,12 +163,12 @@ class Lifter:
         return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
 
 
-def _clock(times: Float[np.ndarray, " t"]) -> tuple[Float[np.ndarray, " g"], np.ndarray]:
-    """Times of the network's frames, and for each time the nearest of them. A film of nearly RATE keeps its own frames."""
-    if len(times) < 2 or abs(np.median(np.diff(times)) * RATE - 1) < 0.1 > np.ptp(np.diff(times)) * RATE:
+def _clock(times: Float[np.ndarray, " t"], rate: float) -> tuple[Float[np.ndarray, " g"], np.ndarray]:
+    """Times of the network's frames, and for each time the nearest of them. A film of nearly this rate keeps its own frames."""
+    if len(times) < 2 or abs(np.median(np.diff(times)) * rate - 1) < 0.1 > np.ptp(np.diff(times)) * rate:
         return times, np.arange(len(times))
-    grid = np.arange(times[0], times[-1] + 0.5 / RATE, 1 / RATE)
-    return grid, np.clip(np.round((times - times[0]) * RATE).astype(int), 0, len(grid) - 1)
+    grid = np.arange(times[0], times[-1] + 0.5 / rate, 1 / rate)
+    return grid, np.clip(np.round((times - times[0]) * rate).astype(int), 0, len(grid) - 1)
 
 
 def _resampled(inputs: Float[np.ndarray, "t i"], times: Float[np.ndarray, " t"], grid: Float[np.ndarray, " g"]) -> Float[np.ndarray, "g i"]:

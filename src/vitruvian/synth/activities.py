@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from .poses import ARMS, ATTITUDES, Rig, pose_from_attitudes
+from vitruvian.synth.poses import ARMS, ATTITUDES, Rig, pose_from_attitudes
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from .poses import DEGREE, rotation
+from vitruvian.synth.poses import DEGREE, rotation
 
 WORLD_TO_CAMERA = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])  # z up, seen from -y
 

@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from ..errors import VitruvianError
-from .paint import paint, sample_light
-from .scene import Studio
-from .store import PAINTED, SIZE
+from vitruvian.errors import VitruvianError
+from vitruvian.synth.paint import paint, sample_light
+from vitruvian.synth.scene import Studio
+from vitruvian.synth.store import PAINTED, SIZE
 
 TALL = 160  # pixels of a painted figure's longer side; pictures show people smaller than that
 SEEN = 0.4  # share of a part that must be seen for it to have a box

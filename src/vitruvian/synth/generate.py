@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from ..errors import MissingExtraError, VitruvianError
-from .look import Look
-from .store import SHARD, Store, make_shard, write_look
+from vitruvian.errors import MissingExtraError, VitruvianError
+from vitruvian.synth.look import Look
+from vitruvian.synth.store import SHARD, Store, make_shard, write_look
 
 TASKS = ("pose", "detector")
 _wardrobe = None  # one Wardrobe per worker process; building it takes seconds
@@ -22,7 +22,7 @@ _wardrobe = None  # one Wardrobe per worker process; building it takes seconds
 def _work(task: tuple[Path, int, int, Look]) -> int:
     global _wardrobe
     if _wardrobe is None:
-        from .wardrobe import Wardrobe
+        from vitruvian.synth.wardrobe import Wardrobe
 
         _wardrobe = Wardrobe()
     folder, index, seed, look = task
@@ -71,7 +71,7 @@ def contact_sheet(
     """
     import cv2
 
-    from .scene import Studio, detection_scene, pose_crop
+    from vitruvian.synth.scene import Studio, detection_scene, pose_crop
 
     if task not in TASKS:
         raise VitruvianError(f"no task {task!r}; there are {', '.join(TASKS)}")

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from ..errors import VitruvianError
+from vitruvian.errors import VitruvianError
 
 PARTS = ("head", "wrist", "body")
 SEEN = 0.3

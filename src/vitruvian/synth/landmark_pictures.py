@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from .landmarks import Landmarks, landmarks_for
+from vitruvian.synth.landmarks import Landmarks, landmarks_for
 
 if TYPE_CHECKING:
     import anny

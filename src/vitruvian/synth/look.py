@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 
-from ..errors import VitruvianError
+from vitruvian.errors import VitruvianError
 
 
 @dataclass(frozen=True)

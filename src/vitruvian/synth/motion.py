@@ -11,9 +11,9 @@ import re
 import numpy as np
 from jaxtyping import Float
 
-from ..errors import FormatError, VitruvianError
-from ..formats.bvh import Bvh, forward_kinematics
-from .poses import Rig, pose_from_attitudes, rotation, shortest_arc, walking_poses
+from vitruvian.errors import FormatError, VitruvianError
+from vitruvian.formats.bvh import Bvh, forward_kinematics
+from vitruvian.synth.poses import Rig, pose_from_attitudes, rotation, shortest_arc, walking_poses
 
 MOVES = ("walk", "run", "reach", "sit", "dance")
 _TO_ANNY = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])  # y up, facing +z -> z up, facing -y

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from .fabric import smooth_noise
+from vitruvian.synth.fabric import smooth_noise
 
 
 def _outline(rng: np.random.Generator, size: tuple[int, int], centre: np.ndarray, extent: float) -> UInt8[np.ndarray, "h w"]:

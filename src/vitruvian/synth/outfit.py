@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from .classes import (
+from vitruvian.synth.classes import (
     BAG,
     BEARD,
     BROW,
@@ -31,8 +31,8 @@ from .classes import (
     SOCK,
     UPPER,
 )  # fmt: skip
-from .look import Look
-from .wardrobe import Wardrobe
+from vitruvian.synth.look import Look
+from vitruvian.synth.wardrobe import Wardrobe
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numba
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from .classes import (
+from vitruvian.synth.classes import (
     BAG,
     BEARD,
     BROW,
@@ -39,8 +39,8 @@ from .classes import (
     TRIM,
     UPPER,
 )  # fmt: skip
-from .fabric import CLOUD_SIZE, DECALS, FABRICS, TILE, cloth, smooth_noise  # noqa: F401  (smooth_noise: of old, callers take it from here)
-from .look import Look
+from vitruvian.synth.fabric import CLOUD_SIZE, DECALS, FABRICS, TILE, cloth, smooth_noise  # noqa: F401  (smooth_noise: of old, callers take it from here)
+from vitruvian.synth.look import Look
 
 SKIN_TONES = np.array(
     [[255, 224, 204], [241, 200, 172], [226, 178, 145], [204, 150, 114], [172, 118, 84], [133, 87, 60], [96, 62, 43], [66, 43, 32]], float

@@ -15,15 +15,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from ..render.raster import nearest_faces, vertex_normals
-from .activities import ACTS, Scripts, sample_scripts
-from .camera import View, frame, sample_view
-from .classes import HAIR, HAT, LAST_OF_PERSON, PARTS, SEGMENTS
-from .look import Look
-from .outfit import Outfit, dress
-from .planes import fill_planes
-from .props import Piece, Posed, furniture, held, mount, underfoot, worn
-from .wardrobe import Wardrobe
+from vitruvian.render.raster import nearest_faces, vertex_normals
+from vitruvian.synth.activities import ACTS, Scripts, sample_scripts
+from vitruvian.synth.camera import View, frame, sample_view
+from vitruvian.synth.classes import HAIR, HAT, LAST_OF_PERSON, PARTS, SEGMENTS
+from vitruvian.synth.look import Look
+from vitruvian.synth.outfit import Outfit, dress
+from vitruvian.synth.planes import fill_planes
+from vitruvian.synth.props import Piece, Posed, furniture, held, mount, underfoot, worn
+from vitruvian.synth.wardrobe import Wardrobe
 
 PLACES = np.array([[-0.6, 0.6], [-0.45, 0.25], [-0.95, 0.95]])  # metres of the reference body that the place planes span
 SEEN, SELF, THING, OUTSIDE = range(4)
@@ -249,7 +249,7 @@ def _truth(w: Wardrobe, bodies: Bodies, i: int, view: View, scale: float, shift:
     """The labels in three dimensions."""
     from scipy.spatial.transform import Rotation
 
-    from ..body.compact import pose_from_anny, shape_from_phenotype
+    from vitruvian.body.compact import pose_from_anny, shape_from_phenotype
 
     world = w.landmarks.wholebody133(bodies.vertices[i][w.base_index][None], bodies.heads[i][None])[0]
     pose, place = pose_from_anny(w.rig.names, bodies.rest_bone_poses[i : i + 1], bodies.bone_poses[i : i + 1])

@@ -6,7 +6,7 @@ import numba
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from .outfit import EDGED, Outfit
+from vitruvian.synth.outfit import EDGED, Outfit
 
 
 @numba.njit(cache=True, fastmath=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from .classes import BAG, GLASSES, HAIR, HAT, SEAT, TOOL, TRIM
+from vitruvian.synth.classes import BAG, GLASSES, HAIR, HAT, SEAT, TOOL, TRIM
 
 UP = np.array([0.0, 0.0, 1.0])
 

@@ -12,18 +12,20 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Int
 
-from ..skeletons import COCO_WHOLEBODY_133
-from .backgrounds import Backdrops
-from .classes import PARTS
-from .occluders import occlude
-from .optics import degrade
-from .paint import Light, paint, sample_light
-from .store import PAINTED, SIZE, Store
+from vitruvian.skeletons import COCO_WHOLEBODY_133
+from vitruvian.synth.backgrounds import Backdrops
+from vitruvian.synth.classes import PARTS
+from vitruvian.synth.occluders import occlude
+from vitruvian.synth.optics import degrade
+from vitruvian.synth.paint import Light, paint, sample_light
+from vitruvian.synth.store import PAINTED, SIZE, Store
+from vitruvian.weights.classes import PERSON_PARTS
 
-SMALLEST = 24  # pixels; a lower person has no box: smaller ones can't be told from leaves and windows
-_CLASS_OF_PART = (0, 1, 2, 3, 3, 4, 4)
+SMALLEST, CLEAR, LEAST_CONTRAST = 32, 0.5, 20.0
+"""A person counts where its box is as large as a square of so many pixels, so much of it is left, and it differs by so much (0 to 255)."""
+DOUBTFUL = -1  # the label of boxes in which there may be a person or not
+_CLASS_OF_PART = tuple(PERSON_PARTS.index(part.rpartition("_")[2]) for part in PARTS)  # left and right are one class
 _SWAP = np.array(COCO_WHOLEBODY_133.swap)
-assert len(PARTS) == len(_CLASS_OF_PART)
 
 
 @dataclass(frozen=True)
@@ -207,9 +209,10 @@ def _beside(rng, matrix: np.ndarray, size: tuple[int, int], front: bool = False)
 def detection_scene(
     rng: np.random.Generator, studio: Studio, size: tuple[int, int] = (320, 320)
 ) -> tuple[np.ndarray, Float[np.ndarray, "n 4"], Int[np.ndarray, " n"]]:
-    """One training scene: RGB uint8, boxes xyxy in pixels and their labels (indices of PERSON_PARTS); none in one scene of five.
+    """One training scene: RGB uint8, boxes xyxy in pixels and their labels (indices of PERSON_PARTS); nobody in one scene of five.
 
-    People are laid from far to near; a person or part keeps its box while at least a third of it is still to be seen.
+    People are laid from far to near. Somebody mostly hidden, tiny, or of the background's colours gets one box labelled DOUBTFUL and no
+    parts: a detector that must find those takes every dark patch for a person. A part keeps its box while a third of it is to be seen.
     """
     look = studio.store.look
     canvas, light = studio.backdrop(rng, size), sample_light(rng, look)
@@ -219,7 +222,7 @@ def detection_scene(
     heights = np.sort(np.exp(rng.uniform(np.log(0.13 if count > 2 else 0.16), np.log(1.2 if count < 4 else 0.8), count))) * size[1]
     found: list[np.ndarray] = []
     owner = np.zeros(size[::-1], np.int32)
-    areas = []
+    clear = []
     for number, height in enumerate(heights, 1):
         figure = studio.person(rng, light)
         boxes = figure.boxes
@@ -231,14 +234,16 @@ def detection_scene(
         _to_the_edge(matrix, boxes[0], size)
         if look.lights:
             _cast_shadow(rng, canvas, figure, matrix, light)
+        before = canvas.copy()
         coverage = _lay(canvas, figure.image, matrix, _tint(rng), rng.choice([0, rng.uniform(0.3, 1.2)])) > 127
         owner[coverage] = number
-        areas.append(max(1, coverage.sum()))
+        stands_out = coverage.any() and cv2.absdiff(canvas, before)[coverage].mean() > LEAST_CONTRAST
+        clear.append(CLEAR * coverage.sum() if stands_out else np.inf)
         found.append(_moved_boxes(boxes, matrix, size))
     if rng.random() < 0.35 and look.occluders:
         for _ in range(rng.integers(1, 4)):
             owner[occlude(rng, canvas, studio.backdrop(rng, size), None) > 127] = 0
-    boxes, labels = _visible_boxes(found, owner, areas, size)
+    boxes, labels = _visible_boxes(found, owner, clear, size)
     return degrade(rng, canvas) if look.camera else canvas, boxes, labels
 
 
@@ -265,10 +270,16 @@ def _to_the_edge(matrix: np.ndarray, box: np.ndarray, size: tuple[int, int]) -> 
                 matrix[axis, 2] += scene - edge
 
 
-def _visible_boxes(found, owner: np.ndarray, areas: list[int], size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def _visible_boxes(found, owner: np.ndarray, clear: list[float], size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes and labels; `clear` is how many pixels of each person must be left for it to be told."""
     boxes, labels = [], []
     for number, parts in enumerate(found, 1):
-        if (owner == number).sum() < 0.3 * areas[number - 1]:
+        if np.isnan(parts[0]).any():
+            continue
+        whole = np.clip(parts[0], 0, [*size, *size])
+        if (owner == number).sum() < clear[number - 1] or np.prod(whole[2:] - whole[:2]) < SMALLEST**2:
+            boxes.append(whole)
+            labels.append(DOUBTFUL)
             continue
         for part, box in enumerate(parts):
             if np.isnan(box).any():
@@ -277,8 +288,6 @@ def _visible_boxes(found, owner: np.ndarray, areas: list[int], size: tuple[int, 
             area, kept = np.prod(box[2:] - box[:2]), np.prod(clipped[2:] - clipped[:2])
             x0, y0, x1, y1 = clipped.round().astype(int)
             mine = owner[y0:y1, x0:x1] == number
-            if part == 0 and clipped[3] - clipped[1] < SMALLEST:
-                break  # nor its parts
             if min(clipped[2:] - clipped[:2]) < 4 or kept < 0.4 * area or mine.mean() < 0.12:
                 continue
             boxes.append(clipped)

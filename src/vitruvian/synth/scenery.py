@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from .fabric import cloth, octaves, smooth_noise
+from vitruvian.synth.fabric import cloth, octaves, smooth_noise
 
 Canvas = np.ndarray  # float32 (h, w, 3), 0..255
 

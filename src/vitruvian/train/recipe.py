@@ -23,10 +23,10 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from ..errors import FormatError, VitruvianError
-from ..skeletons import SYNTHPOSE_52, Skeleton, by_name
-from ..systems.biomechanics.marker_points import MarkerPoints, read_points
-from .loop import Schedule
+from vitruvian.errors import FormatError, VitruvianError
+from vitruvian.skeletons import SYNTHPOSE_52, Skeleton, by_name
+from vitruvian.systems.biomechanics.marker_points import MarkerPoints, read_points
+from vitruvian.train.loop import Schedule
 
 MAX_BYTES = 1 << 20
 System = Literal["rtmpose", "rtmw", "rmpg", "synthpose", "dsta", "diffpose"]

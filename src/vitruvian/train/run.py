@@ -15,21 +15,21 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from .._files import written_whole
-from ..data import augment
-from ..data.pictures import Dataset
-from ..data.readers import held_out as held_out_split
-from ..data.readers import read_dataset
-from ..data.ubody import ubody
-from ..errors import VitruvianError
-from ..systems.checkpoint import write_state
-from ..weights import store
-from .feed import Annotated, Blend, Figures, Samples, Synthetic, batches, collate_samples
-from .figures import Scene
-from .loop import Progress, Report, steps_done, train
-from .markers import Markers
-from .recipe import Recipe, Source, Stage
-from .tasks import Task, build, evaluation
+from vitruvian._files import written_whole
+from vitruvian.data import augment
+from vitruvian.data.pictures import Dataset
+from vitruvian.data.readers import held_out as held_out_split
+from vitruvian.data.readers import read_dataset
+from vitruvian.data.ubody import ubody
+from vitruvian.errors import VitruvianError
+from vitruvian.systems.checkpoint import write_state
+from vitruvian.train.feed import Annotated, Blend, Figures, Samples, Synthetic, batches, collate_samples
+from vitruvian.train.figures import Scene
+from vitruvian.train.loop import Progress, Report, steps_done, train
+from vitruvian.train.markers import Markers
+from vitruvian.train.recipe import Recipe, Source, Stage
+from vitruvian.train.tasks import Task, build, evaluation
+from vitruvian.weights import store
 
 PRESETS = {
     "none": augment.NONE,
@@ -129,7 +129,7 @@ def _synthetic(recipe: Recipe, source: Source, task: Task, common: tuple, on_ste
     """Synthetic people; their label images are made first where there are none."""
     if task.frames > 1:
         raise VitruvianError("synth draws no clips yet: take figures, or a data set of films")
-    from ..synth.generate import generate
+    from vitruvian.synth.generate import generate
 
     folder = Path(source.folder) if source.folder else store.home() / f"people-{recipe.data.people}"
     for done, total in generate(folder, recipe.data.people):

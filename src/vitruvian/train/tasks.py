@@ -15,17 +15,17 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from ..codecs.heatmap import Heatmap
-from ..codecs.simcc import SimCC as SimCCCodec
-from ..errors import VitruvianError, WeightsError
-from ..skeletons import Skeleton
-from ..systems import catalogue
-from ..systems.biomechanics import synthpose
-from ..systems.pose2d import diffpose_video, dsta, dwpose, rmpg, rtmw
-from ..systems.pose2d.rtmw import STRIDE
-from . import defaults
-from .loop import Loss, Progress
-from .recipe import Recipe, Stage
+from vitruvian.codecs.heatmap import Heatmap
+from vitruvian.codecs.simcc import SimCC as SimCCCodec
+from vitruvian.errors import VitruvianError, WeightsError
+from vitruvian.skeletons import Skeleton
+from vitruvian.systems import catalogue
+from vitruvian.systems.biomechanics import synthpose
+from vitruvian.systems.pose2d import diffpose_video, dsta, dwpose, rmpg, rtmw
+from vitruvian.systems.pose2d.rtmw import STRIDE
+from vitruvian.train import defaults
+from vitruvian.train.loop import Loss, Progress
+from vitruvian.train.recipe import Recipe, Stage
 
 HEATMAP_GAIN = 1000.0
 """Factor of mean squared heat-map losses, which are tiny: keeps gradients well above AdamW's epsilon."""

@@ -1,6 +1,6 @@
 """The card of a network: everything that pre- and post-processing must know, and where the network comes from.
 
-A card is JSON beside its ONNX file, same stem: `wholebody-t.onnx`, `wholebody-t.json`.
+A card is JSON beside its ONNX file, same stem: `wholebody-s.onnx`, `wholebody-s.json`.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ BLIND = ("lift", "augmenter")
 
 Codec = Literal[
     "simcc", "simcc3d", "heatmap", "heatmap-dark", "heatmap-udp", "probability-map", "rtmo",
-    "yolox", "rtmdet", "bpjdet", "jointbdoe", "",
+    "yolox", "rtmdet", "bpjdet", "jointbdoe", "lift-frame", "lift-diffusion", "",
 ]  # fmt: skip
-"""How its outputs are read (`vitruvian.codecs`); "" where the names of the outputs say it."""
+"""How its outputs are read (`vitruvian.codecs`); "" where the names of the outputs say it. Lifters: "" is ours (`codecs.lift`),
+"lift-frame" lifts the joints of one frame (`codecs.lifting`), "lift-diffusion" denoises clips (`codecs.lifting_diffusion`)."""
 
 Subject = Literal["whole-body", "body", "hand", "face", "animal", ""]
 """What it looks at."""
@@ -56,9 +57,10 @@ An augmenter's: of each input feature, empty where unknown |
     | family, subject | the published system, such as "RTMPose"; what it looks at |
     | codec | how the outputs are read |
     | body | meshes: name of the body model that the network poses |
-    | skeleton | name of the keypoint set (`vitruvian.skeletons`), for pose |
+    | skeleton | name of the keypoint set (`vitruvian.skeletons`), for pose and lifters |
     | classes | name of each label, for detection |
     | padding, split_ratio | pose: crop size over box size; SimCC bins per pixel |
+    | diffusion_times | lifters by diffusion: number of times of the (cosine) schedule that the network was trained with; 0 for others |
     | size_step | detectors: sides of the input may be any multiple of this up to input_size, so that padding may be left out; \
 0 where the sides are fixed |
     | sha256, size_bytes | of the file, "" and 0 when unknown |
@@ -99,6 +101,7 @@ it was made of, and the pictures that the ranges were taken from |
     parent_sha256: str = ""
     calibration: str = ""
     body: str = ""
+    diffusion_times: int = 0
 
     def __post_init__(self) -> None:
         for name, (valid, expected) in _SCHEMA.items():
@@ -165,6 +168,10 @@ def _contradiction(card: Card) -> str:
         return "a detector needs the names of its classes: add them to the card"
     if card.task in ("pose2d", "pose3d", "one-stage") and not card.skeleton:
         return "a pose network needs the name of its skeleton: add it to the card"
+    if card.codec.startswith("lift-") and not (card.task == "lift" and card.skeleton):
+        return f"{card.codec} is for lifters, whose skeleton is named: correct the card"
+    if (card.codec == "lift-diffusion") != bool(card.diffusion_times):
+        return "a lifter by diffusion, and no other network, has diffusion_times: correct the card"
     if (card.task == "mesh") != bool(card.body):
         return "a network for meshes, and no other, names the body model that it poses (body): correct the card"
     return ""
@@ -232,4 +239,5 @@ _SCHEMA: dict[str, tuple[Callable[[Any], bool], str]] = {
     "parent_sha256": (_is_sum, "64 hexadecimal digits"),
     "calibration": (_is_text, "a text"),
     "body": (_is_text, "a text"),
+    "diffusion_times": (lambda v: _is_count(v) and v <= 100_000, "a number of times, 100000 at most"),
 }

@@ -5,11 +5,11 @@ arithmetic stays float32, and the speed what it was. Both come with a card that 
 pictures that the ranges were not taken from.
 
 Measured with benchmarks/precision.py on an AMD EPYC with AVX-512 VNNI, 2 threads, batches of 8; processor milliseconds per picture (of both
-threads together), since the machine was shared:
+threads together), since the machine was shared. RTMPose-t was one of our own, trained, which wholebody-s has replaced:
 
 | network | float32 | int8 | | answers of int8 |
 |---|---|---|---|---|
-| wholebody-t | 13.5 | 6.2 | 2.2 x | keypoints moved by 0 input pixels in the median (of steps of 0.5), 95 % by less than 2.1 |
+| RTMPose-t, 133 points | 13.5 | 6.2 | 2.2 x | keypoints moved by 0 input pixels in the median (of steps of 0.5), 95 % by less than 2.1 |
 | RTMPose-m, 133 points | 50.5 | 17.9 | 2.8 x | not measured, no weights here |
 | rtmdet-nano, 320 x 320 | 10.2 | 9.1 | 1.1 x | boxes' IoU 0.95, 6 % lost: not worth it |
 | rtmdet-nano, fp16, 320 x 224 for 16:9 | 10.2 | 7.1 | 1.4 x | boxes' IoU 0.998, none lost |
@@ -18,7 +18,7 @@ threads together), since the machine was shared:
 So pose networks are for int8, and small detectors for fp16 with padding left out (`vitruvian.weights.padding`). Small detectors spend their
 time on SiLU and depthwise convolutions, which are slower as integers: Sigmoid and Mul on uint8 take 0.46 ns a value, in float32 0.30.
 
-| tried with wholebody-t | came to |
+| tried with that RTMPose-t | came to |
 |---|---|
 | only convolutions as integers, SiLU between them in float32 | 7.9 ms: each value is converted twice |
 | all matrix products too | 5.5 ms, but keypoints moved by 0.5 input pixels in the median; 2.2 where the outputs were integers too |

@@ -11,6 +11,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+from vitruvian.biomechanics.segments import both_sides
+
 Place = tuple[str, tuple[float, float, float]]
 """A body of the model, and a position in its frame in metres (x forward, y up, z to the right)."""
 
@@ -169,19 +171,15 @@ def _centres() -> dict[str, Place]:
     return {**sided, "neck": ("torso", (0.003, 0.3715, 0.0)), "mid_hip": ("pelvis", (-0.056, -0.0785, 0.0))}
 
 
-def _sides(*stems: str) -> tuple[str, ...]:
-    return tuple(f"{side}_{stem}" for stem in stems for side in ("right", "left"))
-
-
 JOINT_CENTRES = MarkerSet(
     name="joint-centres-20",
     places=MappingProxyType(_centres()),
     weights=MappingProxyType(
         {
-            **dict.fromkeys(("neck", *_sides("shoulder", "elbow", "wrist")), 5.0),
-            **dict.fromkeys(("mid_hip", *_sides("hip")), 25.0),
-            **dict.fromkeys(_sides("knee", "ankle", "small_toe", "big_toe"), 30.0),
-            **dict.fromkeys(_sides("heel"), 60.0),
+            **dict.fromkeys(("neck", *both_sides("shoulder", "elbow", "wrist")), 5.0),
+            **dict.fromkeys(("mid_hip", *both_sides("hip")), 25.0),
+            **dict.fromkeys(both_sides("knee", "ankle", "small_toe", "big_toe"), 30.0),
+            **dict.fromkeys(both_sides("heel"), 60.0),
         }
     ),
     measurements=(

@@ -20,7 +20,7 @@ from vitruvian.biomechanics.augmenter import augment
 from vitruvian.biomechanics.plots import Line, Panel, Table, page, panels_of_angles, write_page
 from vitruvian.biomechanics.segments import named_points
 from vitruvian.biomechanics.table import Angles
-from vitruvian.errors import FormatError, VitruvianError
+from vitruvian.errors import VitruvianError
 from vitruvian.formats.mot import write_mot
 from vitruvian.formats.persons import person_rows, y_up_points
 from vitruvian.formats.text import make_folder
@@ -87,20 +87,12 @@ class _Job:
     filled: Bool[np.ndarray, "f m"] | None = None
 
 
-def packaged_model() -> Path:
-    """LaiUhlrich2022.osim as packaged. Raises FormatError where the package has none."""
-    path = Path(__file__).parents[2] / "assets" / "opensim" / "LaiUhlrich2022.osim"
-    if not path.exists():
-        raise FormatError("this package has no LaiUhlrich2022.osim; give model=PATH (opencap-core, opensimPipeline/Models, Apache-2.0)")
-    return path
-
-
 def opensim_report(
     take: Take,
     folder: str | Path,
     *,
+    model: str | Path,
     stem: str = "take",
-    model: str | Path | None = None,
     person: int | None = None,
     mass: float | None = None,
     height: float | None = None,
@@ -111,7 +103,7 @@ def opensim_report(
 ) -> OpenSimReport:
     """Write `folder`/`stem`.trc, .osim, .mot and .html for one person of a take with points in space.
 
-    model: an unscaled model with the bodies of LaiUhlrich2022 (None: the packaged one). person: track id; None takes the one seen longest.
+    model: an unscaled model with the bodies of LaiUhlrich2022. person: track id; None takes the one seen longest.
     mass (kg) and height (m): of the person; guessed, and noted, where None. augmenters: the lower and upper marker augmenter
     (`biomechanics.augmenter`). A take with SynthPose's anatomical points is used as it is.
     cutoff: hertz of the low-pass on the points, None for takes that are smooth already. longest_gap: seconds that are filled.
@@ -120,7 +112,7 @@ def opensim_report(
     Raises VitruvianError for a take without points or people, TrialError and OpenSimError where the model can't follow, FormatError for
     files, MissingExtraError without OpenSim.
     """
-    path = packaged_model() if model is None else Path(model)
+    path = Path(model)
     names, times, points, notes = _points(take, person)
     filled = np.zeros(points.shape[:2], bool)
     if cutoff is not None and len(times):
@@ -147,8 +139,8 @@ def markers_report(
     trial: Trc,
     folder: str | Path,
     *,
+    model: str | Path,
     stem: str = "trial",
-    model: str | Path | None = None,
     mass: float | None = None,
     weights: str | Path | None = None,
     upright: bool = True,
@@ -159,7 +151,7 @@ def markers_report(
     model is taken as that of the person already. weights: an OpenSim task file; None weighs markers as their set does, own ones alike.
     Raises as `opensim_report`; MarkerMismatchError where the names are neither.
     """
-    path = packaged_model() if model is None else Path(model)
+    path = Path(model)
     chosen = next(
         (reduced(each, trial.names) for each in (SYNTHPOSE, JOINT_CENTRES) if len(set(trial.names) & each.places.keys()) >= 9), None
     )

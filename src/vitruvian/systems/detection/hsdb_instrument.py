@@ -37,7 +37,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from vitruvian.codecs.anchors import Candidates, select, uncentre, uncentre_boxes
-from vitruvian.codecs.association import PartSet, Thresholds, hang_parts
+from vitruvian.codecs.association import PartSet, Thresholds, hang_parts, owners_of
 from vitruvian.codecs.detections import Detections
 from vitruvian.data.hsdb_instrument import (
     CHOLECYSTECTOMY,
@@ -196,10 +196,7 @@ class Instruments:
     @property
     def owners(self) -> Int[np.ndarray, " m"]:
         """The instrument of each part, -1 for none."""
-        out = np.full(len(self.parts), -1)
-        row, slot = np.nonzero(self.part >= 0)
-        out[self.part[row, slot]] = row
-        return out
+        return owners_of(self.part, len(self.parts))
 
     def product_labels(self, instruments: Sequence[str], classes: Sequence[str]) -> Int[np.ndarray, " m"]:
         """Each part's class of the data set's list, by its instrument or, where it hangs on none, the nearest; -1 where there is none."""

@@ -49,17 +49,22 @@ Levels = list[tuple[Tensor, Tensor]]  # per stride: class logits (b, C, h, w), d
 
 @dataclass(frozen=True)
 class Config:
-    """A detector. `input_size` is (width, height) in pixels, multiples of 32; it only documents: the network is fully convolutional."""
+    """A detector. `input_size` is (width, height) in pixels, multiples of 32; it only documents: the network is fully convolutional.
+
+    `depthwise` separates the 3x3 convolutions of neck and head, `depthwise_backbone` those of the backbone.
+    """
 
     width: float
     depth: float
     classes: tuple[str, ...] = PERSON_PARTS
     input_size: tuple[int, int] = (640, 640)
     depthwise: bool = False
+    depthwise_backbone: bool = False
 
 
 VARIANTS: dict[str, Config] = {
-    "nano": Config(0.25, 0.33, input_size=(320, 320), depthwise=True),
+    "nano": Config(0.25, 0.33, input_size=(320, 320), depthwise=True, depthwise_backbone=True),
+    "mobile": Config(0.375, 0.167, input_size=(416, 416), depthwise=True),
     "tiny": Config(0.375, 0.167),
     "s": Config(0.5, 0.33),
     "m": Config(0.75, 0.67),
@@ -97,7 +102,7 @@ class RTMDet(nn.Module):
     def __init__(self, config: Config):
         super().__init__()
         self.config = config
-        self.backbone = CSPNeXt(config.width, config.depth, EPS, config.depthwise)
+        self.backbone = CSPNeXt(config.width, config.depth, EPS, config.depthwise_backbone)
         channels = self.backbone.channels
         outputs = channels[0]
         self.neck = PAFPN(channels, outputs, stage_depths(config.depth)[0], EPS, config.depthwise)
@@ -127,7 +132,7 @@ def grid(levels: Levels) -> tuple[Float[Tensor, "n 2"], Float[Tensor, " n"]]:
         height, width = logits.shape[2:]
         xs = torch.arange(width, device=logits.device, dtype=torch.float32) * stride
         ys = torch.arange(height, device=logits.device, dtype=torch.float32) * stride
-        points.append(torch.stack((xs.repeat(height), ys.repeat_interleave(width)), 1))
+        points.append(torch.stack((xs.expand(height, width), ys[:, None].expand(height, width)), 2).flatten(0, 1))
         strides.append(torch.full((height * width,), float(stride), device=logits.device))
     return torch.cat(points), torch.cat(strides)
 
@@ -227,21 +232,36 @@ def assign(
 def loss(levels: Levels, boxes: list[Float[Tensor, "g 4"]], labels: list[Int[Tensor, " g"]]) -> dict[str, Float[Tensor, ""]]:
     """Quality focal loss and 2 * GIoU loss for a batch: {"total", "cls", "box"}, in float32.
 
-    `boxes` (xyxy, pixels of the input) and `labels` (class indices) have one entry per image; images without boxes teach background.
+    `boxes` (xyxy, pixels of the input) and `labels` (class indices) have one entry per image; images without boxes teach background. In
+    boxes labelled -1 there may be something or not: cells there teach nothing, unless they answer for another box.
     """
     logits, predicted, points, strides = flatten(levels)
     device = logits.device
     images = torch.repeat_interleave(torch.arange(len(boxes), device=device), torch.tensor([len(b) for b in boxes], device=device))
     targets = torch.cat([b.reshape(-1, 4) for b in boxes]).to(device, torch.float32)
     classes = torch.cat([c.reshape(-1) for c in labels]).to(device, torch.long)
+    sure = classes >= 0
+    counts = _counted(points, targets[~sure], images[~sure], len(boxes))
+    targets, classes, images = targets[sure], classes[sure], images[sure]
     cell, target, quality = assign(logits, predicted, points, strides, targets, classes, images)
 
     scores = logits.flatten(0, 1)
     wanted = torch.zeros_like(scores)
     wanted[cell, classes[target]] = quality
     norm = quality.sum().clamp(min=1.0)
-    focal = F.binary_cross_entropy_with_logits(scores, wanted, reduction="none") * (wanted - scores.sigmoid()).square()
+    counts[cell] = 1
+    focal = F.binary_cross_entropy_with_logits(scores, wanted, reduction="none") * (wanted - scores.sigmoid()).square() * counts[:, None]
     _, giou = overlaps(predicted.flatten(0, 1)[cell], targets[target])
     cls = focal.sum() / norm
     box = 2.0 * ((1.0 - giou) * quality).sum() / norm
     return {"total": cls + box, "cls": cls, "box": box}
+
+
+def _counted(
+    points: Float[Tensor, "n 2"], doubtful: Float[Tensor, "d 4"], images: Int[Tensor, " d"], batch: int
+) -> Float[Tensor, " bn"]:
+    """1 for every cell of the batch, 0 where its point lies in a doubtful box of its image."""
+    counts = torch.ones(batch, len(points), device=points.device)
+    box, point = ((points > doubtful[:, None, :2]) & (points < doubtful[:, None, 2:])).all(2).nonzero(as_tuple=True)
+    counts[images[box], point] = 0
+    return counts.flatten()

@@ -55,7 +55,7 @@ from vitruvian.codecs.mesh import into_camera
 from vitruvian.codecs.nms import nms
 from vitruvian.errors import VitruvianError, WeightsError
 from vitruvian.systems.backbones import ResNetConfig, infer_backbone
-from vitruvian.systems.checkpoint import check_fit, need, pour, rename
+from vitruvian.systems.checkpoint import count_parts, filled, need, rename
 from vitruvian.systems.mesh.aios_decoder import Body, Decoder, Found, Noisy
 from vitruvian.systems.mesh.aios_encoder import GROUPS, Encoder, Proposals, Scene, Selection
 from vitruvian.systems.mesh.aios_pictures import LONG, SHORT, batch, own_cameras
@@ -295,10 +295,6 @@ def see(
     return found._replace(translation=torch.as_tensor(moved, dtype=found.translation.dtype, device=device))
 
 
-def _count(state: Mapping[str, Tensor], prefix: str) -> int:
-    return len({name[len(prefix) :].split(".")[0] for name in state if name.startswith(prefix)})
-
-
 def infer_config(state: Mapping[str, Tensor], queries: int = 900, people: int = 100) -> Config:
     """The variant that a state dict in our names belongs to, from its shapes. Without a backbone, ResNet-50 is taken for granted.
 
@@ -307,7 +303,7 @@ def infer_config(state: Mapping[str, Tensor], queries: int = 900, people: int = 
     plain, decoder = Config(queries=queries, people=people), "finder.decoder."
     levels, width = need(state, "finder.encoder.level_embed", 2)
     places = need(state, "finder.encoder.layers.0.self_attn.attention_weights.weight", 2)[0]
-    total, late, last = (_count(state, f"{decoder}{name}.") for name in ("bbox_embed", "pose_embed", "pose_hand_embed"))
+    total, late, last = (count_parts(state, f"{decoder}{name}.") for name in ("bbox_embed", "pose_embed", "pose_hand_embed"))
     stages = (total - late + 1, late - last, last - 1)
     if places % (levels * plain.points) or min(stages) < 1:
         raise WeightsError(f"{places} places on {levels} maps, {stages} layers: the file is not of AiOS; check which was given")
@@ -320,7 +316,7 @@ def infer_config(state: Mapping[str, Tensor], queries: int = 900, people: int = 
         heads=places // (levels * plain.points),
         levels=levels,
         hidden=need(state, "finder.encoder.layers.0.linear1.weight", 2)[0],
-        depth=_count(state, "finder.encoder.layers."),
+        depth=count_parts(state, "finder.encoder.layers."),
         stages=stages,
         keypoints=(size("keypoint_embed"), size("lhand_keypoint_embed"), size("face_keypoint_embed")),
         classes=size("class_embed.0"),
@@ -347,7 +343,7 @@ def from_published(state: Mapping[str, Tensor], queries: int = 900, people: int 
     if not any(name.startswith("backbone.") for name in renamed):
         raise WeightsError("the state dict has no backbone: use finder_from_published for what is behind it")
     config = infer_config(renamed, queries, people)
-    return config, _filled(AiOS, config, renamed)
+    return config, filled(AiOS, config, renamed)
 
 
 def finder_from_published(state: Mapping[str, Tensor], queries: int = 900, people: int = 100) -> tuple[Config, Finder]:
@@ -355,15 +351,7 @@ def finder_from_published(state: Mapping[str, Tensor], queries: int = 900, peopl
     renamed = _renamed(state)
     config = infer_config(renamed, queries, people)
     own = {name.removeprefix("finder."): value for name, value in renamed.items() if not name.startswith("backbone.")}
-    return config, _filled(Finder, config, own)
-
-
-def _filled(build: type[nn.Module], config: Config, state: Mapping[str, Tensor]) -> nn.Module:
-    with torch.device("meta"):
-        check_fit(build(config), state)  # before memory is taken for what a damaged file asks for
-    model = build(config)
-    pour(model, state)
-    return model.eval()
+    return config, filled(Finder, config, own)
 
 
 class Deployed(nn.Module):

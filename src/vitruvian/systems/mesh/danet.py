@@ -55,7 +55,7 @@ from vitruvian.nn.iuv import IUV, PARTS, IUVHead, clean, without_parts
 from vitruvian.nn.resnet import DEPTHS, BasicBlock, Bottleneck, ResNet, conv, residual_layer
 from vitruvian.skeletons import SMPL_24
 from vitruvian.systems.backbones import HRNetConfig, infer_backbone
-from vitruvian.systems.checkpoint import check_fit, need, pour, rename
+from vitruvian.systems.checkpoint import filled, need, rename
 
 INPUT_SIDE, STRIDE, PADDING = 224, 4, 1.2
 FOCAL = 5000.0  # pixels of the crop, taken for granted in training
@@ -475,14 +475,6 @@ def _renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return rename(state, KEYMAP, DROP)
 
 
-def _filled(build: type[nn.Module], config: Config, state: Mapping[str, Tensor]) -> nn.Module:
-    with torch.device("meta"):
-        check_fit(build(config), state)  # before memory is taken for what a damaged file asks for
-    model = build(config)
-    pour(model, state)
-    return model.eval()
-
-
 def from_published(state: Mapping[str, Tensor]) -> tuple[Config, DaNet]:
     """Build the network that a published state dict describes (the entry "model" of the file) and fill it; in eval mode.
 
@@ -490,7 +482,7 @@ def from_published(state: Mapping[str, Tensor]) -> tuple[Config, DaNet]:
     """
     renamed = _renamed(state)
     config = infer_config(renamed)
-    return config, _filled(DaNet, config, renamed)
+    return config, filled(DaNet, config, renamed)
 
 
 def half_from_published(state: Mapping[str, Tensor]) -> tuple[Config, Estimator | Regressor]:
@@ -502,7 +494,7 @@ def half_from_published(state: Mapping[str, Tensor]) -> tuple[Config, Estimator 
         raise WeightsError(f"the state dict has entries of {', '.join(sorted(halves))}: give those of one half, or use from_published")
     (half,) = halves
     build = Estimator if half == "estimator" else Regressor
-    return config, _filled(build, config, {name.split(".", 1)[1]: value for name, value in renamed.items()})
+    return config, filled(build, config, {name.split(".", 1)[1]: value for name, value in renamed.items()})
 
 
 class Deployed(nn.Module):

@@ -60,7 +60,7 @@ from vitruvian.codecs.normalise import IMAGENET_MEAN, IMAGENET_STD
 from vitruvian.errors import VitruvianError, WeightsError
 from vitruvian.nn.query_decoder import HEAD_WIDTH as DECODER_HEAD_WIDTH
 from vitruvian.nn.vit import ViT, resample_positions
-from vitruvian.systems.checkpoint import check_fit, need, pour, rename
+from vitruvian.systems.checkpoint import count_parts, filled, need, rename
 from vitruvian.systems.export import Exported
 from vitruvian.systems.mesh.camera import default_intrinsics, plain_focal, unproject
 from vitruvian.systems.mesh.multi_hmr_parts import (
@@ -354,7 +354,7 @@ def infer_config(state: Mapping[str, Tensor], published: bool = True) -> Config:
         body="anny" if anny else "compact" if compact else "smplx",
         image_size=grid * patch,
         decoder_width=decoder_width,
-        decoder_depth=_count(state, "head.blocks."),
+        decoder_depth=count_parts(state, "head.blocks."),
         decoder_heads=Config.decoder_heads if dense else need(state, "head.blocks.0.across.to_q.weight", 2)[0] // DECODER_HEAD_WIDTH,
         decoder_hidden=need(state, "head.blocks.0.fc1.weight", 2)[0],
         shapes=need(state, "head.shape.2.weight" if anny else "head.decshape.weight", 2)[0],
@@ -371,18 +371,14 @@ def _backbone(state: Mapping[str, Tensor], compact: bool) -> tuple[dict[str, flo
     """What `Config` says of the backbone; the width of its tokens; and its stride."""
     if compact:
         width = need(state, "backbone.places", 3)[2]
-        stem, blocks = need(state, "backbone.trunk.stem.2.conv.weight", 4)[0], _count(state, "backbone.trunk.stage2.1.blocks.")
+        stem, blocks = need(state, "backbone.trunk.stem.2.conv.weight", 4)[0], count_parts(state, "backbone.trunk.stage2.1.blocks.")
         if blocks not in CONV_DEPTHS:
             raise WeightsError(f"a backbone of {blocks} blocks in its second stage is none of ours: check which file was given")
         options = {"conv_width": stem / 64, "conv_blocks": blocks, "positions": 0}
-        return options | {"width": width, "depth": _count(state, "backbone.blocks."), "patch": CONV_STRIDE}, width, CONV_STRIDE
+        return options | {"width": width, "depth": count_parts(state, "backbone.blocks."), "patch": CONV_STRIDE}, width, CONV_STRIDE
     width, _, patch, _ = need(state, "backbone.patch_embed.proj.weight", 4)
     positions = math.isqrt(need(state, "backbone.pos_embed", 3)[1] - 1)
-    return {"width": width, "depth": _count(state, "backbone.blocks."), "patch": patch, "positions": positions}, width, patch
-
-
-def _count(state: Mapping[str, Tensor], prefix: str) -> int:
-    return len({name[len(prefix) :].split(".")[0] for name in state if name.startswith(prefix)})
+    return {"width": width, "depth": count_parts(state, "backbone.blocks."), "patch": patch, "positions": positions}, width, patch
 
 
 def from_published(state: Mapping[str, Tensor], published: bool = True) -> tuple[Config, MultiHMR]:
@@ -396,11 +392,7 @@ def from_published(state: Mapping[str, Tensor], published: bool = True) -> tuple
     if kid is not None and "head.decshape.weight" in renamed and len(renamed["head.decshape.weight"]) == kid.shape[-1]:
         renamed["head.init_betas"] = kid
     config = infer_config(renamed, published)
-    with torch.device("meta"):
-        check_fit(MultiHMR(config), renamed)  # before memory is taken for what a damaged file asks for
-    model = MultiHMR(config)
-    pour(model, renamed)
-    return config, model.eval()
+    return config, filled(MultiHMR, config, renamed)
 
 
 def variant_of(config: Config) -> str:

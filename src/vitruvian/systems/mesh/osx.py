@@ -50,7 +50,7 @@ from vitruvian.body.pose import rotations_from_6d
 from vitruvian.errors import VitruvianError, WeightsError
 from vitruvian.nn.deconv import deconvolutions
 from vitruvian.nn.vit import ViT
-from vitruvian.systems.checkpoint import check_fit, need, pour, rename
+from vitruvian.systems.checkpoint import count_parts, filled, need, rename
 from vitruvian.systems.mesh.osx_parts import KeypointDecoder, PositionNet, RoIPyramid, expected_place, read_at
 
 HEAD_WIDTH = 64  # of an attention head of the encoder
@@ -472,20 +472,16 @@ def infer_config(state: Mapping[str, Tensor]) -> Config:
     hand, face = (f"{part}_decoder.pos_embed.weight" in state for part in ("hand", "face"))
     if width % HEAD_WIDTH or face and not hand:
         raise WeightsError(f"an encoder of width {width} is not of OSX, or decoders are missing: check which file was given")
-    plain = Config(width, _count(state, "encoder.blocks."), hand, face, joint_width=joint_width)
+    plain = Config(width, count_parts(state, "encoder.blocks."), hand, face, joint_width=joint_width)
     if not hand:
         return plain
     return replace(
         plain,
         decoder_width=need(state, "hand_decoder.pos_embed.weight", 2)[1],
-        decoder_depth=_count(state, "hand_decoder.layers."),
+        decoder_depth=count_parts(state, "hand_decoder.layers."),
         decoder_hidden=need(state, "hand_decoder.layers.0.fc1.weight", 2)[0],
         box_width=need(state, "box_net.bbox_center.0.weight", 4)[1],
     )
-
-
-def _count(state: Mapping[str, Tensor], prefix: str) -> int:
-    return len({name[len(prefix) :].split(".")[0] for name in state if name.startswith(prefix)})
 
 
 def from_published(state: Mapping[str, Tensor]) -> tuple[Config, OSX]:
@@ -498,11 +494,7 @@ def from_published(state: Mapping[str, Tensor]) -> tuple[Config, OSX]:
         config = infer_config(renamed)
     except ValueError as error:
         raise WeightsError(f"the file is not of OSX: {error}") from error
-    with torch.device("meta"):
-        check_fit(OSX(config), renamed)  # before memory is taken for what a damaged file asks for
-    model = OSX(config)
-    pour(model, renamed)
-    return config, model.eval()
+    return config, filled(OSX, config, renamed)
 
 
 class Deployed(nn.Module):

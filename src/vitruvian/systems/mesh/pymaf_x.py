@@ -51,7 +51,7 @@ from vitruvian.errors import VitruvianError, WeightsError
 from vitruvian.nn.deconv import deconvolutions
 from vitruvian.nn.hrnet import BLOCKS, MODULES, HRNet
 from vitruvian.nn.resnet import DEPTHS, ResNet
-from vitruvian.systems.checkpoint import check_fit, need, pour, rename
+from vitruvian.systems.checkpoint import count_parts, filled, need, pour, rename
 from vitruvian.systems.mesh.pymaf_x_features import PER_POINT, AlignedFeatures, GridFeatures, grid_points
 from vitruvian.systems.mesh.pymaf_x_regressor import (
     BODY,
@@ -387,7 +387,7 @@ def infer_config(state: Mapping[str, Tensor], image_size: int = 224) -> Config:
         outputs.append(size)
     if min(counts) < 0:
         raise WeightsError(f"features of {counts} points besides the grid are not of PyMAF-X: check which file was given")
-    stages = [_count(state, f"encoders.body.stage{i}.") for i in (2, 3, 4)]
+    stages = [count_parts(state, f"encoders.body.stage{i}.") for i in (2, 3, 4)]
     return Config(
         width=need(state, "encoders.body.stage2.0.branches.0.0.conv1.weight", 4)[0],
         stem=need(state, "encoders.body.conv1.weight", 4)[0],
@@ -401,13 +401,9 @@ def infer_config(state: Mapping[str, Tensor], image_size: int = 224) -> Config:
         hidden=need(state, "regressor.0.fc2.weight", 2)[0],
         image_size=image_size,
         modules=tuple(stages),
-        blocks=_count(state, "encoders.body.layer1."),
-        part_depths=tuple(_count(state, f"encoders.hand.layer{i}.") for i in range(1, 5)),
+        blocks=count_parts(state, "encoders.body.layer1."),
+        part_depths=tuple(count_parts(state, f"encoders.hand.layer{i}.") for i in range(1, 5)),
     )
-
-
-def _count(state: Mapping[str, Tensor], prefix: str) -> int:
-    return len({name[len(prefix) :].split(".")[0] for name in state if name.startswith(prefix)})
 
 
 def from_published(state: Mapping[str, Tensor], image_size: int = 224) -> tuple[Config, PyMAFX]:
@@ -418,11 +414,7 @@ def from_published(state: Mapping[str, Tensor], image_size: int = 224) -> tuple[
     """
     renamed = rename(state, KEYMAP, DROP)
     config = infer_config(renamed, image_size)
-    with torch.device("meta"):
-        check_fit(PyMAFX(config), renamed)  # before memory is taken for what a damaged file asks for
-    model = PyMAFX(config)
-    pour(model, renamed)
-    return config, model.eval()
+    return config, filled(PyMAFX, config, renamed)
 
 
 def sampling_tables(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -79,20 +79,27 @@ def logit_loss(
     return weight * total / max(batch * keypoints, 1)
 
 
-class FirstStage(nn.Module):
-    """Trains `student` with labels and teacher. The teacher stays frozen and in eval mode; parameters to optimise: student and align."""
+class Taught(nn.Module):
+    """What learns from a teacher, which stays frozen and in eval mode."""
 
-    def __init__(self, student: RTMPose | RTMW, teacher: RTMPose | RTMW):
+    def __init__(self, teacher: RTMPose | RTMW):
         super().__init__()
-        self.student = student
         self.teacher = teacher.requires_grad_(False)
-        self.align = align_layer(student, teacher)
-        self.train()
 
-    def train(self, mode: bool = True) -> FirstStage:
+    def train(self, mode: bool = True) -> Taught:
         super().train(mode)
         self.teacher.eval()
         return self
+
+
+class FirstStage(Taught):
+    """Trains `student` with labels and teacher. The teacher stays frozen and in eval mode; parameters to optimise: student and align."""
+
+    def __init__(self, student: RTMPose | RTMW, teacher: RTMPose | RTMW):
+        super().__init__(teacher)
+        self.student = student
+        self.align = align_layer(student, teacher)
+        self.train()
 
     def forward(
         self, image: Float[Tensor, "b 3 h w"], target: SimCC, weight: Float[Tensor, "b k"], epoch: int, epochs: int
@@ -112,19 +119,13 @@ class FirstStage(nn.Module):
         return {**out, "total": out["label"] + out["feature"] + out["logit"]}
 
 
-class SecondStage(nn.Module):
+class SecondStage(Taught):
     """Trains a fresh head on a frozen network's features, with that network's own head as the only teacher."""
 
     def __init__(self, teacher: RTMPose | RTMW):
-        super().__init__()
-        self.teacher = teacher.requires_grad_(False)
+        super().__init__(teacher)
         self.head = type(teacher.head)(teacher.backbone.channels[-1], teacher.config)
         self.train()
-
-    def train(self, mode: bool = True) -> SecondStage:
-        super().train(mode)
-        self.teacher.eval()
-        return self
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, ""]:
         """The logit loss with weight 1; no labels."""

@@ -51,7 +51,7 @@ from vitruvian.errors import WeightsError
 from vitruvian.nn.cspnext import BASE_WIDTHS, ConvBlock, CSPNeXt, stage_depths
 from vitruvian.nn.gau import GAU, ScaleNorm
 from vitruvian.nn.pafpn import PAFPN
-from vitruvian.systems.checkpoint import check_fit, need, pour, rename
+from vitruvian.systems.checkpoint import filled, need, rename
 from vitruvian.systems.export import Exported, keypoint_set
 from vitruvian.weights import Card
 
@@ -323,11 +323,7 @@ def from_published(state: Mapping[str, Tensor]) -> tuple[Config, RTMPose | RTMW]
     """
     renamed = rename(state, KEYMAP, DROP)
     config = infer_config(renamed)
-    with torch.device("meta"):
-        check_fit(network(config), renamed)  # before memory is taken for what a damaged file asks for
-    model = network(config)
-    pour(model, renamed)
-    return config, model.eval()
+    return config, filled(network, config, renamed)
 
 
 def family(config: Config) -> str:

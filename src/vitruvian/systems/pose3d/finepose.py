@@ -11,8 +11,8 @@ Card -> here
     4.1 prompt (FPP)                               vitruvian.systems.pose3d.prompts
     4.2 time, 4.3 embedding, 4.5 to 4.7 MixSTE     FinePose
     4.4 communication (FPC), stylization (PTS)     Communication, Style
-    4 diffusion, 5 sampling                        vitruvian.nn.diffusion, FinePose.sample
-    5 windows, aggregation, reprojection           vitruvian.systems.pose3d.lifting
+    4 diffusion, 5 sampling                        vitruvian.codecs.lifting_diffusion (numpy), FinePose.sample (torch, for training)
+    5 windows, aggregation, reprojection           vitruvian.codecs.lifting
     6 loss                                         loss
     11 many people                                 lift_people
 
@@ -46,22 +46,14 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from vitruvian.codecs.lifting import How, aggregate, fill_gaps, normalise_keypoints, normalised_camera, solve_roots
+from vitruvian.codecs.lifting_diffusion import LIMIT, cosine_schedule, ddim_step, ddim_times, guess_sequence
 from vitruvian.errors import VitruvianError, WeightsError
-from vitruvian.nn.diffusion import cosine_schedule, ddim_step, ddim_times, embed_time, noised
+from vitruvian.nn.diffusion import embed_time, noised
 from vitruvian.nn.transformer import EPS, blocks, initialise
-from vitruvian.skeletons import H36M_17, INF_3DHP_17
-from vitruvian.systems.checkpoint import check_fit, need, pour, rename
+from vitruvian.skeletons import H36M_17, INF_3DHP_17, Skeleton
+from vitruvian.systems.checkpoint import count_parts, filled, need, pour, rename
 from vitruvian.systems.export import Exported
-from vitruvian.systems.pose3d.lifting import (
-    How,
-    aggregate,
-    fill_gaps,
-    merge_windows,
-    normalise_keypoints,
-    normalised_camera,
-    solve_roots,
-    take_windows,
-)
 from vitruvian.systems.pose3d.prompts import (
     FIELDS,
     HEADS,
@@ -74,7 +66,6 @@ from vitruvian.systems.pose3d.prompts import (
 )
 from vitruvian.weights import Card
 
-LIMIT = 1.1  # noisy and clean poses are cut at so many metres
 TEXT_DROPOUT = 0.1
 
 
@@ -133,14 +124,9 @@ class Config:
             raise ValueError(f"width must be a multiple of {HEADS}, and frames, depth, times and joints at least 1: change {self}")
 
     @property
-    def swap(self) -> tuple[int, ...]:
-        """Joints after mirroring."""
-        return H36M_17.swap if self.layout == "h36m" else INF_3DHP_17.swap
-
-    @property
-    def root(self) -> int:
-        """The joint that the others are relative to."""
-        return 0 if self.layout == "h36m" else INF_3DHP_17.index("pelvis")
+    def skeleton(self) -> Skeleton:
+        """The joints."""
+        return H36M_17 if self.layout == "h36m" else INF_3DHP_17
 
 
 VARIANTS: dict[str, Config] = {
@@ -203,8 +189,8 @@ class FinePose(nn.Module):
         self.head = nn.Sequential(nn.LayerNorm(c), nn.Linear(c, 3))
         for part in (self.spatial, self.temporal):
             part.apply(initialise)
-        self.register_buffer("alphas_cumprod", cosine_schedule(config.times))
-        self.register_buffer("mirrored", torch.tensor(config.swap), persistent=False)
+        self.register_buffer("alphas_cumprod", torch.from_numpy(cosine_schedule(config.times)))
+        self.register_buffer("mirrored", torch.tensor(config.skeleton.swap), persistent=False)
 
     def prompt(self, texts: Sequence[Text]) -> Prompt:
         """Read one text per clip (`prompts.Text`), each different one once. Raises VitruvianError for words that aren't known."""
@@ -271,15 +257,13 @@ class FinePose(nn.Module):
         flip: bool = True,
         eta: float = 1.0,
         chunk: int | None = None,
-        energy: Sequence[float] | None = None,
     ) -> Float[Tensor, "b steps h f k 3"]:
         """The guesses after each step. `noise` is where they start from, then what each further step adds (see `draw_noise`).
 
-        `chunk` guesses are denoised at a time, all of them by default. `energy` is the schedule as plain numbers, for exporters, which
-        can't look into a buffer. The root is not set to zero here.
+        `chunk` guesses are denoised at a time, all of them by default. The root is not set to zero here.
         """
         steps, h = noise.shape[0], noise.shape[2]
-        energy = [*(self.alphas_cumprod.tolist() if energy is None else energy), 1.0]  # the clean signal has time -1
+        energy = [*self.alphas_cumprod.tolist(), 1.0]  # the clean signal has time -1
         times = ddim_times(self.config.times, steps)
         parts = [slice(i, i + (chunk or h)) for i in range(0, h, chunk or h)] if h else []
         x, out = noise[0], []
@@ -329,37 +313,20 @@ def lift(
     text: Text = None,
     hypotheses: int = 5,
     steps: int = 2,
-    flip: bool = True,
     seed: int = 0,
-    batch: int = 4,
 ) -> Float[np.ndarray, "h f k 3"]:
-    """Guesses for one person's whole sequence of normalised keypoints: root-relative, metres, the root at 0.
+    """Guesses for one person's whole sequence of normalised keypoints, as an exported network gives them (`guess_sequence`).
 
-    Windows as long as the network's clips, `batch` at a time. 20 guesses in 10 steps is the published setting, and 20 times the work of
-    these defaults. Missing keypoints (NaN) are put between their neighbours in time. No frames give no frames.
+    Missing keypoints (NaN) are put between their neighbours in time.
     """
-    keypoints, _ = fill_gaps(np.asarray(keypoints))
-    config, frames = model.config, len(keypoints)
-    windows = torch.from_numpy(take_windows(keypoints, config.frames)).to(model.embedding.weight)
-    out = []
-    with torch.inference_mode():
-        prompt = model.prompt([text])
-        noise = draw_noise(config, 1, config.frames, hypotheses, steps, seed).to(windows)
-        for part in windows.split(batch):
-            many = Prompt(*(x.expand(len(part), *x.shape[1:]) for x in prompt))
-            found = model.sample(part, many, noise.expand(-1, len(part), -1, -1, -1, -1), flip)[:, -1]
-            out.append((found - found[..., config.root, None, :] * _only(config.root, found)).cpu().numpy())
-    merged = merge_windows(
-        np.concatenate([np.zeros((0, hypotheses, config.frames, config.joints, 3), np.float32), *out]).swapaxes(1, 2), frames
-    )
-    return merged.swapaxes(0, 1)
+    deployed = Deployed(model, text)
 
+    @torch.inference_mode()
+    def denoise(clip: np.ndarray) -> np.ndarray:
+        return deployed(torch.from_numpy(clip).to(model.embedding.weight)).cpu().numpy()
 
-def _only(joint: int, poses: Float[Tensor, "*n k 3"]) -> Float[Tensor, "k 1"]:
-    """1 for one joint, 0 for the others: the root is put to zero, the others stay (as published)."""
-    mask = torch.zeros(poses.shape[-2], 1, device=poses.device)
-    mask[joint] = 1
-    return mask
+    complete, _ = fill_gaps(np.asarray(keypoints))
+    return guess_sequence(denoise, complete, model.config.skeleton, model.config.frames, model.config.times, hypotheses, steps, seed)
 
 
 def lift_people(
@@ -371,7 +338,6 @@ def lift_people(
     how: How = "mean",
     hypotheses: int = 5,
     steps: int = 2,
-    flip: bool = True,
     seed: int = 0,
 ) -> Float[np.ndarray, "p f k 3"]:
     """Each of p tracked people lifted for themselves and put where the camera sees them: metres in its frame (the paper's EgoHumans mode).
@@ -390,9 +356,9 @@ def lift_people(
             continue
         span = slice(seen[0], seen[-1] + 1)
         flat = normalise_keypoints(person[span], size)
-        filled, present = fill_gaps(flat)
-        guesses = lift(model, filled, text, hypotheses, steps, flip, seed)
-        poses = aggregate(guesses, how, filled, camera)
+        complete, present = fill_gaps(flat)
+        guesses = lift(model, complete, text, hypotheses, steps, seed)
+        poses = aggregate(guesses, how, complete, camera)
         placed = poses + solve_roots(poses, flat, camera)[:, None]
         row[span] = np.where(present[:, None, None], placed, np.nan)
     return out
@@ -405,7 +371,6 @@ def infer_config(state: Mapping[str, Tensor]) -> Config:
     """
     width, _ = need(state, "embedding.weight", 2)
     joints, frames = need(state, "joint_places", 3)[1], need(state, "frame_places", 3)[1]
-    count = lambda prefix: len({name[len(prefix) :].split(".")[0] for name in state if name.startswith(prefix)})  # noqa: E731
     learned = {name: need(state, f"prompts.contexts.{name}", 2)[0] for name in FIELDS if f"prompts.contexts.{name}" in state}
     layout = {tuple(LEARNED.items()): "h36m", tuple(LEARNED_WITHOUT_VERB.items()): "3dhp"}.get(tuple(learned.items()))
     if joints != 17 or layout is None:
@@ -414,11 +379,11 @@ def infer_config(state: Mapping[str, Tensor]) -> Config:
         return Config(
             frames=frames,
             width=width,
-            depth=count("spatial."),
+            depth=count_parts(state, "spatial."),
             times=need(state, "alphas_cumprod", 1)[0],
             layout=layout,
-            tower=count("prompts.tower.blocks."),
-            encoder=count("prompts.layers."),
+            tower=count_parts(state, "prompts.tower.blocks."),
+            encoder=count_parts(state, "prompts.layers."),
             encoder_hidden=need(state, "prompts.layers.0.linear1.weight", 2)[0],
         )
     except ValueError as error:
@@ -432,11 +397,7 @@ def from_published(state: Mapping[str, Tensor]) -> tuple[Config, FinePose]:
     """
     renamed = rename(state, KEYMAP, DROP)
     config = infer_config(renamed)
-    with torch.device("meta"):
-        check_fit(FinePose(config), renamed)
-    model = FinePose(config)
-    pour(model, renamed)
-    return config, model.eval()
+    return config, filled(FinePose, config, renamed)
 
 
 def with_clip(model: FinePose, clip: Mapping[str, Tensor]) -> FinePose:
@@ -464,41 +425,31 @@ def variant_of(config: Config) -> str:
 
 
 class Deployed(nn.Module):
-    """Sampling for one text that is read beforehand: what is exported. Noise is an input, and the last step's guesses come out.
+    """The denoiser for one text that is read beforehand, one guess per clip: what is exported. Sampling stays outside.
 
-    With `noise` (steps, 1, h, f, k, 3) kept inside, keypoints are the only input, and the mean of the guesses (b, f, k, 3) comes out.
+    Channels of a clip: x, y of the normalised keypoints; x, y, z of the noisy pose, metres; the time (`codecs.lifting_diffusion`).
     """
 
-    def __init__(self, model: FinePose, text: Text = None, flip: bool = True, noise: Tensor | None = None):
+    def __init__(self, model: FinePose, text: Text = None):
         super().__init__()
-        self.model, self.flip, self.energy = model, flip, model.alphas_cumprod.tolist()
+        self.model = model
         with torch.no_grad():
             tokens, pooled = model.prompt([text])
         self.register_buffer("tokens", tokens)
         self.register_buffer("pooled", pooled)
-        self.register_buffer("noise", noise)
 
-    def forward(self, keypoints: Float[Tensor, "b f k 2"], noise: Float[Tensor, "b steps h f k 3"] | None = None) -> Tensor:
-        b = keypoints.shape[0]
+    def forward(self, clip: Float[Tensor, "b f k 6"]) -> Float[Tensor, "b f k 3"]:
+        b = clip.shape[0]
         prompt = Prompt(self.tokens.expand(b, -1, -1), self.pooled.expand(b, -1))
-        drawn = self.noise.expand(-1, b, -1, -1, -1, -1) if noise is None else noise.transpose(0, 1)
-        guesses = self.model.sample(keypoints, prompt, drawn, self.flip, energy=self.energy)[:, -1]
-        return guesses.mean(1) if noise is None else guesses
+        return self.model(clip[..., :2], clip[:, None, ..., 2:5], clip[:, 0, 0, 5], prompt)[:, 0]
 
 
-def exported(
-    config: Config, model: FinePose, text: Text = None, hypotheses: int = 5, steps: int = 2, flip: bool = True, seed: int | None = None
-) -> Exported:
-    """What goes into an ONNX file: a clip's normalised keypoints and noise in, guesses around the root out (metres, camera axes).
-
-    CLIP stays outside: `text` is read beforehand. seed: keep its noise in the file, see `Deployed`.
-    """
-    clip = (config.frames, config.joints)
-    skeleton = (H36M_17 if config.layout == "h36m" else INF_3DHP_17).name
-    card = Card(variant_of(config), "lift", f"{variant_of(config)}.onnx", skeleton=skeleton, family="FinePOSE", subject="body")
-    noise = None if seed is None else draw_noise(config, 1, config.frames, hypotheses, steps, seed)
-    inputs = {"keypoints": (*clip, 2)} | ({} if seed is not None else {"noise": (steps, hypotheses, *clip, 3)})
-    return Exported(Deployed(model, text, flip, noise), inputs, ("points",), card)
+def exported(config: Config, model: FinePose, text: Text = None) -> Exported:
+    """What goes into an ONNX file: clips with noisy poses in, clean poses out (metres, camera axes). CLIP stays outside: `text` is read."""
+    name, skeleton = variant_of(config), config.skeleton.name
+    kind = {"skeleton": skeleton, "family": "FinePOSE", "subject": "body", "codec": "lift-diffusion", "diffusion_times": config.times}
+    card = Card(name, "lift", f"{name}.onnx", **kind)
+    return Exported(Deployed(model, text), {"clip": (config.frames, config.joints, 6)}, ("points",), card)
 
 
 CARDS: tuple[Card, ...] = ()

@@ -302,7 +302,7 @@ def mirrored(values: Float[Tensor, "*b j c"], graph: SkeletonGraph) -> Float[Ten
 def lift(model: nn.Module, keypoints: Float[Tensor, "*b j c"], graph: SkeletonGraph, flip: bool = True) -> Float[Tensor, "*b j 3"]:
     """The poses of normalised keypoints of any leading shape (frames, people); `flip` averages with the mirror image's.
 
-    The model is used as it is: put it into eval mode. Normalise pixels by `lifting.normalise_keypoints`.
+    The model is used as it is: put it into eval mode. Normalise pixels by `codecs.lifting.normalise_keypoints`.
     """
     flat = keypoints.reshape(-1, *keypoints.shape[-2:])
     points = model(flat)
@@ -367,7 +367,8 @@ def variant_of(config: Config) -> str:
 
 def exported(config: Config, model: HopFIR) -> Exported:
     """What goes into an ONNX file: one frame's normalised keypoints in, points around the root out (metres, camera axes)."""
-    card = Card(variant_of(config), "lift", f"{variant_of(config)}.onnx", skeleton=config.skeleton, family="HopFIR", subject="body")
+    kind = {"skeleton": config.skeleton, "family": "HopFIR", "subject": "body", "codec": "lift-frame"}
+    card = Card(variant_of(config), "lift", f"{variant_of(config)}.onnx", **kind)
     return Exported(model, {"keypoints": (len(model.graph), config.channels)}, ("points",), card)
 
 

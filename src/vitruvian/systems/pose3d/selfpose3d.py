@@ -55,7 +55,7 @@ from vitruvian.nn.resnet import DEPTHS
 from vitruvian.people.assignment import assign
 from vitruvian.skeletons import PANOPTIC_15
 from vitruvian.systems.backbones import ResNetConfig, infer_backbone, title
-from vitruvian.systems.checkpoint import check_fit, need, pour, rename
+from vitruvian.systems.checkpoint import filled, need, rename
 from vitruvian.systems.pose3d.voxels import V2V, Sampling, Space, Views, project, sampling, soft_argmax, suppress, to_input, unproject
 from vitruvian.weights import Card
 
@@ -486,11 +486,7 @@ def from_published(state: Mapping[str, Tensor]) -> tuple[Config, SelfPose3d]:
     """
     renamed = rename(state, KEYMAP, DROP)
     config = infer_config(renamed)
-    with torch.device("meta"):
-        check_fit(SelfPose3d(config), renamed)
-    model = SelfPose3d(config)
-    pour(model, renamed)
-    return config, model.eval()
+    return config, filled(SelfPose3d, config, renamed)
 
 
 def from_coco(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

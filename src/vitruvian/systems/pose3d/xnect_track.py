@@ -19,11 +19,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int64, UInt8
 
 from vitruvian.body.pose import rotation_vectors
+from vitruvian.codecs.lifting import solve_roots
 from vitruvian.codecs.part_affinity import Parts
 from vitruvian.errors import VitruvianError
 from vitruvian.people.assignment import assign
 from vitruvian.skeletons import XNECT_14, XNECT_21
-from vitruvian.systems.pose3d.lifting import solve_roots
 from vitruvian.systems.pose3d.xnect_fit import Camera, Evidence, Weights, fit_people, past_of
 from vitruvian.systems.pose3d.xnect_skeleton import (
     ANGLES,

@@ -6,13 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from many_views import STANDING
-from vitruvian.errors import VitruvianError
-from vitruvian.skeletons import COCO_17, H36M_17
-from vitruvian.systems.pose3d.lifting import (
+from vitruvian.codecs.lifting import (
     aggregate,
     fill_gaps,
-    human36m_of_coco,
+    fill_unseen,
+    joints_of_coco,
     merge_windows,
+    mirrored,
     normalise_keypoints,
     normalised_camera,
     reproject,
@@ -20,6 +20,8 @@ from vitruvian.systems.pose3d.lifting import (
     split_windows,
     take_windows,
 )
+from vitruvian.errors import VitruvianError
+from vitruvian.skeletons import COCO_17, H36M_17, INF_3DHP_17, NTU_25
 
 CAMERA = normalised_camera(np.array([1100.0, 1150, 510, 490]), (1000, 1000))
 
@@ -104,12 +106,25 @@ def test_gaps_are_filled_between_neighbours():
     assert fill_gaps(np.zeros((0, 17, 2)))[0].shape == (0, 17, 2)
 
 
+def test_unseen_keypoints_lie_between_seen_ones_and_those_never_seen_stay():
+    sequence = np.array([[[0.0, 0], [5, 5]], [[9, 9], [6, 6]], [[2.0, 4], [np.nan, 7]]])
+    seen = np.array([[True, False], [False, False], [True, False]])
+    assert np.array_equal(fill_unseen(sequence, seen), [[[0, 0], [5, 5]], [[1, 2], [6, 6]], [[2, 4], [6, 6]]])
+    assert fill_unseen(sequence[:0], seen[:0]).shape == (0, 2, 2)
+
+
+def test_mirror_twice_is_the_identity():
+    poses = np.random.default_rng(0).normal(size=(2, 17, 3))
+    assert np.array_equal(mirrored(mirrored(poses, H36M_17.swap), H36M_17.swap), poses)
+    assert mirrored(poses, H36M_17.swap)[0, 1, 0] == -poses[0, 4, 0]
+
+
 def test_human36m_keypoints_of_coco():
     points = np.array([STANDING[:, :2] * (1, -1) + 2, STANDING[:, :2] * (1, -1) + 2]) * 100
     sure = np.full((2, 17), 0.9)
     sure[1, COCO_17.index("left_ear")] = 0
     sure[1, COCO_17.index("left_hip")] = 0.2
-    found, confidence = human36m_of_coco(np.concatenate([points, np.zeros((2, 6, 2))], 1), np.concatenate([sure, np.zeros((2, 6))], 1))
+    found, confidence = joints_of_coco(np.concatenate([points, np.zeros((2, 6, 2))], 1), np.concatenate([sure, np.zeros((2, 6))], 1))
     at = dict(zip(H36M_17.names, found[0], strict=True))
     np.testing.assert_allclose(at["root"], points[0, [11, 12]].mean(0))
     np.testing.assert_allclose(at["left_foot"], points[0, 15])
@@ -118,3 +133,14 @@ def test_human36m_keypoints_of_coco():
     assert chain == sorted(chain)
     assert confidence[1, 0] == confidence[1, 7] == 0.2 and confidence[1, 10] == 0.9
     np.testing.assert_allclose(found[1, 10], 2 * points[1, 0] - found[1, 9])
+
+
+def test_joints_of_3dhp_are_those_of_human36m_under_other_names():
+    points, sure = STANDING[None, :, :2] * 100, np.full((1, 17), 0.9)
+    ours = dict(zip(H36M_17.names, joints_of_coco(points, sure)[0][0], strict=True))
+    other = dict(zip(INF_3DHP_17.names, joints_of_coco(points, sure, INF_3DHP_17)[0][0], strict=True))
+    for name, same in (("pelvis", "root"), ("neck", "thorax"), ("head_top", "head"), ("left_ankle", "left_foot"), ("spine", "spine")):
+        np.testing.assert_array_equal(other[name], ours[same])
+    np.testing.assert_allclose(other["head"], points[0, 3:5].mean(0))
+    with pytest.raises(VitruvianError, match="ntu-25"):
+        joints_of_coco(points, sure, NTU_25)
