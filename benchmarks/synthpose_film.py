@@ -48,6 +48,7 @@ from vitruvian.systems.biomechanics.angle_errors import DEGREES_OF_FREEDOM, angl
 from vitruvian.systems.biomechanics.marker_points import read_points
 from vitruvian.systems.biomechanics.marker_sets import JOINT_CENTRES, SYNTHPOSE, MarkerSet
 from vitruvian.systems.biomechanics.opencapbench import VARIANTS, View, markers_from_views
+from vitruvian.systems.biomechanics.opensim_report import ROBUST
 from vitruvian.systems.biomechanics.trial_checks import TrialError
 
 VIEWS = (-45, 0, 45)
@@ -389,7 +390,7 @@ def errors_of(walker: Walker, network: Path, chosen: tuple[int, ...], solver: st
         still = triangulate(every, keypoints[:, :STANDING], sure[:, :STANDING], threshold=config.outlier).points
         exact = of_set(walking, names, halfway)
         told[f"{name}, mm"] = float(1000 * np.nanmedian(np.linalg.norm(found.points - exact[: len(found.points)], axis=-1)))
-        options = {"method": "opensim"} if solver == "opensim" else {"posture": markers.posture}
+        options = {"method": "opensim"} if solver == "opensim" else {"posture": markers.posture, "robust": ROBUST}
         for kind, model in models(name, markers, (lab, centres), walker, np.nanmean(still, 0)).items():
             for what, trial in (("perfect", trial_of(exact, names, rate)), ("detected", found)):
                 if (name, what) != ("52", "perfect") and (kind, what) != ("own", "perfect"):
@@ -412,7 +413,8 @@ def angles(folder: Path, network: Path, cameras_used: int, solver: str, persons:
     table = {key: angle_errors(pairs, "corrected").rmse_no_shift for key, pairs in arms.items()}
     print(f"{cameras_used} cameras, {persons} persons, solver {solver}; root mean square, degrees")
     for key, row in table.items():
-        print(f"  {key:45s} mean {np.nanmean(row):5.1f}   " + " ".join(f"{value:5.1f}" for value in row))
+        own = " ".join(f"{np.nanmean(angle_errors([pair], 'corrected').rmse_no_shift):5.1f}" for pair in arms[key])
+        print(f"  {key:45s} mean {np.nanmean(row):5.1f} ({own})   " + " ".join(f"{value:5.1f}" for value in row))
     print("  columns: " + ", ".join(DEGREES_OF_FREEDOM))
     return {
         "cameras": cameras_used, "solver": solver, "persons": persons, "detection": details,
@@ -431,7 +433,7 @@ def main() -> None:
     parser.add_argument("--photographs", type=Path, help="text file: one background picture per line")
     parser.add_argument("--network", type=Path, help="network.pt of recipes/synthpose_small.py")
     parser.add_argument("--cameras", type=int, choices=tuple(CHOSEN), default=3)
-    parser.add_argument("--solver", choices=("ours", "opensim"), default="ours", help="ours with its posture, or OpenSim's as published")
+    parser.add_argument("--solver", choices=("ours", "opensim"), default="ours", help="ours as in the product, or OpenSim's as published")
     asked = parser.parse_args()
     if asked.what == "film":
         film(asked.out, asked.persons, asked.rate, asked.photographs)

@@ -179,7 +179,7 @@ def test_what_a_capture_wrote_is_listed_before_a_report_fails(capsys, monkeypatc
         (["walk.mp4", "walk.mp4"], "2 videos: capture one at a time; .*--calibration"),
         (["walk.mp4", "--pose", "walk.mp4"], "walk.mp4 is a file, but not an .onnx"),
         (["walk.mp4", "--mesh-network", "walk.mp4"], "not an .onnx"),
-        (["walk.mp4", "-o", "walk.mp4"], "walk.mp4 is a file, and the results need a folder"),
+        (["walk.mp4", "-o", "walk.mp4"], "walk.mp4 is a file, and a folder is needed"),
         (["camera:0", "--mesh-network", "multi-hmr.onnx"], "can't be seen twice, as meshes need it: leave --mesh-network away"),
         (["camera:0", "--ground"], "for cameras and streams, which get no bodies: --ground"),
     ],

@@ -53,7 +53,7 @@ def capture_meshes(
     stopwatch = Stopwatch()
     with open_for_capture(source, realtime=False) as opened:
         if isinstance(opened, Live):
-            raise VitruvianError(f"{opened.name} can't be seen twice, as meshes need it: capture it without --mesh NETWORK")
+            raise VitruvianError(f"{opened.name} can't be seen twice, as meshes need it: capture it without --mesh-network")
         view = field_of_view_of(opened) if fov is None else fov
         options = Options(threshold, smooth, True, view, device)
         least = threshold / 2 if opened.kind == "video" else threshold

@@ -14,7 +14,7 @@ from cyclopts import Parameter
 
 from vitruvian.cli.console import INTERRUPTED, console, counted, progress_bar, say_error
 from vitruvian.cli.options import NONE_GIVEN, Options, Results, names_in, offsets_in, refuse
-from vitruvian.cli.places import check_networks, results_folder
+from vitruvian.cli.places import default_folder
 from vitruvian.errors import VitruvianError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def capture(
         --calibration the films of several cameras.
     """
     results, several = options.results, options.cameras.calibration is not None
-    folder = results_folder(results.out, source)
+    folder = results.out or default_folder(source)
     run = _prepared(source, options.of_capture())
     if results.angles and not several:
         _refuse_angles_of_pictures(source)
@@ -64,7 +64,6 @@ def capture(
 
 def _prepared(source: list[str], asked: Mapping[str, object]) -> Run:
     """The capture that these options ask for. Raises VitruvianError where some of them mean nothing there, or can't be."""
-    check_networks(*(asked.get(name) for name in ("detector", "pose", "hands", "face", "lift", "mesh_network")))
     asked = dict(asked)
     if "formats" in asked:
         asked["formats"] = names_in(asked["formats"])
@@ -185,8 +184,8 @@ def _told_by_bar(told: Told) -> Iterator[Callable[[str, Progress], None]]:
             total = None if now.total is None else max(now.total, now.done)  # a video's header is only an estimate
             live = "" if now.latency is None else f", {1000 * now.latency:.0f} ms late, {now.dropped} dropped"
             who = ", ".join(name for name in (camera, "" if now.stage == "frames" else now.stage) if name)
-            people = counted(now.people, "person", "people")
-            update(completed=now.done, total=total, note=f"{who}{': ' if who else ''}{told.rate:.1f} fps, {people}{live}")
+            what = f"{told.rate:.1f} fps, {counted(now.people, 'person', 'people')}{live}" if now.stage == "frames" else ""
+            update(completed=now.done, total=total, note=": ".join(word for word in (who, what) if word))
 
         yield on_progress
 
@@ -231,7 +230,7 @@ def _print_summary(take: Take, told: Told, spent: float) -> None:
     frames = len(take.times)
     people = counted(len(take.tracks), "track") if len(take.tracks) else counted(len(take.people), "person", "people")
     cameras = f" of {len(told.newest)} cameras" if len(told.newest) > 1 else ""
-    rate = f", {told.rate:.1f} frames per second" if told.frames > 1 else ""
+    rate = f", {told.rate:.1f} frames per second" if told.done_now > 1 else ""
     console.print(f"{counted(frames, 'frame')}{cameras}, {people}, {spent:.1f} s{rate}")
 
 

@@ -35,12 +35,15 @@ def convert(
     ----------
     source
         A take (.npz), .json (COCO, COCO results, COCO-WholeBody, OpenPose, ControlNet), folder of OpenPose files, .csv, .parquet, .trc,
-        .bvh, .amc (its .asf beside it), .mot or .sto.
+        .bvh, .amc (its .asf beside it), .mot or .sto; with your own body models (vitruvian body import), AMASS (.npz) or a folder of
+        SMPLer-X's files.
     target
         One of these (no .amc), a .rrd for rerun, or the pose picture or video of ControlNet: .mp4, .png, or a folder. Formats of one person
-        (.trc, .bvh) get one file for each: NAME_person1.trc.
+        (.trc, .bvh) get one file for each: NAME_person1.trc; of pictures, one for each person in each. Bodies go to .glb, .obj or .ply (a
+        folder, NAME/person_001/000000.obj), and with --to to AMASS's .npz (amass) or a .bvh with the model's own bones (body-bvh).
     format
-        Format of the target where its name does not say: coco, coco-results, coco-wholebody, openpose, controlnet-json, controlnet, ...
+        Format of the target where its name does not say: coco, coco-results, coco-wholebody, openpose, controlnet-json, controlnet, amass,
+        body-bvh, ...
     from_format
         Format of the source where its name and content do not say.
     skeleton

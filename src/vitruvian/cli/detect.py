@@ -12,7 +12,7 @@ import numpy as np
 from cyclopts import Parameter
 
 from vitruvian.cli.console import INTERRUPTED, console, counted, progress_bar, say_error
-from vitruvian.cli.places import check_networks, results_folder
+from vitruvian.cli.places import default_folder
 from vitruvian.errors import VitruvianError
 
 if TYPE_CHECKING:
@@ -64,8 +64,7 @@ def detect(
     live = [path for path in source if is_live(path)]
     if live:
         raise VitruvianError(f"{live[0]} is live: cameras and streams are for vitruvian capture only; give detect a file")
-    check_networks(detector)
-    folder = results_folder(out, source)
+    folder = out or default_folder(source)
     wanted = [name.strip() for name in formats.split(",") if name.strip()]
     start = time.perf_counter()
     with _progress_bar() as on_progress:

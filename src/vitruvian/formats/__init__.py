@@ -2,7 +2,7 @@
 
 Keypoints: npz (our own), coco, coco_results, coco_wholebody, openpose, controlnet, tables (CSV, Parquet), rerun (.rrd, write only).
 Motion: trc, mot (and sto), bvh, acclaim (AMC, read only); rig makes a moving skeleton from 3D keypoints.
-Bodies and meshes: gltf, meshes, amass, published_bodies. `convert` knows the formats of takes by suffix.
+Bodies and meshes: gltf, meshes, amass, published_bodies; body_takes makes takes of them. `convert` knows the formats of takes by suffix.
 
 Not here: pictures and video (media/), how poses are drawn (draw/).
 """

@@ -33,6 +33,8 @@ def read_text(path: str | Path, max_bytes: int = MAX_BYTES) -> str:
 def make_folder(path: str | Path) -> Path:
     """The folder `path`, made if missing with those above it. Raises FormatError where it can't be made."""
     path = Path(path)
+    if path.is_file():
+        raise FormatError(f"{path} is a file, and a folder is needed: name another one")
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -127,5 +127,5 @@ def pose_network() -> MapPose:
 
 
 def detector_network() -> rtmdet.RTMDet:
-    """A small RTMDet for people and parts, untrained. Its backbone is the pose network's, so that it can begin with what that one learnt."""
+    """A small RTMDet for people and parts, untrained. Its backbone is the pose network's, to begin with what that one learnt."""
     return rtmdet.RTMDet(rtmdet.VARIANTS["mobile"]).to(memory_format=torch.channels_last)

@@ -38,6 +38,11 @@ def card_for(network: str | Path, assets: Path = ASSETS) -> Card:
         return Card.load(path)
     path = Path(network)
     if path.suffix.lower() != ".onnx":
+        if path.is_file():  # a film, say, that followed the wrong option
+            raise WeightsError(
+                f"{path} is a file, but not an .onnx: give a network's .onnx file (vitruvian export makes it of a checkpoint), "
+                "or its id (vitruvian weights list)"
+            )
         from vitruvian.weights.store import locate
 
         return locate(str(network))
