@@ -8,8 +8,8 @@ film: a real gait (the published coordinates of the walking trial) moves LaiUhlr
 standing pose. The person is fitted to the model's 33 markers, frame by frame as one motion, dressed, and rendered in the three published
 cameras (-45, 0, 45 degrees from straight ahead, 4.5 m, 720 x 1280). Kept: each frame's crop around the drawn person (the true box, as a
 detector is no part of the claim), and where all points of the body truly are.
-angles: a network finds the points in the crops (flip test), cameras agree on left and right, robust triangulation, low-pass at 6 Hz,
-inverse kinematics.
+angles: a network finds the points in the crops (flip test), cameras agree on left and right of hips, legs and arms, robust
+triangulation, low-pass at 6 Hz, inverse kinematics.
 
 Truth is what inverse kinematics make of the perfect 33 markers of the same rendered bodies (skin bends otherwise than the model's bones: it
 is a few degrees off the angles that drove the walk, told beside). Models: "laboratory" is scaled, and its markers placed, by the perfect
@@ -59,10 +59,11 @@ NAMES = (*SYNTHPOSE_52.names, *COCO_WHOLEBODY_133.names[17:23])
 DENSE = tuple(SYNTHPOSE.places)
 STANDING = 4  # frames of the standing pose, which come first
 LIMBS = (
-    (("hip", "knee", "ankle"), ("hip", "knee", "ankle", "toe", "heel", "calc", "meta")),
+    (("hip",), ("hip", "ASIS", "PSIS")),
+    (("knee", "ankle", "heel", "big_toe"), ("knee", "ankle", "toe", "heel", "calc", "meta")),
     (("shoulder", "elbow", "wrist"), ("shoulder", "elbow", "wrist")),
 )
-"""Joints that tell the sides of legs and of arms, and words in the names of the points that go with them."""
+"""Points that tell the sides of hips, of legs below them, and of arms, and words in the names of the points that go with them."""
 TO_OPENSIM = np.array([[0.0, 0, 1], [0, 1, 0], [-1, 0, 0]])  # the compact body's axes (left, up, ahead) to OpenSim's (ahead, up, right)
 ANNY_TO_OPENSIM = np.array([[0.0, -1, 0], [0, 0, 1], [-1, 0, 0]])
 PEOPLE = ((0.85, 0.72, 0.5, 0.45, 0.5, 0.5), (0.15, 0.75, 0.6, 0.5, 0.6, 0.5), (0.5, 0.7, 0.45, 0.6, 0.4, 0.55))  # phenotypes of Anny
@@ -295,9 +296,9 @@ def detected(network: Path, walker: Walker) -> tuple[np.ndarray, np.ndarray]:
 
 
 def sides_agreed(every: list[Camera], pixels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[int]]:
-    """Keypoints (c, f, 58, 2) and scores with left and right as the cameras agree, legs and arms apart, and exchanges by camera.
+    """Keypoints (c, f, 58, 2) and scores with left and right as the cameras agree, limb by limb, and exchanges by camera.
 
-    As `capture.views.combine` does it, by COCO's joints, which all sets have.
+    As `capture.views.combine` does it but for the hips, which networks know when they exchange knees and feet; the same for all sets.
     """
     pixels, scores, swap, count = pixels.copy(), scores.copy(), np.array(swapped()), np.zeros(len(every), int)
     for joints, words in LIMBS:
@@ -360,16 +361,29 @@ def models(name: str, markers: MarkerSet, laboratory: tuple[object, object], wal
     return every
 
 
-def errors_of(walker: Walker, network: Path, chosen: tuple[int, ...], solver: str) -> tuple[dict[str, tuple[Mot, Mot]], dict[str, float]]:
+def sides_told(every: list[Camera], pixels: np.ndarray, scores: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same with sides from the true points (f, 58, 3): of a point and its partner whichever is nearer. No user has that."""
+    from vitruvian.geometry.camera import project
+
+    true, swap = np.stack([project(camera, truth) for camera in every]), np.array(swapped())
+    nearer = np.linalg.norm(pixels[:, :, swap] - true, axis=-1) < np.linalg.norm(pixels - true, axis=-1)
+    return np.where(nearer[..., None], pixels[:, :, swap], pixels), np.where(nearer, scores[:, :, swap], scores)
+
+
+def errors_of(
+    walker: Walker, network: Path, chosen: tuple[int, ...], solver: str, sides: str
+) -> tuple[dict[str, tuple[Mot, Mot]], dict[str, float]]:
     """(truth, found) by "set model points", and detection errors, of one person."""
     from vitruvian.geometry.camera import project
     from vitruvian.geometry.triangulate import triangulate
 
     pixels, scores = (values[list(chosen)] for values in detected(network, walker))
     every = [walker.cameras[i] for i in chosen]
-    for frames in (slice(STANDING), slice(STANDING, None)):
+    if sides == "truth":
+        pixels, scores = sides_told(every, pixels, scores, walker.points)
+    for frames in (slice(STANDING), slice(STANDING, None)) if sides == "agreed" else ():
         pixels[:, frames], scores[:, frames], exchanged = sides_agreed(every, pixels[:, frames], scores[:, frames])
-    print(f"left and right exchanged in {exchanged} of {len(walker.times)} frames, legs and arms together", flush=True)
+        print(f"left and right exchanged {exchanged} times in {frames}, all limbs together", flush=True)
     away = np.stack([np.linalg.norm(project(c, walker.points) - p, axis=-1) for c, p in zip(every, pixels, strict=True)])
     boxes = walker.boxes[list(chosen)]
     share = 100 * away / (1.25 * (boxes[..., 3] - boxes[..., 1]))[..., None]
@@ -399,25 +413,25 @@ def errors_of(walker: Walker, network: Path, chosen: tuple[int, ...], solver: st
     return pairs, told
 
 
-def angles(folder: Path, network: Path, cameras_used: int, solver: str, persons: int) -> dict[str, object]:
+def angles(folder: Path, network: Path, cameras_used: int, solver: str, persons: int, sides: str) -> dict[str, object]:
     """Print, and return, errors by arm and degree of freedom over all persons."""
     arms: dict[str, list[tuple[Mot, Mot]]] = {}
     details: dict[str, list[float]] = {}
     for number in range(persons):
-        pairs, told = errors_of(load(folder / f"person{number}.npz"), network, CHOSEN[cameras_used], solver)
+        pairs, told = errors_of(load(folder / f"person{number}.npz"), network, CHOSEN[cameras_used], solver, sides)
         for key, pair in pairs.items():
             arms.setdefault(key, []).append(pair)
         for key, value in told.items():
             details.setdefault(key, []).append(value)
         print(f"person {number}: " + ", ".join(f"{key} {value:.1f}" for key, value in told.items()), flush=True)
     table = {key: angle_errors(pairs, "corrected").rmse_no_shift for key, pairs in arms.items()}
-    print(f"{cameras_used} cameras, {persons} persons, solver {solver}; root mean square, degrees")
+    print(f"{cameras_used} cameras, {persons} persons, solver {solver}, sides {sides}; root mean square, degrees")
     for key, row in table.items():
         own = " ".join(f"{np.nanmean(angle_errors([pair], 'corrected').rmse_no_shift):5.1f}" for pair in arms[key])
         print(f"  {key:45s} mean {np.nanmean(row):5.1f} ({own})   " + " ".join(f"{value:5.1f}" for value in row))
     print("  columns: " + ", ".join(DEGREES_OF_FREEDOM))
     return {
-        "cameras": cameras_used, "solver": solver, "persons": persons, "detection": details,
+        "cameras": cameras_used, "solver": solver, "sides": sides, "persons": persons, "detection": details,
         "mean": {key: float(np.nanmean(row)) for key, row in table.items()},
         "rmse": {key: dict(zip(DEGREES_OF_FREEDOM, row.tolist(), strict=True)) for key, row in table.items()},
     }  # fmt: skip
@@ -434,13 +448,14 @@ def main() -> None:
     parser.add_argument("--network", type=Path, help="network.pt of recipes/synthpose_small.py")
     parser.add_argument("--cameras", type=int, choices=tuple(CHOSEN), default=3)
     parser.add_argument("--solver", choices=("ours", "opensim"), default="ours", help="ours as in the product, or OpenSim's as published")
+    parser.add_argument("--sides", choices=("agreed", "truth"), default="agreed", help="left and right as cameras agree, or as they are")
     asked = parser.parse_args()
     if asked.what == "film":
         film(asked.out, asked.persons, asked.rate, asked.photographs)
         return
     if asked.network is None:
         parser.error("angles need --network")
-    table = angles(asked.out, asked.network, asked.cameras, asked.solver, asked.persons)
+    table = angles(asked.out, asked.network, asked.cameras, asked.solver, asked.persons, asked.sides)
     with (asked.out / "angles.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(table | {"network": str(asked.network)}) + "\n")
 
