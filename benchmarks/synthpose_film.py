@@ -24,6 +24,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -55,8 +56,10 @@ VIEWS = (-45, 0, 45)
 CHOSEN = {2: (0, 2), 3: (0, 1, 2)}
 CROP = (192, 256)
 WINDOW = (480, 704)  # pixels that are drawn around the person
+FIELDS = ("pose", "shape", "expression", "translation")
 NAMES = (*SYNTHPOSE_52.names, *COCO_WHOLEBODY_133.names[17:23])
 DENSE = tuple(SYNTHPOSE.places)
+halfway = lambda a, b: (a + b) / 2  # noqa: E731
 STANDING = 4  # frames of the standing pose, which come first
 LIMBS = (
     (("hip",), ("hip", "ASIS", "PSIS")),
@@ -145,9 +148,6 @@ def walk(phenotype: tuple[float, ...], rate: float) -> tuple[BodyParameters, np.
     turns = [i for i in free if not coordinates[i].endswith(("_tx", "_ty", "_tz"))]
     driven = Mot(tuple(coordinates[i] for i in turns), even - even[0], np.degrees(values[:, turns]))
     return BodyParameters(*both), even - even[0], driven
-
-
-FIELDS = ("pose", "shape", "expression", "translation")
 
 
 def anny_poses(wardrobe: object, parameters: BodyParameters, phenotypes: np.ndarray) -> np.ndarray:
@@ -295,6 +295,16 @@ def detected(network: Path, walker: Walker) -> tuple[np.ndarray, np.ndarray]:
     return pixels.reshape(*shape, -1, 2).astype(float), np.concatenate(scores).reshape(*shape, -1)
 
 
+def kept(file: Path, network: Path, walker: Walker) -> tuple[np.ndarray, np.ndarray]:
+    """What the network finds, from the file where it is there."""
+    if not file.exists():
+        pixels, scores = detected(network, walker)
+        with written_whole(file) as temporary, temporary.open("wb") as out:
+            np.savez(out, pixels=pixels, scores=scores)
+    with np.load(file) as table:
+        return table["pixels"], table["scores"]
+
+
 def sides_agreed(every: list[Camera], pixels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[int]]:
     """Keypoints (c, f, 58, 2) and scores with left and right as the cameras agree, limb by limb, and exchanges by camera.
 
@@ -318,10 +328,6 @@ def of_set(values: np.ndarray, names: tuple[str, ...], pair: object) -> np.ndarr
     at = lambda name: values[..., NAMES.index(name), :]  # noqa: E731
     columns = [pair(at(f"left_{middles[n]}"), at(f"right_{middles[n]}")) if n in middles else at(n) for n in names]
     return np.stack(columns, -2)
-
-
-def halfway(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return (a + b) / 2
 
 
 def placed_in(model: object, standing: dict[str, float], points: dict[str, np.ndarray]) -> object:
@@ -371,13 +377,13 @@ def sides_told(every: list[Camera], pixels: np.ndarray, scores: np.ndarray, trut
 
 
 def errors_of(
-    walker: Walker, network: Path, chosen: tuple[int, ...], solver: str, sides: str
+    walker: Walker, seen: tuple[np.ndarray, np.ndarray], chosen: tuple[int, ...], solver: str, sides: str
 ) -> tuple[dict[str, tuple[Mot, Mot]], dict[str, float]]:
     """(truth, found) by "set model points", and detection errors, of one person."""
     from vitruvian.geometry.camera import project
     from vitruvian.geometry.triangulate import triangulate
 
-    pixels, scores = (values[list(chosen)] for values in detected(network, walker))
+    pixels, scores = (values[list(chosen)] for values in seen)
     every = [walker.cameras[i] for i in chosen]
     if sides == "truth":
         pixels, scores = sides_told(every, pixels, scores, walker.points)
@@ -417,8 +423,12 @@ def angles(folder: Path, network: Path, cameras_used: int, solver: str, persons:
     """Print, and return, errors by arm and degree of freedom over all persons."""
     arms: dict[str, list[tuple[Mot, Mot]]] = {}
     details: dict[str, list[float]] = {}
+    stamp = zlib.crc32(network.read_bytes())
     for number in range(persons):
-        pairs, told = errors_of(load(folder / f"person{number}.npz"), network, CHOSEN[cameras_used], solver, sides)
+        walker = load(folder / f"person{number}.npz")
+        pairs, told = errors_of(
+            walker, kept(folder / f"found{number}-{stamp:08x}.npz", network, walker), CHOSEN[cameras_used], solver, sides
+        )
         for key, pair in pairs.items():
             arms.setdefault(key, []).append(pair)
         for key, value in told.items():
@@ -437,10 +447,31 @@ def angles(folder: Path, network: Path, cameras_used: int, solver: str, persons:
     }  # fmt: skip
 
 
+def picture(folder: Path, network: Path, file: Path, frame: int = STANDING + 16) -> None:
+    """Two crops of each person: found points red, and yellow lines from there to where they truly are."""
+    import cv2
+
+    from vitruvian.geometry.camera import project
+
+    row = []
+    for source in sorted(folder.glob("person*.npz")):
+        walker = load(source)
+        pixels, _ = detected(network, walker)
+        for c in (0, 1):
+            place = BoxTransform.from_boxes(walker.boxes[c, frame][None], CROP)
+            found, true = (place.to_crop(p[None])[0] for p in (pixels[c, frame], project(walker.cameras[c], walker.points[frame])))
+            image = cv2.resize(walker.crops[c, frame], None, fx=2, fy=2)
+            for a, b in zip(np.rint(2 * found).astype(int).tolist(), np.rint(2 * true).astype(int).tolist(), strict=True):
+                cv2.line(image, a, b, (255, 230, 0), 1, cv2.LINE_AA)
+                cv2.circle(image, a, 2, (230, 20, 20), -1, cv2.LINE_AA)
+            row.append(image[40:, 90:-90])
+    cv2.imwrite(str(file), cv2.cvtColor(np.hstack(row), cv2.COLOR_RGB2BGR))
+
+
 def main() -> None:
-    """Film, or angles."""
+    """Film, angles, or a picture of the points."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("film", "angles"))
+    parser.add_argument("what", choices=("film", "angles", "picture"))
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--persons", type=int, default=len(PEOPLE))
     parser.add_argument("--rate", type=float, default=30.0, help="frames per second")
@@ -454,7 +485,10 @@ def main() -> None:
         film(asked.out, asked.persons, asked.rate, asked.photographs)
         return
     if asked.network is None:
-        parser.error("angles need --network")
+        parser.error("angles and pictures need --network")
+    if asked.what == "picture":
+        picture(asked.out, asked.network, asked.out / "points.png")
+        return
     table = angles(asked.out, asked.network, asked.cameras, asked.solver, asked.persons, asked.sides)
     with (asked.out / "angles.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(table | {"network": str(asked.network)}) + "\n")

@@ -38,7 +38,7 @@ def test_files_and_counts_are_told(here, capsys):
 
 def test_by_default_results_lie_beside(here, capsys):
     assert run("two.png", "--detector", owner_nets.facing(here), "--no-overlay", "--formats", "csv") == 0
-    assert [path.name for path in (here / "two_vitruvian").iterdir()] == ["objects.csv"]
+    assert [path.name for path in (here / "two_objects").iterdir()] == ["objects.csv"]
     assert "2 people with the way they face" in capsys.readouterr().out
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 from vitruvian.capture.finder import chunks
 from vitruvian.capture.objects import Objects, joined, objects_of
-from vitruvian.capture.sinks import Background, PictureOverlay, Stopwatch, VideoOverlay
+from vitruvian.capture.sinks import Background, Stopwatch, overlay_sink
 from vitruvian.draw.objects import draw_objects
 from vitruvian.errors import VitruvianError
 from vitruvian.formats.objects import write_objects_csv, write_objects_json
@@ -108,11 +108,8 @@ def _run(
 ) -> tuple[list[Objects], bool]:
     """The objects of every frame, and whether it went to the end; draws into `folder` if there is one."""
     sinks, stopwatch = [], Stopwatch()
-    if folder is not None and source.kind == "video":
-        sinks = [VideoOverlay(folder / "overlay.mp4", source.fps, draw_objects, stopwatch)]
-    elif folder is not None:
-        single = source.frame_count == 1
-        sinks = [PictureOverlay(folder / "overlay.png" if single else folder / "overlay", single, draw_objects, stopwatch)]
+    if folder is not None:
+        sinks = [overlay_sink(folder, source, draw_objects, stopwatch)]
     background, done, complete = Background(sinks), [], True
     try:
         try:

@@ -40,7 +40,7 @@ def capture(
         --calibration the films of several cameras.
     """
     results, several = options.results, options.cameras.calibration is not None
-    folder = results.out or default_folder(source)
+    folder = results.out or default_folder(source, "vitruvian")
     run = _prepared(source, options.of_capture())
     if results.angles and not several:
         _refuse_angles_of_pictures(source)

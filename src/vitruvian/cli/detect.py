@@ -40,7 +40,7 @@ def detect(
     source
         A video, a picture, a folder or glob of pictures, or several pictures.
     out
-        Folder for the results: overlay.mp4 (or .png), objects.json, objects.csv. By default NAME_vitruvian in the current folder.
+        Folder for the results: overlay.mp4 (or .png), objects.json, objects.csv. By default NAME_objects in the current folder.
     detector
         Detection network: an id (vitruvian weights list), or the path of an .onnx file. BPJDet's say whose a part is, JointBDOE's which
         way people face; for others parts are joined to people by their boxes.
@@ -64,7 +64,7 @@ def detect(
     live = [path for path in source if is_live(path)]
     if live:
         raise VitruvianError(f"{live[0]} is live: cameras and streams are for vitruvian capture only; give detect a file")
-    folder = out or default_folder(source)
+    folder = out or default_folder(source, "objects")
     wanted = [name.strip() for name in formats.split(",") if name.strip()]
     start = time.perf_counter()
     with _progress_bar() as on_progress:

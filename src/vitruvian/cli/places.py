@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 
-def default_folder(source: Sequence[str]) -> Path:
-    """Where results go when nobody says: NAME_vitruvian in the current folder, after the video, the picture or the folder of pictures."""
+def default_folder(source: Sequence[str], kind: str) -> Path:
+    """NAME_KIND in the current folder, named after the video, the picture or the folder of pictures; each command has its own kind."""
     path = Path(source[0])
     if len(source) > 1 or any(letter in path.name for letter in "*?["):
         path = path.parent
     path = path.resolve()
-    return Path(f"{(path.name if path.is_dir() else path.stem) or 'pictures'}_vitruvian")
+    return Path(f"{(path.name if path.is_dir() else path.stem) or 'pictures'}_{kind}")
