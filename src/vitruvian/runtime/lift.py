@@ -126,20 +126,18 @@ class Lifter:
 
     def _poses_of_clips(self, inputs: Float[np.ndarray, "t j 2"], times: Float[np.ndarray, " t"]) -> Float[np.ndarray, "t j 3"]:
         """The mean of a diffusion network's guesses, which sees the film at `CLIP_RATE`."""
-        grid, _ = _clock(times, CLIP_RATE)
-        count = len(self.skeleton)
-        clip = _resampled(inputs.reshape(len(times), 2 * count), times, grid).reshape(len(grid), count, 2)
+        grid = _clock(times, CLIP_RATE)
+        clip = _resampled(inputs, times, grid)
         length = self.session.input_shape[1]
         guesses = guess_sequence(lambda clips: self.session.run(clips)[0], clip, self.skeleton, length, self.card.diffusion_times)
-        poses = guesses.mean(0).reshape(len(grid), 3 * count)
-        return _resampled(poses, grid, times).reshape(len(times), count, 3)
+        return _resampled(guesses.mean(0), grid, times)
 
     def _bodies(self, keypoints: np.ndarray, confidence: np.ndarray, times: np.ndarray, intrinsics: np.ndarray) -> LiftedTrack:
         """By our own network."""
         seen = codec.encode(keypoints, confidence, intrinsics[0, 0], intrinsics[:2, 2])
-        grid, there = _clock(times, RATE)
-        points, turns, shape = self._run(_resampled(seen.inputs, times, grid))
-        points, turns, shape = points[there], turns[there].astype(np.float64), shape[there]
+        grid = _clock(times, RATE)
+        # Turns between two frames are in a straight line too: near each other they are, and `_masked` makes them turns again.
+        points, turns, shape = (_resampled(array, grid, times) for array in self._run(_resampled(seen.inputs, times, grid)))
         weight = np.where(seen.known[:, None], confidence, 0.0)
         # The face is many points in one place: they would outvote the body.
         weight[:, 23:91] *= 0.1
@@ -163,21 +161,25 @@ class Lifter:
         return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
 
 
-def _clock(times: Float[np.ndarray, " t"], rate: float) -> tuple[Float[np.ndarray, " g"], np.ndarray]:
-    """Times of the network's frames, and for each time the nearest of them. A film of nearly this rate keeps its own frames."""
+def _clock(times: Float[np.ndarray, " t"], rate: float) -> Float[np.ndarray, " g"]:
+    """Times of the network's frames. A film of nearly this rate keeps its own frames."""
     if len(times) < 2 or abs(np.median(np.diff(times)) * rate - 1) < 0.1 > np.ptp(np.diff(times)) * rate:
-        return times, np.arange(len(times))
-    grid = np.arange(times[0], times[-1] + 0.5 / rate, 1 / rate)
-    return grid, np.clip(np.round((times - times[0]) * rate).astype(int), 0, len(grid) - 1)
+        return times
+    return np.arange(times[0], times[-1] + 0.5 / rate, 1 / rate)
 
 
-def _resampled(inputs: Float[np.ndarray, "t i"], times: Float[np.ndarray, " t"], grid: Float[np.ndarray, " g"]) -> Float[np.ndarray, "g i"]:
-    """Inputs at other times, in straight lines between."""
+def _resampled(
+    values: Float[np.ndarray, "t *i"], times: Float[np.ndarray, " t"], grid: Float[np.ndarray, " g"]
+) -> Float[np.ndarray, "g *i"]:
+    """Values at other times, in straight lines between; float32."""
     if grid is times:
-        return inputs
+        return values
+    if len(times) == 1:
+        return np.repeat(values, len(grid), 0)
     after = np.clip(np.searchsorted(times, grid), 1, len(times) - 1)
-    share = np.clip((grid - times[after - 1]) / (times[after] - times[after - 1]), 0, 1)[:, None]
-    return ((1 - share) * inputs[after - 1] + share * inputs[after]).astype(np.float32)
+    share = np.clip((grid - times[after - 1]) / (times[after] - times[after - 1]), 0, 1)
+    share = share.reshape(-1, *[1] * (values.ndim - 1))
+    return ((1 - share) * values[after - 1] + share * values[after]).astype(np.float32)
 
 
 def _masked(
