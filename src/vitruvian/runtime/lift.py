@@ -169,8 +169,8 @@ def _clock(times: Float[np.ndarray, " t"], rate: float) -> Float[np.ndarray, " g
 
 
 def _resampled(
-    values: Float[np.ndarray, "t *i"], times: Float[np.ndarray, " t"], grid: Float[np.ndarray, " g"]
-) -> Float[np.ndarray, "g *i"]:
+    values: Float[np.ndarray, "t ..."], times: Float[np.ndarray, " t"], grid: Float[np.ndarray, " g"]
+) -> Float[np.ndarray, "g ..."]:
     """Values at other times, in straight lines between; float32."""
     if grid is times:
         return values
