@@ -6,7 +6,8 @@
 it, about 0.3 m lower, whom two of the cameras see.
 Printed for each person who is found: the share of body and foot points with a place in space; pixels from keypoints to the projections
 of their raw and smoothed points; by limb the mean length and its standard deviation over the mean; height of the lower foot above
-the calibration's floor, lowest of toes and heel; and for all the seconds of both halves. The floor is what the calibration says is 0.
+the calibration's floor, lowest of toes and heel; for each camera how far its own 3D pose (the default lifter, alone) is from the
+triangulated one; and for all the seconds of both halves. The floor is what the calibration says is 0.
 A folder that holds the takes of an earlier run (--out) is used again.
 """
 
@@ -22,7 +23,9 @@ import numpy as np
 from vitruvian.capture.cameras import capture_cameras, draw_view
 from vitruvian.capture.views import Combined, combine
 from vitruvian.formats.calibration import read_calibration
-from vitruvian.geometry.camera import project_all
+from vitruvian.geometry.camera import project_all, undistort
+from vitruvian.metrics.poses3d import pa_mpjpe
+from vitruvian.runtime.lift import Lifter
 from vitruvian.take import Take
 
 FOLDER = Path(__file__).parents[2] / "shared" / "data" / "video" / "pose2sim-single"
@@ -75,6 +78,22 @@ def report_limbs(take: Take, points: np.ndarray) -> None:
         print(f"  lower foot above the floor: median {middle:.1f} cm, 5 % to 95 %: {first:.1f} to {last:.1f} cm")
 
 
+def report_single_cameras(combined: Combined, lifter: Lifter) -> None:
+    """Print how far each camera's own 3D pose of a person is from the one of all cameras, over the 17 points of the body."""
+    take, rows = combined.take, combined.rows
+    for track in take.tracks:
+        mine = take.people.track[rows] == track
+        kept = rows[mine]
+        truth, times = take.people.points[kept][:, :17], take.times[take.people.frame[kept]]
+        seen = np.isfinite(truth).all(-1)
+        for c, camera in enumerate(combined.cameras):
+            keypoints = undistort(camera, combined.measured[c][mine])
+            sure = np.isfinite(keypoints).all(-1).astype(np.float32)
+            lifted = lifter(keypoints, sure, times, camera.intrinsics, tuple(camera.size))
+            error = 1000 * pa_mpjpe(np.nan_to_num(lifted.points[:, :17]), np.nan_to_num(truth), seen & lifted.known[:, None])
+            print(f"  person {track}, {camera.name} alone: PA-MPJPE {np.nanmean(error):.0f} mm over {np.isfinite(error).sum()} frames")
+
+
 def main() -> None:
     """Capture or load the takes, combine them, print, draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -99,6 +118,7 @@ def main() -> None:
         combined = combine([Take.load(path) for path in stored], cameras, smooth=options.smooth)
         print(f"takes to world alone: {time.perf_counter() - start:.1f} s for {len(combined.take.times)} frames")
         report(combined)
+        report_single_cameras(combined, Lifter("lift-s"))
         if options.out:
             for n, film in enumerate(films):
                 draw_view(combined, n, film, out / cameras[n].name)

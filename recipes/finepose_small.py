@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from kept import kept
 
+from vitruvian.codecs.lifting import aggregate
 from vitruvian.systems.pose3d import finepose
 from vitruvian.systems.pose3d.finepose import VARIANTS, FinePose, draw_noise
-from vitruvian.systems.pose3d.lifting import aggregate
 from vitruvian.systems.pose3d.prompts import Prompt, PromptEncoder
 
 FRAMES, FOCAL, NOISE = 9, 2.2, 0.01  # focal length in half pictures; noise in parts of the picture's half width

@@ -37,16 +37,16 @@ def bodily(networks, monkeypatch):
     return networks | {"mesh": True}
 
 
-def standing(take, lifter, fov, ground, on_track):
-    model, count, tracks = load_compact(), len(take.people), max(len(take.tracks), 1)
+def standing(take, lifter, fov, ground, on_rows):
+    model, count = load_compact(), len(take.people)
     body = {
         "points": np.ones((count, 133, 3)),
         "body_pose": np.tile([[[np.pi, 0, 0]] + [[0, 0, 0]] * (model.num_joints - 1)], (count, 1, 1)),
         "body_shape": np.zeros((count, model.num_shape)),
         "body_translation": np.tile([0, 0, 4.0], (count, 1)),
     }
-    for done in range(tracks):
-        on_track(done + 1, tracks)
+    for done in range(count):
+        on_rows(done + 1, count)
     return replace(take, people=replace(take.people, **body), space="camera", body=model.name, fov=fov)
 
 
@@ -144,7 +144,7 @@ def test_every_stage_tells_how_far_it_is(walking, networks, tmp_path):
     capture(walking, tmp_path / "out", on_progress=seen.append, **networks | {"mesh": True})
     steps = [(now.stage, now.done, now.total) for now in seen]
     frames = [("frames", done, FRAMES) for done in range(1, FRAMES + 1)]
-    bodies = [("bodies", done, 2) for done in range(3)]
+    bodies = [("bodies", done * FRAMES, 2 * FRAMES) for done in range(3)]  # two people, one after the other
     drawing = [("drawing", done, FRAMES) for done in range(1, FRAMES + 1)]
     assert steps == [*frames, *bodies, *drawing, drawing[-1]]
     assert {now.frames for now in seen[FRAMES:]} == {FRAMES} and seen[-1].people == 2

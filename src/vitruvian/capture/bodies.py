@@ -48,14 +48,14 @@ def field_of_view_of(source: Pictures | object) -> float:
 
 
 def add_bodies(
-    take: Take, lifter: Lifter, fov: float = ASSUMED_FOV, ground: bool = False, on_track: Callable[[int, int], None] | None = None
+    take: Take, lifter: Lifter, fov: float = ASSUMED_FOV, ground: bool = False, on_rows: Callable[[int, int], None] | None = None
 ) -> Take:
     """The take with points and compact bodies in metres, in the camera's frame (space "camera").
 
     A track is lifted and fitted as one person over time, in pieces where it is out of sight for longer than half a second. Rows without
     a track are people of pictures, each by itself. Rows with too few sure keypoints get NaN. Keypoints must be the 133 of
     COCO-WholeBody. ground: the camera stands still, so feet that rest in the picture are held where they are, on one floor.
-    on_track: called with the number of persons done, and of all.
+    on_rows: called with the number of rows done, and of all.
     """
     people, model = take.people, load_compact()
     columns = {
@@ -64,16 +64,17 @@ def add_bodies(
         "body_shape": np.full((len(people), model.num_shape), np.nan, np.float32),
         "body_translation": np.full((len(people), 3), np.nan, np.float32),
     }
-    pieces = pieces_of(take)
-    for done, rows in enumerate(pieces):
+    done = 0
+    for rows in pieces_of(take):
         found = _fitted(take, rows, lifter, fov)
         if found is not None:
             columns["points"][rows] = found.points
             columns["body_pose"][rows] = found.parameters.pose
             columns["body_shape"][rows] = found.parameters.shape
             columns["body_translation"][rows] = found.parameters.translation
-        if on_track:
-            on_track(done + 1, len(pieces))
+        done += len(rows)
+        if on_rows:
+            on_rows(done, len(people))
     if ground:
         _put_on_ground(take, columns)
     cards = take.cards if lifter.card.id in take.cards else (*take.cards, lifter.card.id)

@@ -63,9 +63,9 @@ def capture_meshes(
         def named(take: Take, _: Callable[[int, int], None]) -> Take:
             return replace(take, space="camera", body=estimator.body.name, fov=options.fov)
 
-        def smoothed(take: Take, on_person: Callable[[int, int], None]) -> Take:
+        def smoothed(take: Take, on_rows: Callable[[int, int], None]) -> Take:
             with stopwatch("smooth"):
-                return smooth_bodies(take, estimator, on_person)
+                return smooth_bodies(take, estimator, on_rows)
 
         rows = {"threshold": threshold, "device": device, "fov": options.fov}  # where people are in depth depends on the field of view
         steps: tuple[Step, ...] = (named,) if smooth == "none" else (named, smoothed)
@@ -108,21 +108,22 @@ def people_of(index: int, bodies: SeenBodies) -> People:
     )
 
 
-def smooth_bodies(take: Take, estimator: MeshEstimator, on_track: Callable[[int, int], None] | None = None) -> Take:
+def smooth_bodies(take: Take, estimator: MeshEstimator, on_rows: Callable[[int, int], None] | None = None) -> Take:
     """The take with each track's bodies smooth over time, one shape per track, and keypoints and points as these bodies have them.
 
     Frames in which somebody is missing for a moment get a body in between. Rows without a track pass unchanged.
-    on_track: called with the number of persons done, and of all.
+    on_rows: called with the number of rows done, and of all.
     """
     take = fill_rows(take, POSE.max_gap)
     columns = {name: column.copy() for name, column in take.people.columns().items()}
-    pieces = pieces_of(take)
-    for done, rows in enumerate(pieces):
+    done = 0
+    for rows in pieces_of(take):
         people = take.people[rows]
         if people.track[0] >= 0 and np.isfinite(people.body_pose).all((1, 2)).any():
             _smooth_piece(columns, rows, take, estimator)
-        if on_track:
-            on_track(done + 1, len(pieces))
+        done += len(rows)
+        if on_rows:
+            on_rows(done, len(take.people))
     return replace(take, people=People(**columns))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from vitruvian.body.compact import load_compact
-from vitruvian.capture.bodies import add_bodies, field_of_view_of, pieces_of
+from vitruvian.capture.bodies import add_bodies, field_of_view_of
 from vitruvian.capture.finder import Finder
 from vitruvian.capture.run import Device, Options, Plan, Progress, Smooth, Source, Step, carry_out, open_for_capture
 from vitruvian.capture.sinks import Draw, Format, Stopwatch, check_formats
@@ -116,11 +116,11 @@ def _corrected(take: Take, _: Callable[[int, int], None], options: Options) -> T
     return take
 
 
-def _with_bodies(take: Take, on_person: Callable[[int, int], None], options: Options, lifter: Lifter, stopwatch: Stopwatch) -> Take:
+def _with_bodies(take: Take, on_rows: Callable[[int, int], None], options: Options, lifter: Lifter, stopwatch: Stopwatch) -> Take:
     """The take with everybody's body."""
-    on_person(0, len(pieces_of(take)))
+    on_rows(0, len(take.people))
     with stopwatch("bodies"):
-        return add_bodies(take, lifter, options.fov, options.ground, on_person)
+        return add_bodies(take, lifter, options.fov, options.ground, on_rows)
 
 
 def _has_points(pose: Card | str | Path) -> bool:

@@ -43,7 +43,7 @@ Smooth = Literal["one-euro", "kalman", "butterworth", "none"]
 Device = Literal["auto", "cpu", "cuda"]
 Stage = Literal["frames", "bodies", "drawing"]
 Step = Callable[[Take, Callable[[int, int], None]], Take]
-"""What is done with the whole take. It tells the function that it gets how many persons are done, and of how many."""
+"""What is done with the whole take. It tells the function that it gets how many rows are done, and of how many."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Progress:
     several threads, so that their sum may exceed the time that has passed. resumed: frames that an earlier, killed run had done.
     latency: in real time, seconds from the newest frame's arrival until its people were known. dropped: frames that nobody looked at.
     stage: people are found in "frames"; then, where the whole video is needed for it, "bodies" are made and "drawing" makes the overlay.
-    done: how many of `total`: persons in "bodies" (anew where one was out of sight for long), else frames.
+    done: how many of `total`: people of single frames in "bodies", else frames.
     """
 
     frames: int

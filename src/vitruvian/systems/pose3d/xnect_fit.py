@@ -67,7 +67,7 @@ class Camera:
 
     @property
     def values(self) -> Float[np.ndarray, " 9"]:
-        """As `lifting.solve_roots` takes it: focal lengths, centre, no distortion."""
+        """As `codecs.lifting.solve_roots` takes it: focal lengths, centre, no distortion."""
         return np.array([self.focal, self.focal, *self.centre, 0, 0, 0, 0, 0])
 
     def project(self, points: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 2"]:
