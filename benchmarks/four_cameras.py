@@ -99,7 +99,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=FOLDER)
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--detector", default="person-parts-nano")
+    parser.add_argument("--detector", default="person-parts-s")
     parser.add_argument("--pose", default="wholebody-s")
     parser.add_argument("--flip-test", action="store_true")
     parser.add_argument("--smooth", default="kalman")

@@ -233,7 +233,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=60)
     parser.add_argument("--pixels", type=float, default=2.0)
     parser.add_argument("--film", type=Path, help="folder for the real film's takes; those that are there are used")
-    parser.add_argument("--detector", default="person-parts-nano")
+    parser.add_argument("--detector", default="person-parts-s")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     if asked.film:

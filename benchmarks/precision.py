@@ -3,7 +3,7 @@
     python benchmarks/precision.py [--rounds 30] [--only pose-s,pose-m,rtmdet,parts] [--threads 2]
 
 The files are made anew from wholebody-s, a 133-point RTMPose-m with random weights (for its time; its answers mean nothing), rtmdet-nano
-and person-parts-nano. Ranges come from the packaged clip of a synthetic person; the change is measured on other pictures: every
+and person-parts-s. Ranges come from the packaged clip of a synthetic person; the change is measured on other pictures: every
 tenth frame of ../shared's walking video, and its COCO pictures. Keypoints are those with a confidence above 0.3, in people that rtmdet-nano
 finds. Processor time is that of all threads together: it says more than the clock where the machine is not quiet.
 """
@@ -106,7 +106,7 @@ def main() -> None:
         if "rtmdet" in only:
             detector(DETECTOR, folder, rounds, threads, shown)
         if "parts" in only:
-            detector("person-parts-nano", folder, max(3, rounds // 5), threads, shown)
+            detector("person-parts-s", folder, max(3, rounds // 5), threads, shown)
 
 
 if __name__ == "__main__":

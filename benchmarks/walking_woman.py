@@ -47,7 +47,7 @@ def main() -> None:
     """Print the share of frames with one id on the woman, and the speed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--video", type=Path, default=VIDEO)
-    parser.add_argument("--detector", default="person-parts-nano")
+    parser.add_argument("--detector", default="person-parts-s")
     parser.add_argument("--pose", default="wholebody-s")
     parser.add_argument("--mesh", action="store_true", help="with bodies, and their files")
     parser.add_argument("--height", type=int)

@@ -30,7 +30,7 @@ def test_sample_truth_is_one_person_walking_through_the_film():
 
 def test_networks_take_any_batch():
     images = [np.full((120, 90, 3), 128, np.uint8)] * 3
-    assert len(Detector("person-parts-nano", score_threshold=0.9)(images)) == 3
+    assert len(Detector("person-parts-s", score_threshold=0.9)(images)) == 3
     boxes = np.array([[10, 10, 80, 110]], np.float32)
     for keypoints, scores in PoseEstimator("wholebody-s", flip_test=True)(images, [boxes, boxes[:0], np.repeat(boxes, 2, 0)]):
         assert keypoints.shape[1:] == (len(COCO_WHOLEBODY_133), 2) and len(scores) == len(keypoints)

@@ -32,7 +32,7 @@ def test_a_network_for_meshes_and_a_calibration_do_not_go_together(tmp_path, net
 
 @pytest.mark.parametrize(
     "options",
-    ["--detector person-parts-nano", "--pose wholebody-s", "--hands hands.onnx", "--face face.onnx", "--flip-test", "--detect-every 3"]
+    ["--detector person-parts-s", "--pose wholebody-s", "--hands hands.onnx", "--face face.onnx", "--flip-test", "--detect-every 3"]
     + ["--repair-swaps", "--ground", "--realtime", "--lift lift-s", "--offsets auto"],
 )
 def test_options_of_other_networks_mean_nothing_with_it(tmp_path, network, capsys, options):

@@ -33,7 +33,7 @@ def assets(tmp_path):
         folder = tmp_path / f"made-{network}"
         folder.mkdir()
         skeleton = "coco-17" if network == "lift-s" else "coco-wholebody-133"
-        path = nets.detector(folder) if network == "person-parts-nano" else nets.pose(folder, skeleton)
+        path = nets.detector(folder) if network == "person-parts-s" else nets.pose(folder, skeleton)
         card = Card.load(path.with_suffix(".json"))
         path.rename(tmp_path / f"{network}.onnx")
         replace(card, id=network, file=f"{network}.onnx").save(tmp_path / f"{network}.json")
@@ -50,7 +50,7 @@ def test_a_healthy_installation_passes_and_prints_the_error_against_the_truth(as
     found = findings(assets)
     assert all(finding.healthy for finding in found.values())
     assert "passed" in found["self-test"].text and "100% of the people" in found["self-test"].text
-    assert {"vitruvian", "python", "platform", "numpy", "av", "devices", "person-parts-nano", "wholebody-s"} <= found.keys()
+    assert {"vitruvian", "python", "platform", "numpy", "av", "devices", "person-parts-s", "wholebody-s"} <= found.keys()
 
 
 def test_wrong_poses_fail_the_self_test(assets):

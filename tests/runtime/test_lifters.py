@@ -102,7 +102,7 @@ def test_networks_that_are_no_such_lifters_are_refused(exported, lifters):
     with pytest.raises(WeightsError, match="export it again"):
         Lifter(replace(card, codec=""), device="cpu")
     with pytest.raises(WeightsError, match="does not lift"):
-        Lifter("person-parts-nano")
+        Lifter("person-parts-s")
 
 
 @pytest.mark.parametrize("name", KINDS)

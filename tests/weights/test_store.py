@@ -358,8 +358,8 @@ def test_a_network_is_found_by_its_id_where_networks_are_asked_for(describe, hom
 def test_all_networks_are_listed_and_filtered(describe):
     describe(licence_code="MIT", licence_weights="MIT", licence_data="CC0-1.0")
     ids = {card.id for card in store.listed()}
-    assert {"net", "lift-s", "person-parts-nano", "wholebody-s", *PUBLISHED} == ids
-    assert {card.id for card in store.listed(licence="permissive")} == {"net", "lift-s", "person-parts-nano", "wholebody-s"}
+    assert {"net", "lift-s", "person-parts-s", "wholebody-s", *PUBLISHED} == ids
+    assert {card.id for card in store.listed(licence="permissive")} == {"net", "lift-s", "person-parts-s", "wholebody-s"}
     assert {card.id for card in store.listed(task="one-stage")} == {"rtmo-s", "rtmo-m", "rtmo-l"}
     assert {card.id for card in store.listed(task="detection", subject="hand")} == {"rtmdet-nano-hand"}
 

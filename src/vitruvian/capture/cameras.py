@@ -56,7 +56,7 @@ def capture_cameras(
     min_views: int = 2,
     max_error: float | None = None,
     smooth: Method = "kalman",
-    detector: Card | str | Path = "person-parts-nano",
+    detector: Card | str | Path = "person-parts-s",
     pose: Card | str | Path = "wholebody-s",
     hands: Card | str | Path | None = None,
     face: Card | str | Path | None = None,

@@ -42,7 +42,7 @@ def detect(
     source: str | Path | Sequence[str | Path],
     out: str | Path | None = None,
     *,
-    detector: Card | str | Path = "person-parts-nano",
+    detector: Card | str | Path = "person-parts-s",
     threshold: float = 0.3,
     overlay: bool = True,
     formats: Sequence[Format] = ("json", "csv"),

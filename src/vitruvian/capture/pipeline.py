@@ -36,7 +36,7 @@ def capture(
     source: str | Path | Sequence[str | Path],
     out: str | Path | None = None,
     *,
-    detector: Card | str | Path = "person-parts-nano",
+    detector: Card | str | Path = "person-parts-s",
     pose: Card | str | Path = "wholebody-s",
     hands: Card | str | Path | None = None,
     face: Card | str | Path | None = None,

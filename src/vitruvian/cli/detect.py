@@ -25,7 +25,7 @@ def detect(
     /,
     *,
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
-    detector: str = "person-parts-nano",
+    detector: str = "person-parts-s",
     threshold: float = 0.3,
     overlay: bool = True,
     formats: str = "json,csv",

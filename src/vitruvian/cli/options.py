@@ -24,7 +24,7 @@ class Networks:
     Parameters
     ----------
     detector
-        Detection network: an id (vitruvian weights list), or the path of an .onnx file. By default person-parts-nano.
+        Detection network: an id (vitruvian weights list), or the path of an .onnx file. By default person-parts-s.
     pose
         Pose network: an id (vitruvian weights list), or the path of an .onnx file. By default wholebody-s.
     hands

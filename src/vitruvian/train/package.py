@@ -48,7 +48,7 @@ def load_averaged(network: nn.Module, run: Path) -> nn.Module:
 def package(kind: str, run: Path, folder: Path, figures: dict[str, float]) -> Card:
     """Write `<id>.onnx` and `<id>.json` of the `pose` or `detector` run into `folder`."""
     pose = kind == "pose"
-    name, size = ("wholebody-s", (192, 256)) if pose else ("person-parts-nano", defaults.DETECTOR_INPUT)
+    name, size = ("wholebody-s", defaults.POSE_INPUT) if pose else ("person-parts-s", defaults.DETECTOR_INPUT)
     network = load_averaged(defaults.pose_network() if pose else defaults.detector_network(), run)
     network = network if pose else rtmdet.Deployed(network)
     path = folder / f"{name}.onnx"

@@ -13,7 +13,7 @@ from vitruvian.weights.classes import COCO_80, PERSON_PARTS
 from vitruvian.weights.graph import Port, Ports, read_ports
 from vitruvian.weights.layout import Kind, layout_of
 
-EMBEDDED = ("person-parts-nano", "wholebody-s", "lift-s")
+EMBEDDED = ("person-parts-s", "wholebody-s", "lift-s")
 """Ids of the networks that are installed with the package: the default detector, the default pose network, the default lifter."""
 
 SKELETON_OF = {133: "coco-wholebody-133", 136: "halpe-136", 106: "lapa-106", 68: "face-68", 26: "halpe-26", 21: "hand-21", 17: "coco-17"}

@@ -76,7 +76,7 @@ def pictures_of(source: str | Path | Sequence[str | Path], card: Card) -> Pictur
         boxes = [np.float32([[0, 0, image.shape[1], image.shape[0]]]) for image in images]
     elif card.task in ("pose2d", "pose3d"):
         kind = card.subject if card.subject in ("hand", "face") else "person"
-        boxes = [found.boxes for found in Detector("person-parts-nano", classes=(kind,), device="cpu")(images)]
+        boxes = [found.boxes for found in Detector("person-parts-s", classes=(kind,), device="cpu")(images)]
         if not any(map(len, boxes)):
             raise WeightsError(
                 f"{opened.name} shows no {kind} to the embedded detector: give other pictures, or none for the packaged ones"
