@@ -7,6 +7,7 @@ of 133 points (`python -m vitruvian.train pose`). What is before the last map st
 (FOLDER/crops-*.npz), and a processor learns the rest in minutes: the last joining of maps and the outputs, each new marker from the
 weights of the keypoints beside it. The store's people who stand or walk, in the picture whole, alone, with nothing in front of them: the
 pictures that a laboratory's cameras take of one walker, and not those that a default network must bear. Stopped runs go on.
+`--whole 500` then trains all layers on fresh crops for so many seconds.
 FOLDER/network.pt is the whole network; `benchmarks/synthpose_film.py` measures what its points are worth as joint angles. Figures seen:
 docs/biomechanics.md.
 """
