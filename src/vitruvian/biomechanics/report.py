@@ -23,6 +23,8 @@ from vitruvian.people.swap import repair_swaps
 from vitruvian.take import Take
 
 Kind = Literal["auto", "space", "picture"]
+LEAST = 0.3
+"""Confidence from which keypoints in the picture count."""
 
 
 def persons_of(take: Take) -> tuple[int, ...]:
@@ -31,7 +33,7 @@ def persons_of(take: Take) -> tuple[int, ...]:
     return tuple(sorted(rows, key=lambda track: (-len(rows[track]), track)))
 
 
-def angles_of(take: Take, person: int | None = None, kind: Kind = "auto", repair: bool = True, least: float = 0.3) -> Angles:
+def angles_of(take: Take, person: int | None = None, kind: Kind = "auto", repair: bool = True, least: float = LEAST) -> Angles:
     """The joint angles of one person.
 
     person: track id; None takes the one seen longest. kind: "space" from points in metres, "picture" from keypoints; "auto" takes space
@@ -39,30 +41,34 @@ def angles_of(take: Take, person: int | None = None, kind: Kind = "auto", repair
     confidence do not count (in the picture; points in space are NaN where unknown). A take without people gives an empty table.
     Raises VitruvianError for a person who is not there, for "space" without points, and for several people without ids.
     """
-    take, notes = _repaired(take, repair)
-    kind = _kind(take, kind)
-    values, times, person = _series(take, person, kind, least)
-    make = joint_angles if kind == "space" else planar_angles
-    found = make(values, take.skeleton.names, times)
-    return replace(found, person=person, notes=(*notes, *found.notes, *_missing(found)))
+    take, notes = _repaired(_alone(take, person), repair)
+    return _angles(take, person, _kind(take, kind), least, notes)
 
 
-def gait_of(take: Take, person: int | None = None, kind: Kind = "auto", repair: bool = True, least: float = 0.3) -> Gait:
+def gait_of(take: Take, person: int | None = None, kind: Kind = "auto", repair: bool = True, least: float = LEAST) -> Gait:
     """Gait events and parameters of one person; arguments and errors as for `angles_of`. Lengths only from points in space."""
-    take, _ = _repaired(take, repair)
-    kind = _kind(take, kind)
-    values, times, _ = _series(take, person, kind, least)
+    take, _ = _repaired(_alone(take, person), repair)
+    values, times, _ = _series(take, person, _kind(take, kind), least)
     return gait_parameters(values, take.skeleton.names, times)
 
 
 def write_report(take: Take, path: str | Path, person: int | None = None, kind: Kind = "auto", title: str = "") -> tuple[Angles, Gait]:
     """One HTML page with angles, gait parameters and what was repaired; and both. Raises FormatError if it can't be written."""
-    angles, gait = angles_of(take, person, kind), gait_of(take, person, kind)
+    take, notes = _repaired(_alone(take, person), True)
+    angles, gait = _angles(take, person, _kind(take, kind), LEAST, notes), gait_of(take, person, kind, repair=False)
     marks = [*gait.events.heel_strike_left, *gait.events.heel_strike_right]
     tables = (gait_table(gait),) if len(marks) else ()
     notes = (*angles.notes, "dashed lines: heel strikes") if marks else angles.notes
     write_page(page(title or f"Joint angles: {take.source or 'take'}", panels_of_angles(angles, marks), notes, tables), path)
     return angles, gait
+
+
+def _angles(take: Take, person: int | None, kind: Kind, least: float, notes: tuple[str, ...]) -> Angles:
+    values, times, person = _series(take, person, kind, least)
+    found = (joint_angles if kind == "space" else planar_angles)(values, take.skeleton.names, times)
+    if kind == "space" and take.space == "camera" and len(times):
+        notes = (*notes, f"from one camera: upright is the camera's, and metres assume that it sees {take.fov:.0f} degrees")
+    return replace(found, person=person, notes=(*notes, *found.notes, *_missing(found)))
 
 
 def gait_table(gait: Gait) -> Table:
@@ -79,6 +85,12 @@ def _kind(take: Take, kind: Kind) -> Kind:
     if kind == "space" and take.people.points is None:
         raise VitruvianError("this take has no points in space; lift it to 3D, or ask for angles in the picture")
     return kind if kind != "auto" else "space" if take.people.points is not None else "picture"
+
+
+def _alone(take: Take, person: int | None) -> Take:
+    """The take with the rows of this person, or of the one seen longest; it stays as it is where nobody is."""
+    rows_of = person_rows(take, person)
+    return take.subset(max(rows_of.values(), key=len)) if rows_of else take
 
 
 def _repaired(take: Take, repair: bool) -> tuple[Take, tuple[str, ...]]:
