@@ -27,7 +27,6 @@ from vitruvian.weights import Card
 from vitruvian.weights.classes import PERSON_PARTS
 from vitruvian.weights.quantise import halve
 
-
 SCORE_SHIFT = -0.315
 """Of the detector's logits. A score of 0.3, the usual threshold, is then 0.37 of before: where precision and recall of persons in 300
 held-out synthetic scenes were about equal, 0.75."""
