@@ -123,7 +123,8 @@ def test_info_prints_what_a_take_holds(capsys, nets, here):
 def test_ctrl_c_ends_with_130_and_a_valid_take(nets, tmp_path):
     images = [picture(boxes_at(0))] * 8
     source = film(tmp_path / "long.mp4", np.arange(4000) / 30, images * 500)
-    command = [sys.executable, "-c", "import sys; from vitruvian.cli import main; sys.exit(main())"]
+    run = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); from vitruvian.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", run]  # shells start what they put in the background deaf to Ctrl-C
     arguments = ["capture", source, "-o", tmp_path / "out", *nets]
     process = subprocess.Popen([*command, *map(str, arguments)], stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
