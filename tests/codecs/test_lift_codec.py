@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from vitruvian.codecs.lift import encode, place
+from vitruvian.codecs.lift import PLANE, encode
+from vitruvian.codecs.lifting import solve_roots
 
 RNG = np.random.default_rng(3)
 BODY = RNG.normal(0, 0.4, (6, 133, 3))
@@ -18,7 +19,7 @@ def project(points):
 def test_a_body_is_placed_where_it_was_seen(pelvis):
     keypoints = project(BODY + np.array(pelvis))
     seen = encode(keypoints, np.ones(keypoints.shape[:2]), FOCAL, CENTRE)
-    found = place(BODY @ seen.turn, seen.rays, np.ones(keypoints.shape[:2]))  # the body in the turned camera's axes
+    found = solve_roots(BODY @ seen.turn, seen.rays, PLANE)  # the body in the turned camera's axes
     np.testing.assert_allclose(np.einsum("tij,tj->ti", seen.turn, found), np.tile(pelvis, (6, 1)), atol=1e-6)
 
 
@@ -48,9 +49,9 @@ def test_what_was_not_seen_says_nothing():
     assert seen.known.tolist() == [False, True, True, False, True, True]
     assert not seen.inputs[0].any() and not seen.inputs[3].any() and np.isfinite(seen.inputs).all()
     assert seen.inputs[2, 266 + 5] == 0 and not seen.inputs[2, 10:12].any()
-    assert np.isnan(place(BODY, seen.rays, confidence)[0]).all()
+    assert np.isnan(solve_roots(BODY, seen.rays, PLANE, confidence)[0]).all()
 
 
 def test_no_frames_give_no_frames():
     seen = encode(np.zeros((0, 133, 2)), np.zeros((0, 133)), FOCAL, CENTRE)
-    assert seen.inputs.shape == (0, 400) and place(np.zeros((0, 133, 3)), seen.rays, np.zeros((0, 133))).shape == (0, 3)
+    assert seen.inputs.shape == (0, 400) and solve_roots(np.zeros((0, 133, 3)), seen.rays, PLANE).shape == (0, 3)

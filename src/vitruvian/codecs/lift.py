@@ -2,7 +2,8 @@
 
 The camera is turned about its own centre until the middle of the person's keypoints lies on its axis, and zoomed until they fill a
 square. So the network sees the same numbers wherever in the picture a person stands, while the true perspective stays: how large the
-person appears is an input. The place of the person follows from the answer by linear least squares.
+person appears is an input. The place of the person follows from the answer by linear least squares
+(`codecs.lifting.solve_roots`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from jaxtyping import Float
 
 SEEN = 0.05
 """Confidence from which a keypoint counts."""
+PLANE = np.array([1.0, 1.0, 0.0, 0.0])
+"""The camera that `Seen.rays` are pixels of, as `codecs.lifting.solve_roots` takes one: that finds where the answer lies."""
 _LEAST = 4  # keypoints in a frame, or nothing is known of it
 _SMALLEST = 1e-3  # half the person's extent in tangents: about 1 pixel of 1000
 
@@ -50,27 +53,6 @@ def encode(
     size = np.where(known, np.log(half), 0.0)[:, None]
     inputs = np.concatenate([square.reshape(len(square), 2 * square.shape[1]), weight, size], 1).astype(np.float32)
     return Seen(inputs, turn, rays, known)
-
-
-def place(
-    points: Float[np.ndarray, "t k 3"], rays: Float[np.ndarray, "t k 2"], weight: Float[np.ndarray, "t k"]
-) -> Float[np.ndarray, "t 3"]:
-    """Where a body's origin is, in metres, so that its points (relative to it, in the same axes as the rays) project onto the rays.
-
-    Weighted linear least squares: x (Z + tz) = X + tx and the same for y. NaN where fewer than three rays are finite.
-    """
-    use = np.where(np.isfinite(rays).all(-1), weight, 0.0)
-    x, y = np.moveaxis(np.nan_to_num(rays), -1, 0)
-    ones, zeros = np.ones_like(x), np.zeros_like(x)
-    rows = np.concatenate([np.stack([ones, zeros, -x], -1), np.stack([zeros, ones, -y], -1)], 1)
-    right = np.concatenate([x * points[..., 2] - points[..., 0], y * points[..., 2] - points[..., 1]], 1)
-    weights = np.concatenate([use, use], 1)[..., None]
-    normal = np.swapaxes(rows * weights, 1, 2) @ rows
-    solvable = (use > 0).sum(1) >= 3
-    normal[~solvable] = np.eye(3)
-    found = np.linalg.solve(normal + 1e-9 * np.eye(3), np.swapaxes(rows * weights, 1, 2) @ right[..., None])[..., 0]
-    found[~solvable] = np.nan
-    return found
 
 
 def _extent(plane: Float[np.ndarray, "t k 2"], known: np.ndarray) -> tuple[Float[np.ndarray, "t 2"], Float[np.ndarray, " t"]]:

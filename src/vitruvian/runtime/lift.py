@@ -141,7 +141,7 @@ class Lifter:
         weight = np.where(seen.known[:, None], confidence, 0.0)
         # The face is many points in one place: they would outvote the body.
         weight[:, 23:91] *= 0.1
-        pelvis = codec.place(points.astype(np.float64), seen.rays, weight)
+        pelvis = solve_roots(points.astype(np.float64), seen.rays, codec.PLANE, weight)
         known = seen.known & np.isfinite(pelvis).all(1) & (np.nan_to_num(pelvis[:, 2]) > 0)
         points = (points + pelvis[:, None]) @ seen.turn.swapaxes(1, 2)
         turns[:, 0] = seen.turn @ turns[:, 0]

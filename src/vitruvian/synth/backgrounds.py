@@ -191,6 +191,17 @@ def _post(rng: np.random.Generator, solid: list[np.ndarray]) -> np.ndarray:
     return np.dstack([strip, np.full((height, width), 255, np.uint8)])
 
 
+def lay_over(image: np.ndarray, layer: np.ndarray, tint: np.ndarray) -> UInt8[np.ndarray, "h w"]:
+    """Lay an RGBA layer of the image's size over it, in place, its colours times `tint`; returns the layer's coverage, 0..255.
+
+    Colours are weighted by coverage already: where the layer covers nothing it is black.
+    """
+    alpha = layer[..., 3]
+    over = cv2.multiply(layer[..., :3], np.array([*tint, 1.0]), dtype=cv2.CV_8U)
+    image[:] = cv2.add(over, cv2.multiply(image, cv2.merge([255 - alpha] * 3), scale=1 / 255))
+    return alpha
+
+
 def paste(rng: np.random.Generator, image: np.ndarray, thing: np.ndarray, extent: float, slim: float = 1.0) -> UInt8[np.ndarray, "h w"]:
     """Lay a cut-out (RGBA) of `extent` pixels at a random place over `image`, in place; mirrored, turned, tinted, out of focus at random.
 
@@ -209,11 +220,7 @@ def paste(rng: np.random.Generator, image: np.ndarray, thing: np.ndarray, extent
     laid = cv2.warpAffine(thing, matrix, (width, height), flags=cv2.INTER_LINEAR)
     if rng.random() < 0.4:
         laid = cv2.blur(laid, (3, 3)) if rng.random() < 0.7 else cv2.blur(laid, (5, 5))
-    alpha = laid[..., 3]
-    tint = (1 + rng.normal(0, 0.12, 3)) * rng.uniform(0.45, 1.2)
-    over = cv2.multiply(laid[..., :3], np.array([*tint, 1.0]), dtype=cv2.CV_8U)
-    image[:] = cv2.add(over, cv2.multiply(image, cv2.merge([255 - alpha] * 3), scale=1 / 255))
-    return alpha
+    return lay_over(image, laid, (1 + rng.normal(0, 0.12, 3)) * rng.uniform(0.45, 1.2))
 
 
 def _furnish(rng: np.random.Generator, image: np.ndarray, pictures: Pictures) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from vitruvian.skeletons import COCO_WHOLEBODY_133
-from vitruvian.synth.backgrounds import Backdrops
+from vitruvian.synth.backgrounds import Backdrops, lay_over
 from vitruvian.synth.classes import PARTS
 from vitruvian.synth.occluders import occlude
 from vitruvian.synth.optics import degrade
@@ -96,12 +96,7 @@ def _lay(canvas: np.ndarray, person: np.ndarray, matrix: np.ndarray, tint: np.nd
     warped = cv2.warpAffine(person, matrix, size, flags=cv2.INTER_LINEAR)
     if soft > 0.2:
         warped = cv2.GaussianBlur(warped, (0, 0), soft)
-    alpha = warped[..., 3]
-    # Colours are already weighted by coverage: beside the person they are black.
-    over = cv2.multiply(warped[..., :3], np.array([*tint, 1.0]), dtype=cv2.CV_8U)
-    keep = cv2.merge([255 - alpha] * 3)
-    canvas[:] = cv2.add(over, cv2.multiply(canvas, keep, scale=1 / 255))
-    return alpha
+    return lay_over(canvas, warped, tint)
 
 
 def _cast_shadow(rng, canvas: np.ndarray, figure: Figure, matrix: np.ndarray, light: Light) -> None:

@@ -18,7 +18,7 @@ from vitruvian.data.pictures import Dataset, Picture
 from vitruvian.media.pictures import read_image
 from vitruvian.skeletons import COCO_WHOLEBODY_133, POSETRACK_17, Skeleton, convert
 from vitruvian.synth.backgrounds import load_photographs
-from vitruvian.synth.scene import Studio, detection_scene, pose_crop
+from vitruvian.synth.scene import Studio, pose_crop
 from vitruvian.synth.store import Store
 from vitruvian.train.figures import Scene, draw_clip
 
@@ -146,11 +146,6 @@ def collate_samples(samples: list) -> tuple[torch.Tensor, torch.Tensor]:
     """Stills (b, 3, h, w), clips (b, f, 3, h, w), uint8; keypoints (b, K, 3) float32."""
     images = torch.from_numpy(np.stack([s[0] for s in samples])).permute(0, 1, 4, 2, 3)
     return images[:, 0] if images.shape[1] == 1 else images, torch.from_numpy(np.stack([s[1] for s in samples])).float()
-
-
-def draw_scene(rng: np.random.Generator, studio: Studio) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A 256x256 scene, its boxes and labels: small, to save time; people of the sizes in pixels that inference meets."""
-    return detection_scene(rng, studio, (256, 256))
 
 
 def collate_pose(samples: list) -> tuple[torch.Tensor, torch.Tensor]:

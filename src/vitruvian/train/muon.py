@@ -1,8 +1,7 @@
 """Muon: steps of equal size in every direction of a weight matrix (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon).
 
 A gradient's matrix has a few large singular values and many small ones; Adam follows the large ones. Muon sets all of them to about 1
-(five Newton-Schulz iterations, no decomposition) before it steps. On the default pose network 250 of its steps did what 400 of AdamW did
-(`recipes/wholebody-s.md`).
+(five Newton-Schulz iterations, no decomposition) before it steps. How it compares on the default pose network: `recipes/wholebody-s.md`.
 
 Steps are scaled to AdamW's usual root mean square, 0.2 (Liu et al. 2025, arXiv 2502.16982), so both rules share one learning rate.
 """

@@ -28,8 +28,8 @@ from vitruvian.weights.classes import PERSON_PARTS
 from vitruvian.weights.quantise import halve
 
 SCORE_SHIFT = -0.315
-"""Of the detector's logits. A score of 0.3, the usual threshold, is then 0.37 of before: where precision and recall of persons in 300
-held-out synthetic scenes were about equal, 0.75."""
+"""Of the detector's logits. A score of 0.3, the usual threshold, is then 0.37 of before: there precision and recall of persons in held-out
+synthetic scenes are about equal (`benchmarks/detector.py --store`)."""
 
 
 def halve_weights(path: Path) -> None:

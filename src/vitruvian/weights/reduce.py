@@ -13,7 +13,7 @@ threads together), since the machine was shared. RTMPose-t was one of our own, t
 | RTMPose-m, 133 points | 50.5 | 17.9 | 2.8 x | not measured, no weights here |
 | rtmdet-nano, 320 x 320 | 10.2 | 9.1 | 1.1 x | boxes' IoU 0.95, 6 % lost: not worth it |
 | rtmdet-nano, fp16, 320 x 224 for 16:9 | 10.2 | 7.1 | 1.4 x | boxes' IoU 0.998, none lost |
-| person-parts-s | 26.0 | 22.3 | 1.2 x | boxes' IoU 0.96, 11 % lost: not worth it |
+| person-parts-nano (the default until person-parts-s) | 26.0 | 22.3 | 1.2 x | boxes' IoU 0.96, 11 % lost: not worth it |
 
 So pose networks are for int8, and small detectors for fp16 with padding left out (`vitruvian.weights.padding`). Small detectors spend their
 time on SiLU and depthwise convolutions, which are slower as integers: Sigmoid and Mul on uint8 take 0.46 ns a value, in float32 0.30.
