@@ -51,7 +51,7 @@ def on_synthetic(estimator: PoseEstimator, store: Path, crops: int = 300) -> tup
     middle = np.float32([width, height] * 2) / 2
     box = (whole - middle) / estimator.card.padding + middle  # so that the crop is the picture
     for _ in range(crops):
-        image, keypoints = pose_crop(rng, studio, (width, height))
+        image, keypoints, _ = pose_crop(rng, studio, (width, height))
         [poses] = estimator([image], [box])
         distance = np.linalg.norm(poses.keypoints[0] - keypoints[:, :2], axis=-1)
         right.append((distance < WITHIN * (box[0, 3] - box[0, 1])) & (keypoints[:, 2] > 0))

@@ -33,7 +33,7 @@ from vitruvian.synth.backgrounds import load_photographs
 from vitruvian.synth.look import Look
 from vitruvian.synth.scene import Studio, pose_crop
 from vitruvian.synth.store import Store
-from vitruvian.systems.biomechanics.marker_labels import MarkerStudio, marker_labels
+from vitruvian.systems.biomechanics.marker_labels import marker_labels
 from vitruvian.systems.biomechanics.marker_points import SYNTHPOSE_FILE, MarkerPoints, read_points
 from vitruvian.systems.pose2d.mappose import STRIDE, VARIANTS, MapPose
 from vitruvian.train.defaults import cell_loss, normalise, pose_loss
@@ -123,8 +123,8 @@ def upright(store: Store) -> np.ndarray:
 def draw(people: People, studio: Studio, members: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """CHUNK crops (n, h, w, 3), and (n, K, 3): x, y in crop pixels, weight."""
     rng = np.random.default_rng((97, seed))
-    own = MarkerStudio(people.store, studio.backdrops, members, people.swap)
-    crops, keypoints = zip(*(pose_crop(rng, own, SIZE) for _ in range(CHUNK)), strict=True)
+    own = Studio(people.store, studio.backdrops, members, people.swap)
+    crops, keypoints, _ = zip(*(pose_crop(rng, own, SIZE) for _ in range(CHUNK)), strict=True)
     return np.stack(crops), np.stack(keypoints)[:, len(COCO_WHOLEBODY_133) :]
 
 
@@ -216,9 +216,9 @@ def fresh(people: People, members: np.ndarray, photographs: list, size: int, see
     rng = np.random.default_rng((98, seed))
     cv2.setNumThreads(0)
     studio = Studio.open(people.store, photographs, rng, 400)
-    own = MarkerStudio(people.store, studio.backdrops, members, people.swap)
+    own = Studio(people.store, studio.backdrops, members, people.swap)
     while True:
-        crops, keypoints = zip(*(pose_crop(rng, own, SIZE) for _ in range(size)), strict=True)
+        crops, keypoints, _ = zip(*(pose_crop(rng, own, SIZE) for _ in range(size)), strict=True)
         images = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2)
         yield images, torch.from_numpy(np.stack(keypoints)[:, len(COCO_WHOLEBODY_133) :])
 

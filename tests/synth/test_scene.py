@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from vitruvian.synth.backgrounds import load_photographs, make_background
+from vitruvian.synth.classes import SEGMENTS
 from vitruvian.synth.person import render_person, sample_bodies
-from vitruvian.synth.scene import DOUBTFUL, SMALLEST, Studio, detection_scene, pose_crop
+from vitruvian.synth.scene import DOUBTFUL, SMALLEST, SURFACE_STRIDE, UNTOLD, Studio, detection_scene, pose_crop
 from vitruvian.synth.store import Store, write_shard
 from vitruvian.weights.classes import PERSON_PARTS
 
@@ -23,8 +24,9 @@ def studio(wardrobe, tmp_path_factory):
 def test_pose_crops_have_their_size_and_weights_only_inside(studio):
     rng = np.random.default_rng(0)
     for _ in range(20):
-        image, keypoints = pose_crop(rng, studio)
+        image, keypoints, surface = pose_crop(rng, studio)
         assert image.shape == (256, 192, 3) and image.dtype == np.uint8 and keypoints.shape == (133, 3)
+        assert surface.shape == (4, 32, 24) and surface.dtype == np.uint8
         inside = (keypoints[:, :2] > -1).all(1) & (keypoints[:, 0] < 192) & (keypoints[:, 1] < 256)
         assert not (keypoints[:, 2] > 0)[~inside].any()
 
@@ -41,6 +43,33 @@ def test_mirroring_swaps_sides_and_nothing_else(studio):
         np.testing.assert_allclose(keypoints[[15, 16], 1], expected[:, 1])
         if mirrored:
             np.testing.assert_allclose(keypoints[15, 0], 239 - truth[16, 0])
+
+
+def test_the_surface_at_a_wrist_is_that_sides_arm_or_hides_it(studio):
+    """Where a wrist or a knee is seen, the cell around it is of that limb: in crops turned, scaled and mirrored at random."""
+    rng, limbs = np.random.default_rng(2), {9: "left_", 10: "right_", 13: "left_", 14: "right_"}
+    own = other = hidden = 0
+    for _ in range(120):
+        _, keypoints, surface = pose_crop(rng, studio)
+        for row, side in limbs.items():
+            x, y = (keypoints[row, :2] // SURFACE_STRIDE).astype(int)
+            if keypoints[row, 2] and 0 <= y < 32 and 0 <= x < 24:
+                segment = surface[0, y, x]
+                hidden += segment == UNTOLD
+                if segment not in (0, UNTOLD) and "_" in SEGMENTS[segment]:
+                    own, other = own + SEGMENTS[segment].startswith(side), other + (not SEGMENTS[segment].startswith(side))
+    assert own > 6 * other and own > 100  # the other side's where limbs cross
+    assert hidden
+
+
+def test_the_surface_tells_of_the_crops_own_person_only(studio):
+    """Heights above the floor grow from the feet to the head; nobody else's are told."""
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        segment, height = pose_crop(rng, studio).surface[[0, 3]].astype(float)
+        heads, shins = height[segment == SEGMENTS.index("head")], height[segment == SEGMENTS.index("left_shin")]
+        if len(heads) and len(shins):
+            assert heads.min() > shins.max()
 
 
 def test_scene_boxes_lie_inside_and_have_known_classes(studio):

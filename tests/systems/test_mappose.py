@@ -7,7 +7,7 @@ import torch
 from vitruvian.codecs.probability_map import ProbabilityMap
 from vitruvian.runtime.pose import PoseEstimator
 from vitruvian.systems.export import difference, export_onnx
-from vitruvian.systems.pose2d.mappose import COARSE, STRIDE, VARIANTS, MapPose, map_loss
+from vitruvian.systems.pose2d.mappose import COARSE, STRIDE, VARIANTS, UNTOLD, MapPose, map_loss, surface_loss
 from vitruvian.weights import Card
 
 
@@ -54,6 +54,25 @@ def test_the_loss_of_a_point_between_cells_shares_it_between_them():
     entropy = -(target * torch.log_softmax(maps.flatten(2), 2)).sum(2)
     expected = (entropy * weights).sum() / weights.sum() / 3
     torch.testing.assert_close(map_loss(maps, None, keypoints, weights, COARSE), expected)
+
+
+def test_the_surface_costs_nothing_where_it_is_right_and_where_nothing_is_told():
+    truth = torch.zeros(1, 4, 2, 3, dtype=torch.uint8)
+    truth[0, :, 0, 0] = torch.tensor([4, 255, 0, 51])
+    truth[0, 0, 1, 2] = UNTOLD
+    right = torch.zeros(1, 17 + 3, 2, 3)
+    right[:, 0] = 20
+    right[0, [0, 4], 0, 0] = torch.tensor([0.0, 20.0])
+    right[0, -3:, 0, 0] = torch.tensor([1, 0, 0.2])
+    assert all(part < 1e-6 for part in surface_loss(right, truth))
+    wrong = right.clone()
+    wrong[0, :, 1, 2] = 7  # told nowhere
+    assert all(part < 1e-6 for part in surface_loss(wrong, truth))
+    wrong[0, -3, 0, 0] = 0.4
+    entropy, distance = surface_loss(wrong, truth)
+    assert entropy < 1e-6 and abs(distance - 0.2) < 1e-6  # a mean of three axes
+    wrong[0, [0, 4], 0, 0] = torch.tensor([20.0, 0.0])
+    assert surface_loss(wrong, truth)[0] > 3
 
 
 def test_it_learns_where_a_bright_square_is():

@@ -204,13 +204,12 @@ def fit_state(
     near: the start is good, so that the frames of a sequence need not be worked one by one before all are worked together: twice as
     fast.
     """
-    rows, first = np.flatnonzero(ok), ROOT + problem.space.size
-    pose_only = np.arange(first)
+    rows, common = np.flatnonzero(ok), None
     cost = np.full(len(state), np.nan, state.z.dtype)
-    free = pose_only if keep_shape else None
+    free = np.arange(ROOT + problem.space.size) if keep_shape else None
     if len(rows) and shared_shape and not keep_shape:
-        shape = _common_shape(problem, state, rows, iterations, _FEWER_SHAPE_FRAMES if near else _SHAPE_FRAMES)
-        state, free = replace(state, shape=np.broadcast_to(shape, state.shape.shape).copy()), pose_only
+        common = _common_shape(problem, state, rows, iterations, near)
+        problem, state = problem.of_shape(common), replace(state, shape=state.shape[:, :0])
     has_face = face is not None and any(len(b.moments.expression) for b in problem.blocks)
     near = near and times is not None and len(rows) > 2
     own = 0 if near else max(iterations - 4, 1) if has_face else iterations
@@ -228,7 +227,7 @@ def fit_state(
         if near:  # outliers pull more at first, as in _solve_rows
             state = state.replaced(inner, smooth_solve(_loosened(smooth, _GRADUATION[-1]), state[inner], times[inner], smoothness, 2))
         state = state.replaced(inner, smooth_solve(smooth, state[inner], times[inner], smoothness, 3 if near else 6))
-    return state, cost
+    return state if common is None else replace(state, shape=np.tile(common, (len(state), 1))), cost
 
 
 def rows_problem(problem: Problem, rows: np.ndarray) -> Problem:
@@ -254,10 +253,11 @@ def _loosened(problem: Problem, factor: float) -> Problem:
     return replace(problem, terms=tuple(replace(t, robust=None if t.robust is None else t.robust * factor) for t in problem.terms))
 
 
-def _common_shape(problem: Problem, state: State, rows: np.ndarray, iterations: int, most: int) -> Float[np.ndarray, " s"]:
+def _common_shape(problem: Problem, state: State, rows: np.ndarray, iterations: int, near: bool) -> Float[np.ndarray, " s"]:
     """One person's shape from frames spread over a sequence: each fitted alone, then all with one shape."""
+    most = _FEWER_SHAPE_FRAMES if near else _SHAPE_FRAMES
     chosen = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), most)).round().astype(int))]
-    part, _ = _solve_rows(problem, state[chosen], chosen, None, iterations)
+    part, _ = _solve_rows(problem, state[chosen], chosen, None, min(iterations, 4) if near else iterations, first=not near)
     part = replace(part, shape=np.broadcast_to(np.median(part.shape, axis=0), part.shape.shape).astype(part.shape.dtype))
     shared = replace(rows_problem(problem, chosen), shape_precision=problem.shape_precision / len(chosen))
     return solve(shared, part, None, iterations, shared_shape=True)[0].shape[0]

@@ -32,6 +32,9 @@ _SIDED = {
 }
 SEGMENTS = ("nothing", *_BONES, *(f"{side}_{name}" for side in ("left", "right") for name in _SIDED))
 """Segments of the body in the label image's part plane; what is worn has the segment that it covers, things have none."""
+_SIDES = {"left": "right", "right": "left"}
+OTHER_SIDE = tuple(SEGMENTS.index("_".join((_SIDES.get(side, side), *rest))) for side, *rest in (name.split("_", 1) for name in SEGMENTS))
+"""What each segment is in the mirror."""
 
 
 def segment_of(bone: str) -> int:

@@ -80,7 +80,7 @@ def contact_sheet(
     pictures = []
     for _ in range(rows * columns):
         if task == "pose":
-            image, points = pose_crop(rng, studio)
+            image, points, _ = pose_crop(rng, studio)
             for x, y, weight in points[points[:, 2] > 0] if marks else ():
                 cv2.circle(image, (round(x), round(y)), 1, (40, 240, 60) if weight else (240, 40, 40), -1)
         else:

@@ -6,19 +6,20 @@ All randomness comes from the generator that is passed in, so a sample is a func
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 
 from vitruvian.skeletons import COCO_WHOLEBODY_133
 from vitruvian.synth.backgrounds import Backdrops, lay_over
-from vitruvian.synth.classes import PARTS
+from vitruvian.synth.classes import OTHER_SIDE, PARTS
 from vitruvian.synth.occluders import occlude
 from vitruvian.synth.optics import degrade
 from vitruvian.synth.paint import Light, paint, sample_light
-from vitruvian.synth.store import PAINTED, SIZE, Store
+from vitruvian.synth.store import PAINTED, PLANES, SIZE, Store
 from vitruvian.weights.classes import PERSON_PARTS
 
 SMALLEST, CLEAR, LEAST_CONTRAST = 32, 0.5, 20.0
@@ -26,24 +27,46 @@ SMALLEST, CLEAR, LEAST_CONTRAST = 32, 0.5, 20.0
 DOUBTFUL = -1  # the label of boxes in which there may be a person or not
 _CLASS_OF_PART = tuple(PERSON_PARTS.index(part.rpartition("_")[2]) for part in PARTS)  # left and right are one class
 _SWAP = np.array(COCO_WHOLEBODY_133.swap)
+_SURFACE = [PLANES.index(name) for name in ("segment", "place_x", "place_y", "place_z")]
+_OTHER_SIDE = np.array(OTHER_SIDE, np.uint8)
+SURFACE_STRIDE, UNTOLD = 8, 255  # pixels between the places at which a surface is told; the segment of those that something hides
+
+
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A painted person: RGBA image, keypoints (133, 3), part boxes (7, 4)."""
+    """A painted person: RGBA image, keypoints (133, 3), part boxes (7, 4), surface (4, h, w): the planes of segment and place."""
 
     image: np.ndarray
     keypoints: np.ndarray
     boxes: np.ndarray
+    surface: np.ndarray
+
+
+class PoseSample(NamedTuple):
+    """A training crop: RGB; keypoints x, y (crop pixels), weight (0 outside the crop); and what of its person is seen, and where.
+
+    `surface`, at every SURFACE_STRIDE-th pixel from the middle of the first cell on: segment of the body (index of classes.SEGMENTS, or
+    UNTOLD where something hides the person) and place on the reference body, 0 to 255 along x, y and z; other people are nothing.
+    """
+
+    image: UInt8[np.ndarray, "h w 3"]
+    keypoints: Float[np.ndarray, "133 3"]
+    surface: UInt8[np.ndarray, "4 h8 w8"]
 
 
 @dataclass(frozen=True)
 class Studio:
-    """Where training pictures are made: people to draw from (`store`, rows `members`) and backgrounds (RGB, larger than any picture)."""
+    """Where training pictures are made: people to draw from (`store`, rows `members`) and backgrounds (RGB, larger than any picture).
+
+    `swap`: which keypoint each of the store's becomes in the mirror.
+    """
 
     store: Store
     backdrops: Sequence[np.ndarray]
     members: np.ndarray
+    swap: np.ndarray = field(default_factory=lambda: _SWAP)
 
     @classmethod
     def open(
@@ -65,15 +88,18 @@ class Studio:
     def person(self, rng: np.random.Generator, light: Light | None = None) -> Figure:
         """A person in some light, mirrored half of the time."""
         i = self.members[rng.integers(len(self.members))]
-        image = paint(rng, self.store.image(i, PAINTED), float(self.store.relief[i]), light, self.store.look)
+        planes = self.store.image(i)
+        image, surface = paint(rng, planes[:PAINTED], float(self.store.relief[i]), light, self.store.look), planes[_SURFACE]
         keypoints, boxes = self.store.keypoints[i].copy(), self.store.boxes[i].copy()
         if rng.random() < 0.5:
             image = cv2.flip(image, 1)
-            keypoints = keypoints[_SWAP]
+            keypoints = keypoints[self.swap]
             keypoints[:, 0] = SIZE[0] - 1 - keypoints[:, 0]
             boxes = boxes[[0, 1, 2, 4, 3, 6, 5]]
             boxes[:, [0, 2]] = SIZE[0] - 1 - boxes[:, [2, 0]]
-        return Figure(image, keypoints, boxes)
+            surface = surface[:, :, ::-1].copy()
+            surface[0], surface[1] = _OTHER_SIDE[surface[0]], 255 - surface[1]
+        return Figure(image, keypoints, boxes, surface)
 
 
 def _curves(rng: np.random.Generator) -> np.ndarray:
@@ -153,10 +179,18 @@ def _blacken(rng, canvas: np.ndarray, matrix: np.ndarray, cut: np.ndarray) -> No
     cv2.copyTo(np.zeros_like(canvas), 255 - mask, canvas)
 
 
-def pose_crop(
-    rng: np.random.Generator, studio: Studio, size: tuple[int, int] = (192, 256)
-) -> tuple[np.ndarray, Float[np.ndarray, "133 3"]]:
-    """One training crop of `size` (width, height): RGB uint8, and keypoints x, y (crop pixels), weight (0 outside the crop)."""
+def _surface_seen(figure: Figure, matrix: np.ndarray, hidden: np.ndarray) -> UInt8[np.ndarray, "4 h8 w8"]:
+    """A person's surface in a crop, as PoseSample has it; `hidden` is above 127 where something is before them."""
+    first = (SURFACE_STRIDE - 1) / 2
+    to_cells = (matrix - [[0, 0, first], [0, 0, first]]) / SURFACE_STRIDE
+    covered = hidden[SURFACE_STRIDE // 2 :: SURFACE_STRIDE, SURFACE_STRIDE // 2 :: SURFACE_STRIDE] > 127
+    planes = [cv2.warpAffine(plane, to_cells, covered.shape[::-1], flags=cv2.INTER_NEAREST) for plane in figure.surface]
+    planes[0][covered & (planes[0] > 0)] = UNTOLD
+    return np.stack(planes)
+
+
+def pose_crop(rng: np.random.Generator, studio: Studio, size: tuple[int, int] = (192, 256)) -> PoseSample:
+    """One training crop of `size` (width, height)."""
     look = studio.store.look
     light = sample_light(rng, look)
     figure = studio.person(rng, light)
@@ -172,23 +206,20 @@ def pose_crop(
     if look.lights:
         _cast_shadow(rng, canvas, figure, matrix, light)
     _lay(canvas, figure.image, matrix, _tint(rng), rng.choice([0, rng.uniform(0.3, 0.9)]))
+    hidden = np.zeros(canvas.shape[:2], np.uint8)
     if crowd and rng.random() < 0.45:
-        _lay(
-            canvas,
-            studio.person(rng, light).image,
-            _beside(rng, matrix, size, front=True),
-            _tint(rng),
-            rng.choice([0, rng.uniform(0.5, 3)]),
-        )
+        before = studio.person(rng, light).image
+        hidden = _lay(canvas, before, _beside(rng, matrix, size, front=True), _tint(rng), rng.choice([0, rng.uniform(0.5, 3)]))
     points = _apply(matrix, figure.keypoints[:, :2])
     if rng.random() < 0.35 and look.occluders:
         for _ in range(rng.integers(1, 3)):
-            occlude(rng, canvas, studio.backdrop(rng, size), points)
+            hidden = np.maximum(hidden, occlude(rng, canvas, studio.backdrop(rng, size), points))
     if look.camera:
         canvas = degrade(rng, canvas)
     _blacken(rng, canvas, matrix, _cut_sides(box))
     inside = (points > -0.5).all(1) & (points < np.array(size) - 0.5).all(1) & (figure.keypoints[:, 2] > 0)
-    return canvas, np.concatenate([points, inside[:, None]], 1).astype(np.float32)
+    keypoints = np.concatenate([points, inside[:, None]], 1).astype(np.float32)
+    return PoseSample(canvas, keypoints, _surface_seen(figure, matrix, hidden))
 
 
 def _beside(rng, matrix: np.ndarray, size: tuple[int, int], front: bool = False) -> np.ndarray:

@@ -12,7 +12,7 @@ import torch
 
 from vitruvian.synth.scene import detection_scene, pose_crop
 from vitruvian.train import defaults
-from vitruvian.train.feed import Endless, batches, collate_pose, collate_scenes
+from vitruvian.train.feed import Endless, batches, collate_bodies, collate_pose, collate_scenes
 from vitruvian.train.loop import Schedule, train
 
 
@@ -39,12 +39,12 @@ def main() -> None:
     torch.manual_seed(options.seed)
     photographs = options.photographs.read_text().splitlines() if options.photographs else []
     pose = options.network == "pose"
-    make, collate, usual = (pose_crop, collate_pose, defaults.POSE_INPUT) if pose else (detection_scene, collate_scenes, defaults.SCENE)
+    make, collate, usual = (pose_crop, collate_bodies, defaults.POSE_INPUT) if pose else (detection_scene, collate_scenes, defaults.SCENE)
     draw = functools.partial(make, size=tuple(options.size or usual))
     stream = batches(Endless(draw, options.store, photographs, options.seed), collate, options.batch, options.workers)
     evaluate = None
     if pose:
-        held_out = list(itertools.islice(batches(Endless(draw, options.store, photographs, 7, held_out=True), collate, 64, 0), 4))
+        held_out = list(itertools.islice(batches(Endless(draw, options.store, photographs, 7, held_out=True), collate_pose, 64, 0), 4))
         evaluate = lambda model: defaults.pose_error(model, held_out)  # noqa: E731
     schedule = Schedule(steps=options.steps, seconds=options.seconds, learning_rate=options.rate, muon=options.muon)
     network, loss = (defaults.pose_network(), defaults.pose_loss) if pose else (defaults.detector_network(), defaults.detector_loss)

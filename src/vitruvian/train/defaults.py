@@ -23,10 +23,10 @@ from vitruvian.metrics.keypoints import oks
 from vitruvian.skeletons import COCO_WHOLEBODY_133
 from vitruvian.systems.detection import rtmdet
 from vitruvian.systems.pose2d import mappose
-from vitruvian.systems.pose2d.mappose import MapPose, map_loss
+from vitruvian.systems.pose2d.mappose import MapPose, map_loss, surface_loss
 from vitruvian.systems.pose2d.rtmw import SimCC
 
-COARSE_WEIGHT = 0.3
+COARSE_WEIGHT, SEGMENT_WEIGHT, PLACE_WEIGHT = 0.3, 0.5, 2.0
 POSE_INPUT, DETECTOR_INPUT = (192, 256), (416, 416)  # width, height, of the exported networks
 SCENE = (256, 256)  # small, to save time; people of the sizes in pixels that the detector meets
 # The 110 face and hand points would drown the body in a plain mean.
@@ -83,13 +83,17 @@ def cell_loss(
     return map_loss(maps, elsewhere, keypoints, weights, stride)
 
 
-def pose_loss(model: MapPose, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
-    """Cross-entropy of the fine maps, and of the coarse one with a smaller weight, of a batch of crops."""
-    images, keypoints = batch
+def pose_loss(model: MapPose, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    """Cross-entropy of the fine maps and, with smaller weights, of the coarse one and of the surface, where batches have it."""
+    images, keypoints, *surface = batch
     logits = model.logits(normalise(images))
     fine = cell_loss(logits.fine, keypoints, mappose.STRIDE, logits.elsewhere)
     coarse = cell_loss(logits.coarse, keypoints, mappose.COARSE)
-    return {"total": fine + COARSE_WEIGHT * coarse, "fine": fine, "coarse": coarse}
+    parts = {"total": fine + COARSE_WEIGHT * coarse, "fine": fine, "coarse": coarse}
+    if surface:
+        parts["segment"], parts["place"] = surface_loss(logits.surface, surface[0])
+        parts["total"] = parts["total"] + SEGMENT_WEIGHT * parts["segment"] + PLACE_WEIGHT * parts["place"]
+    return parts
 
 
 def predict(model: nn.Module, images: UInt8[Tensor, "b 3 h w"]) -> tuple[Float[np.ndarray, "b k 2"], Float[np.ndarray, "b k"]]:

@@ -18,7 +18,7 @@ from vitruvian.data.pictures import Dataset, Picture
 from vitruvian.media.pictures import read_image
 from vitruvian.skeletons import COCO_WHOLEBODY_133, POSETRACK_17, Skeleton, convert
 from vitruvian.synth.backgrounds import load_photographs
-from vitruvian.synth.scene import Studio, pose_crop
+from vitruvian.synth.scene import PoseSample, Studio, pose_crop
 from vitruvian.synth.store import Store
 from vitruvian.train.figures import Scene, draw_clip
 
@@ -89,8 +89,8 @@ class Synthetic(Samples):
         backdrops = 80 if self.held_out else 600
         studio = Studio.open(Store.open(self.store), load_photographs(self.photographs), rng, backdrops, self.held_out)
         while True:
-            image, keypoints = pose_crop(rng, studio, self.size)
-            yield image[None], in_set(keypoints, COCO_WHOLEBODY_133, self.skeleton)
+            crop = pose_crop(rng, studio, self.size)
+            yield crop.image[None], in_set(crop.keypoints, COCO_WHOLEBODY_133, self.skeleton)
 
 
 class Annotated(Samples):
@@ -152,6 +152,11 @@ def collate_pose(samples: list) -> tuple[torch.Tensor, torch.Tensor]:
     """Crops (b, 3, 256, 192) uint8 in channels-last memory, keypoints (b, 133, 3)."""
     images = torch.from_numpy(np.stack([s[0] for s in samples])).permute(0, 3, 1, 2)
     return images, torch.from_numpy(np.stack([s[1] for s in samples]))
+
+
+def collate_bodies(samples: list[PoseSample]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """As `collate_pose`, and the surfaces (b, 4, h / 8, w / 8) uint8."""
+    return *collate_pose(samples), torch.from_numpy(np.stack([s.surface for s in samples]))
 
 
 def collate_scenes(samples: list) -> tuple[torch.Tensor, list[torch.Tensor], list[torch.Tensor]]:

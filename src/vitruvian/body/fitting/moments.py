@@ -12,7 +12,7 @@ u x U_ka with U_ka = sum of G_j tau_kj over the joints j of that subtree. [deriv
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -49,6 +49,12 @@ class Moments:
 
     def __len__(self) -> int:
         return len(self.mass)
+
+
+    def of_shape(self, shape: Float[np.ndarray, " s"]) -> Moments:
+        """The moments of a body whose shape is known, which has no coefficients any more."""
+        base, root = self.base + np.tensordot(shape, self.shape, 1), self.root[:1] + shape @ self.root[1:]
+        return replace(self, base=base, shape=self.shape[:0], root=root)
 
 
 @dataclass(frozen=True, eq=False)

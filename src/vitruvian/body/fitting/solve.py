@@ -7,7 +7,7 @@ sequence): then the shape's step is solved over all bodies (Schur complement) an
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -72,6 +72,11 @@ class Problem:
     def size(self) -> int:
         """The number of columns."""
         return ROOT + self.space.size + len(self.shape_precision)
+
+    def of_shape(self, shape: Float[np.ndarray, " s"]) -> Problem:
+        """The problem of bodies whose shape is known: states of it have none (n, 0), and fewer columns."""
+        left = [replace(b, columns=b.columns[: len(b.columns) - len(shape)], moments=b.moments.of_shape(shape)) for b in self.blocks]
+        return replace(self, blocks=tuple(left), shape_precision=self.shape_precision[:0])
 
 
 def model_points(problem: Problem, state: State, count: int) -> Float[np.ndarray, "n k 3"]:

@@ -6,6 +6,7 @@ that it does not depend on the frame rate. Gauss-Newton; each step by conjugate 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -119,20 +120,28 @@ def _cg(matrix: np.ndarray, gradient: np.ndarray, ties: Ties, held: int, damping
     damped[:, index, index] *= 1 + damping
     block = damped.copy()
     block[:, index, index] += own
-    inverse = solve_positive(block, np.broadcast_to(np.eye(size), block.shape))
+    inverse = _near_inverse(block)
     free = np.ones((count, 1))
     free[:held] = 0
     residual = -gradient * free
-    step, z = np.zeros_like(residual), np.einsum("tij,tj->ti", inverse, residual) * free
+    step, z = np.zeros_like(residual), inverse(residual) * free
     direction, size_ = z, float((residual * z).sum())
     first = size_
     for _ in range(_CG_STEPS):
         image = (np.einsum("tij,tj->ti", damped, direction) + _scatter(ties.stiffness * _gather(direction, ties), ties, count)) * free
         alpha = size_ / max(float((direction * image).sum()), 1e-300)
         step, residual = step + alpha * direction, residual - alpha * image
-        z = np.einsum("tij,tj->ti", inverse, residual) * free
+        z = inverse(residual) * free
         new = float((residual * z).sum())
         if new < 1e-6 * first:
             break
         direction, size_ = z + new / size_ * direction, new
     return step
+
+
+def _near_inverse(matrix: Float[np.ndarray, "n p p"]) -> Callable[[Float[np.ndarray, "n p"]], Float[np.ndarray, "n p"]]:
+    """Solves about as each of the matrices does, in float32, which halves the time; the steps that it only guides are in float64."""
+    scale = 1 / np.sqrt(np.einsum("tii->ti", matrix))
+    unit = (matrix * scale[:, :, None] * scale[:, None]).astype(np.float32)
+    inverse = solve_positive(unit, np.broadcast_to(np.eye(matrix.shape[1], dtype=np.float32), matrix.shape))
+    return lambda values: scale * np.einsum("tij,tj->ti", inverse, (scale * values).astype(np.float32))

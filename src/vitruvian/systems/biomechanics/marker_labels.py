@@ -10,19 +10,17 @@ As published, a point counts where it lies inside the picture, seen or not (card
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-import cv2
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from vitruvian.body.compact import load_compact
 from vitruvian.body.model import subset
 from vitruvian.errors import FormatError
 from vitruvian.skeletons import COCO_WHOLEBODY_133
-from vitruvian.synth.paint import Light, paint
-from vitruvian.synth.scene import Figure, Studio, pose_crop
-from vitruvian.synth.store import PAINTED, SIZE, Store
+from vitruvian.synth.scene import Studio, pose_crop
+from vitruvian.synth.store import SIZE, Store
 from vitruvian.systems.biomechanics.marker_points import MarkerPoints
 
 _BATCH = 256  # bodies that are posed at a time
@@ -61,26 +59,6 @@ def project(points: Float[np.ndarray, "n k 3"], camera: Float[np.ndarray, "n 4"]
     return image * (1 + bend * square) * scale + shift
 
 
-@dataclass(frozen=True)
-class MarkerStudio(Studio):
-    """A studio whose people have more labels than 133. swap: of all of them, after mirroring."""
-
-    swap: Int[np.ndarray, " k"] = field(default_factory=lambda: np.zeros(0, int))
-
-    def person(self, rng: np.random.Generator, light: Light | None = None) -> Figure:
-        """As `Studio.person`."""
-        i = self.members[rng.integers(len(self.members))]
-        image = paint(rng, self.store.image(i, PAINTED), float(self.store.relief[i]), light, self.store.look)
-        keypoints, boxes = self.store.keypoints[i].copy(), self.store.boxes[i].copy()
-        if rng.random() < 0.5:
-            image = cv2.flip(image, 1)
-            keypoints = keypoints[self.swap]
-            keypoints[:, 0] = SIZE[0] - 1 - keypoints[:, 0]
-            boxes = boxes[[0, 1, 2, 4, 3, 6, 5]]
-            boxes[:, [0, 2]] = SIZE[0] - 1 - boxes[:, [2, 0]]
-        return Figure(image, keypoints, boxes)
-
-
 def marker_crops(
     store: Store, points: MarkerPoints, studio: Studio, rng: np.random.Generator, size: tuple[int, int]
 ) -> Iterator[tuple[np.ndarray, Float[np.ndarray, "k 3"]]]:
@@ -88,7 +66,7 @@ def marker_crops(
     count = store.keypoints.shape[1]  # those of COCO-WholeBody go along: things are laid over hands
     labelled = replace(store, keypoints=np.concatenate([store.keypoints, marker_labels(store, points)], 1), truth={})
     swap = np.r_[COCO_WHOLEBODY_133.swap, count + np.array(points.skeleton.swap)]
-    own = MarkerStudio(labelled, studio.backdrops, studio.members, swap)
+    own = replace(studio, store=labelled, swap=swap)
     while True:
-        image, keypoints = pose_crop(rng, own, size)
-        yield image, keypoints[count:]
+        crop = pose_crop(rng, own, size)
+        yield crop.image, crop.keypoints[count:]

@@ -11,6 +11,9 @@ Why not SimCC
     From scratch, SimCC's classifiers learn late: after 165,000 crops the coarse map *before* the classifiers of an RTMPose-t was nearer to
     the truth (19.8 px of a crop of 256) than what the classifiers made of it (21.0 px). See recipes/wholebody-t.md.
 
+    Training also has the finest features tell, at each cell, which segment of the person it shows and where on the body's surface it lies
+    (`surface_loss`): one keypoint says little about a crop, a surface says which leg is which everywhere. Nothing of that is exported.
+
     Config("t")            0.48 GMAC at 256x192, 3.86 M parameters
     decoding               vitruvian.codecs.probability_map
     backbone, blocks       vitruvian.nn.cspnext, vitruvian.nn.transformer
@@ -23,7 +26,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from vitruvian.nn.cspnext import Block, ConvBlock, CSPNeXt
@@ -32,11 +35,15 @@ from vitruvian.nn.vit import resample_positions
 
 STRIDE = 8
 COARSE = 32
+UNTOLD = 255  # the segment of cells that may be anything
 
 
 @dataclass(frozen=True)
 class Config:
-    """Backbone factors, and widths of the attention and of the maps of strides 16 and 8. `input_size` (width, height) is the usual one."""
+    """Backbone factors, and widths of the attention and of the maps of strides 16 and 8. `input_size` (width, height) is the usual one.
+
+    `segments`: kinds of surface that training tells apart, nothing among them.
+    """
 
     width: float = 0.375
     depth: float = 0.167
@@ -45,6 +52,7 @@ class Config:
     layers: int = 2
     middle: int = 112
     fine: int = 80
+    segments: int = 17
     input_size: tuple[int, int] = (192, 256)
 
 
@@ -55,11 +63,15 @@ VARIANTS = {
 
 
 class Logits(NamedTuple):
-    """Before the softmax: the map of stride 8, the score of "elsewhere", and a map of stride 32 that only training uses."""
+    """Before the softmax: the map of stride 8, the score of "elsewhere", and what only training uses: a map of stride 32, and the surface.
+
+    The surface is, at stride 8, a score for each segment and then the place on the body, x, y, z in 0 to 1.
+    """
 
     fine: Float[Tensor, "b k h w"]
     elsewhere: Float[Tensor, "b k"]
     coarse: Float[Tensor, "b k h32 w32"]
+    surface: Float[Tensor, "b s h w"]
 
 
 class Join(nn.Module):
@@ -91,6 +103,7 @@ class MapPose(nn.Module):
         self.middle = Join(config.context, c16, config.middle)
         self.fine = Join(config.middle, c8, config.fine)
         self.maps = nn.Conv2d(config.fine, config.keypoints, 1)
+        self.surface = nn.Conv2d(config.fine, config.segments + 3, 1)
         self.coarse = nn.Conv2d(config.context, config.keypoints, 1)
         self.elsewhere = nn.Linear(config.context, config.keypoints)
 
@@ -104,12 +117,13 @@ class MapPose(nn.Module):
             tokens = block(tokens)
         tokens = self.norm(tokens)
         whole = tokens.transpose(1, 2).unflatten(2, size)
-        return Logits(self.maps(self.fine(self.middle(whole, map16), map8)), self.elsewhere(tokens.mean(1)), self.coarse(whole))
+        fine = self.fine(self.middle(whole, map16), map8)
+        return Logits(self.maps(fine), self.elsewhere(tokens.mean(1)), self.coarse(whole), self.surface(fine))
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k h8 w8"]:
-        fine, elsewhere, _ = self.logits(image)
-        every = torch.cat((fine.flatten(2), elsewhere[..., None]), 2).float()
-        return torch.softmax(every, 2)[..., :-1].unflatten(2, (fine.shape[2], fine.shape[3]))
+        logits = self.logits(image)
+        every = torch.cat((logits.fine.flatten(2), logits.elsewhere[..., None]), 2).float()
+        return torch.softmax(every, 2)[..., :-1].unflatten(2, (logits.fine.shape[2], logits.fine.shape[3]))
 
 
 def map_loss(
@@ -143,3 +157,17 @@ def map_loss(
         entropy = torch.where(there, entropy, -log_p[..., -1])
         counted = weights.expand_as(entropy)
     return (entropy * counted).sum() / counted.sum().clamp(min=1)
+
+
+def surface_loss(
+    surface: Float[Tensor, "b s h w"], truth: UInt8[Tensor, "b 4 h w"]
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """Cross-entropy of the segments, nats, and mean distance of the places along an axis, in 0 to 1, where there is a body.
+
+    `truth`: segment, or UNTOLD for cells that teach nothing; then the place, 0 to 255.
+    """
+    segment = truth[:, 0].long()
+    entropy = F.cross_entropy(surface[:, :-3].float(), segment, ignore_index=UNTOLD)
+    body = ((segment > 0) & (segment != UNTOLD))[:, None]
+    distance = (surface[:, -3:].float() - truth[:, 1:] / 255).abs() * body
+    return entropy, distance.sum() / (3 * body.sum()).clamp(min=1)
