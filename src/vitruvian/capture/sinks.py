@@ -187,13 +187,33 @@ class VideoOverlay:
     """The video with the people drawn over it, with its times. A video without frames leaves no file."""
 
     def __init__(self, path: Path, fps: float, draw: Draw, stopwatch: Stopwatch) -> None:
-        self._path, self._fps, self._draw, self._stopwatch = path, fps, draw, stopwatch
+        self._draw, self._stopwatch = draw, stopwatch
+        self._encoding = Background([_Encoder(path, fps, stopwatch)])  # one frame is encoded while the next is drawn
+
+    def write(self, frame: Frame, people: People) -> None:
+        """Draw the frame, and pass it on to be encoded."""
+        with self._stopwatch("draw"):
+            self._draw(frame.image, people)
+        self._encoding.put(frame, people)
+
+    def finish(self, complete: bool) -> None:
+        """Encode what waits and what the encoder holds back, and give the file its name."""
+        self._encoding.finish(complete)
+
+    def abort(self) -> None:
+        """Delete what was written."""
+        self._encoding.abort()
+
+
+class _Encoder:
+    """A video of the frames as they are."""
+
+    def __init__(self, path: Path, fps: float, stopwatch: Stopwatch) -> None:
+        self._path, self._fps, self._stopwatch = path, fps, stopwatch
         self._writer: VideoWriter | None = None
 
     def write(self, frame: Frame, people: People) -> None:
-        """Draw and encode the frame."""
-        with self._stopwatch("draw"):
-            self._draw(frame.image, people)
+        """Encode the frame."""
         with self._stopwatch("encode"):
             if self._writer is None:
                 self._writer = VideoWriter(self._path, frame.image.shape[1], frame.image.shape[0], self._fps)

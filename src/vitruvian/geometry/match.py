@@ -39,7 +39,8 @@ _FASTEST = 4.0  # metres per second; what moves faster is another, taken for thi
 _SURE, _DOUBTED, _BRIEF = 3, 0.5, 0.3  # frames that make a person; share of affinity and seconds of memory of one who has fewer
 _SAME = 0.15  # metres: nobody stands in somebody else
 _ROUNDS = 10
-_STAND = 5  # keypoints in 3D that a new person needs
+_STAND, _STAND_SHARE = 5, 1 / 3  # keypoints in 3D that a new person needs, and share of all keypoints
+_AGREED = 0.5  # share of the keypoints that two cameras see whose lines meet: what cameras make of two different things is below that
 
 Poses = tuple[Float[np.ndarray, "n k 2"], Float[np.ndarray, "n k"], Int[np.ndarray, " n"]]
 """What one camera sees in one frame: keypoints, confidence, and the ids of its own tracker (-1 for none)."""
@@ -110,9 +111,10 @@ def follow(
         placed: list[np.ndarray] = []
         # Those who are known come first: a new one must not stand in one of them.
         for person, rows in sorted(sight.groups(people, float(time), limit), key=lambda group: group[0] is None):
-            points = sight.points(rows, threshold)
+            points, agreed = sight.points(rows, threshold)
             if person is None:
-                if np.isfinite(points).all(-1).sum() < _STAND or any(_apart(points, others) < _SAME for others in placed):
+                enough = np.isfinite(points).all(-1).sum() >= max(_STAND, _STAND_SHARE * len(points)) and agreed >= _AGREED
+                if not enough or any(_apart(points, others) < _SAME for others in placed):
                     continue
                 last += 1
                 person = _Person(last, points, float(time), np.zeros(3), float(time), 0, {}, {})
@@ -255,13 +257,15 @@ class _Sight:
         same = [person.hints.get(int(v), -1) == h >= 0 for v, h in zip(self.view, self.hint, strict=True)]
         return pull + _HINT * np.array(same, float)
 
-    def points(self, rows: Int[np.ndarray, " r"], threshold: float) -> Float[np.ndarray, "k 3"]:
-        """One person's keypoints in 3D."""
+    def points(self, rows: Int[np.ndarray, " r"], threshold: float) -> tuple[Float[np.ndarray, "k 3"], float]:
+        """One person's keypoints in 3D, and of how many that two cameras see there is one."""
         seen = self.view[rows]
         pixels = np.stack([self.keypoints[v][row - self.starts[v]] for v, row in zip(seen, rows, strict=True)])
         sure = np.stack([self.confidence[v][row - self.starts[v]] for v, row in zip(seen, rows, strict=True)])
         sure = np.where(sure >= SEEN, sure, 0.0)
-        return triangulate([self.cameras[v] for v in seen], pixels, sure, threshold=threshold, refine=False).points
+        points = triangulate([self.cameras[v] for v in seen], pixels, sure, threshold=threshold, refine=False).points
+        twice = ((sure > 0) & np.isfinite(pixels).all(-1)).sum(0) >= 2
+        return points, float(np.isfinite(points[twice]).all(-1).mean()) if twice.any() else 0.0
 
     def seen(self, person: _Person, rows: Int[np.ndarray, " r"], points: Float[np.ndarray, "k 3"], time: float) -> _Person:
         """The person after this frame: keypoints that aren't seen in 3D go along with the others.
