@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from vitruvian.synth.classes import SEGMENTS, SKIN, UPPER, segment_of
+from vitruvian.synth.classes import HAT, SEGMENTS, SKIN, UPPER, segment_of
 from vitruvian.synth.fabric import cloth, octaves
 from vitruvian.synth.look import Look
 from vitruvian.synth.occluders import occlude
@@ -101,3 +101,14 @@ def test_an_occluder_changes_what_its_mask_covers_and_nothing_else():
 def test_segments_know_their_bones():
     assert SEGMENTS[segment_of("finger2-1.L")] == "left_hand" and SEGMENTS[segment_of("upperleg02.R")] == "right_thigh"
     assert SEGMENTS[segment_of("eye.L")] == "head" and SEGMENTS[segment_of("spine05")] == "hips"
+
+
+def test_a_garment_looks_the_same_whatever_else_is_in_view():
+    """The same seed, another camera: the shirt is not dyed by the hat that is hidden there."""
+    labels, light = plate(UPPER), lamp(NORTH)
+    for seed in range(5):
+        with_hat = labels.copy()
+        with_hat[0, :8] = HAT
+        alone, dressed = (paint(np.random.default_rng(seed), planes, light=light) for planes in (labels, with_hat))
+        np.testing.assert_array_equal(alone[8:], dressed[8:])
+        assert (alone[:8] != dressed[:8]).any()

@@ -87,7 +87,7 @@ def _linear(colour: np.ndarray) -> np.ndarray:
     return (np.clip(colour, 0, 255) / 255) ** 2.2
 
 
-def _colours(rng, present: np.ndarray) -> np.ndarray:
+def _colours(rng, wardrobe: dict[int, np.random.Generator]) -> np.ndarray:
     n = len(CLASS_NAMES)
     first = rng.uniform(20, 235, (n, 3))
     tone = rng.uniform(0, len(SKIN_TONES) - 1.001)
@@ -97,9 +97,8 @@ def _colours(rng, present: np.ndarray) -> np.ndarray:
     first[BEARD] = hair + (skin - hair) * rng.choice([0, rng.uniform(0.2, 0.75)])  # full, or stubble
     first[LIPS] = skin * [0.85, 0.62, 0.62] if rng.random() < 0.75 else [rng.uniform(130, 220), rng.uniform(20, 70), rng.uniform(40, 90)]
     first[EYE], first[IRIS], first[MOUTH] = rng.uniform(170, 235), rng.uniform(20, 110, 3), [70, 25, 25]
-    for name in _GARMENTS:
-        if present[name]:
-            first[name] = _cloth_colour(rng)
+    for name, own in wardrobe.items():
+        first[name] = _cloth_colour(own)
     first[GLASSES], first[TRIM] = rng.uniform(5, 60) + rng.normal(0, 8, 3), rng.uniform(20, 200) + rng.normal(0, 8, 3)
     if rng.random() < 0.12:  # one suit of one colour
         first[LOWER] = first[UPPER]
@@ -113,22 +112,22 @@ def _colours(rng, present: np.ndarray) -> np.ndarray:
 
 
 def _matter(rng, textured: bool, present: np.ndarray) -> _Matter:
-    n = len(CLASS_NAMES)
-    colours = np.repeat(_colours(rng, present)[:, None], 3, 1)
+    n, seed = len(CLASS_NAMES), int(rng.integers(1 << 62))
+    # Each garment is drawn by itself, so that it is the same in another view, where others are hidden.
+    wardrobe = {name: np.random.default_rng((seed, name)) for name in _GARMENTS if present[name]}
+    colours = np.repeat(_colours(rng, wardrobe)[:, None], 3, 1)
     fabric, mapping = np.full(n, -1, np.int64), np.zeros((n, 5))
     folds, streaks, blotches, shine, sharpness = (np.zeros(n) for _ in range(5))
-    for name in _GARMENTS:
-        if not present[name]:
-            continue
-        angle = rng.choice([0, np.pi / 2, rng.uniform(0, np.pi)], p=[0.45, 0.35, 0.2])
-        scale = np.exp(rng.uniform(np.log(1.2), np.log(7))) * TILE / 2  # texels per metre: tiles of 0.3 to 1.7 m
-        mapping[name] = scale, np.cos(angle), np.sin(angle), *rng.uniform(0, TILE, 2)
-        fabric[name] = rng.integers(0, FABRICS) if textured else -1
-        patterned = rng.random() < {UPPER: 0.5, INNER: 0.35, LOWER: 0.2, SEAT: 0.3, TOOL: 0.15}.get(name, 0.25)
+    for name, own in wardrobe.items():
+        angle = own.choice([0, np.pi / 2, own.uniform(0, np.pi)], p=[0.45, 0.35, 0.2])
+        scale = np.exp(own.uniform(np.log(1.2), np.log(7))) * TILE / 2  # texels per metre: tiles of 0.3 to 1.7 m
+        mapping[name] = scale, np.cos(angle), np.sin(angle), *own.uniform(0, TILE, 2)
+        fabric[name] = own.integers(0, FABRICS) if textured else -1
+        patterned = own.random() < {UPPER: 0.5, INNER: 0.35, LOWER: 0.2, SEAT: 0.3, TOOL: 0.15}.get(name, 0.25)
         for k in (1, 2):  # not patterned: the same colours, only the thread is left
-            colours[name, k] = _cloth_colour(rng) if patterned and textured else colours[name, 0]
-            if rng.random() < 0.25:
-                colours[name, k] = np.clip(colours[name, 0] * rng.uniform(0.6, 1.3), 0, 255)
+            colours[name, k] = _cloth_colour(own) if patterned and textured else colours[name, 0]
+            if own.random() < 0.25:
+                colours[name, k] = np.clip(colours[name, 0] * own.uniform(0.6, 1.3), 0, 255)
     decal = np.array([-1.0, 1, 0, 0, 0])
     if textured:
         folds[list(_FOLDED)] = rng.uniform(0.1, 1.1, len(_FOLDED)) * rng.uniform(0.4, 1.2)
