@@ -17,14 +17,13 @@ from vitruvian.media.pictures import write_image  # noqa: E402
 from vitruvian.skeletons import COCO_17, COCO_WHOLEBODY_133, POSETRACK_17  # noqa: E402
 from vitruvian.systems import catalogue  # noqa: E402
 from vitruvian.systems.checkpoint import read_state  # noqa: E402
-from vitruvian.systems.pose2d.rtmw import SimCC, simcc_loss  # noqa: E402
-from vitruvian.train import defaults  # noqa: E402
+from vitruvian.systems.pose2d.rtmw import SimCC, rtmw_loss, simcc_loss  # noqa: E402
 from vitruvian.train.feed import Annotated, Blend, Figures, collate_samples  # noqa: E402
 from vitruvian.train.figures import Scene  # noqa: E402
 from vitruvian.train.loop import Progress, Schedule, train  # noqa: E402
 from vitruvian.train.recipe import Data, Recipe, Source, Stage  # noqa: E402
 from vitruvian.train.run import PRESETS, open_dataset, open_samples, run_recipe, run_stage  # noqa: E402
-from vitruvian.train.tasks import build, errors  # noqa: E402
+from vitruvian.train.tasks import build, errors, label_loss  # noqa: E402
 
 QUICK = Schedule(3, warmup=1, report_every=1, save_every=3, ema=2.0)
 
@@ -113,19 +112,24 @@ def test_teacher_terms_fade():
     assert {name: float(value.detach()) for name, value in twice.items()} == pytest.approx(losses[0.0], rel=1e-3)
 
 
-def test_label_loss_of_any_keypoint_set_has_the_published_gradient():
+@pytest.mark.parametrize("is_rtmw", [False, True])
+@pytest.mark.parametrize("count", [17, 133])
+def test_label_losses_have_the_published_gradient(count, is_rtmw):
+    """The looked-up cross-entropies differ from the published divergences by the targets' entropy only."""
     generator = torch.Generator().manual_seed(0)
-    logits = [torch.randn(2, 17, bins, generator=generator, requires_grad=True) for bins in (192, 256)]
-    keypoints = torch.rand(2, 17, 3, generator=generator) * torch.tensor([60.0, 90.0, 0.0]) + torch.tensor([18.0, 18.0, 1.0])
+    logits = [torch.randn(2, count, bins, generator=generator, requires_grad=True) for bins in (192, 256)]
+    keypoints = torch.rand(2, count, 3, generator=generator) * torch.tensor([60.0, 90.0, 0.0]) + torch.tensor([18.0, 18.0, 1.0])
+    keypoints[0, 5, 2] = 0
     x, y, _ = Codec((96, 128)).encode(keypoints[..., :2].numpy(), keypoints[..., 2].numpy())
-    target = SimCC(torch.from_numpy(x), torch.from_numpy(y))
-    simcc_loss(SimCC(*logits), target, keypoints[..., 2], reduction="mean").backward()
-    published = [x.grad.clone() for x in logits]
-    for x in logits:
-        x.grad = None
-    defaults.label_loss(SimCC(*logits), keypoints).backward()
-    for x, grad in zip(logits, published, strict=True):
-        torch.testing.assert_close(x.grad / 100, grad, rtol=1e-3, atol=1e-9)
+    target, weight = SimCC(torch.from_numpy(x), torch.from_numpy(y)), keypoints[..., 2].clone()
+    if is_rtmw and count == 133:
+        published = rtmw_loss(SimCC(*logits), target, weight, reduction="mean")
+    else:
+        published = simcc_loss(SimCC(*logits), target, weight, beta=1.0 if is_rtmw else 10.0, reduction="mean")
+    expected = torch.autograd.grad(published, logits)
+    found = torch.autograd.grad(label_loss(SimCC(*logits), keypoints, is_rtmw), logits)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one / 100, other, rtol=1e-3, atol=1e-9)
 
 
 def test_errors_by_part():

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from vitruvian.body.compact import load_compact
-from vitruvian.body.fit import FitResult
+from vitruvian.body.fit import FitResult, fit_points
 from vitruvian.body.fitting.views import fit_keypoints
 from vitruvian.body.ground import FEET, contacts, corrections, fit_ground, upright
 from vitruvian.body.model import BodyParameters
@@ -27,7 +28,7 @@ ASSUMED_FOV = 60.0
 """Degrees across the picture's longer side where nothing else is known: telephones have 55 to 75."""
 
 _SAME_LENS = 2.0  # degrees
-_POINTS_SIGMA = 0.06  # metres: how far the lifted points may be off
+_POINTS_SIGMA, _TRIANGULATED_SIGMA = 0.06, 0.03  # metres: how far lifted and triangulated points may be off
 _LONGEST_GAP = 0.5  # seconds: what is not seen for longer is not guessed
 _FACE_WEIGHT = 0.3  # of its 68 points each, which would outvote the body
 
@@ -57,6 +58,28 @@ def add_bodies(
     COCO-WholeBody. ground: the camera stands still, so feet that rest in the picture are held where they are, on one floor.
     on_rows: called with the number of rows done, and of all.
     """
+    columns = _columns(take, partial(_fitted, lifter=lifter, fov=fov), on_rows)
+    if ground:
+        _put_on_ground(take, columns)
+    cards = take.cards if lifter.card.id in take.cards else (*take.cards, lifter.card.id)
+    return replace(take, people=replace(take.people, **columns), space="camera", body=load_compact().name, fov=fov, cards=cards)
+
+
+def add_bodies_to_points(take: Take, on_rows: Callable[[int, int], None] | None = None) -> Take:
+    """The take of several cameras with compact bodies in its world, fitted to its points, which stay as they are.
+
+    Each person has one shape and moves smoothly; frames without points in the middle of a piece get a body in between. Keypoints must be
+    the 133 of COCO-WholeBody. on_rows: as of `add_bodies`.
+    """
+    columns = _columns(take, _fitted_to_points, on_rows)
+    del columns["points"]
+    return replace(take, people=replace(take.people, **columns), body=load_compact().name)
+
+
+def _columns(
+    take: Take, fitted: Callable[[Take, np.ndarray], FitResult | None], on_rows: Callable[[int, int], None] | None
+) -> dict[str, np.ndarray]:
+    """Points and bodies of all rows, from what is fitted to the pieces of each person; NaN where nothing can be said."""
     people, model = take.people, load_compact()
     columns = {
         "points": np.full((len(people), len(COCO_WHOLEBODY_133), 3), np.nan, np.float32),
@@ -66,7 +89,7 @@ def add_bodies(
     }
     done = 0
     for rows in pieces_of(take):
-        found = _fitted(take, rows, lifter, fov)
+        found = fitted(take, rows)
         if found is not None:
             columns["points"][rows] = found.points
             columns["body_pose"][rows] = found.parameters.pose
@@ -75,10 +98,7 @@ def add_bodies(
         done += len(rows)
         if on_rows:
             on_rows(done, len(people))
-    if ground:
-        _put_on_ground(take, columns)
-    cards = take.cards if lifter.card.id in take.cards else (*take.cards, lifter.card.id)
-    return replace(take, people=replace(people, **columns), space="camera", body=model.name, fov=fov, cards=cards)
+    return columns
 
 
 def pieces_of(take: Take) -> list[np.ndarray]:
@@ -116,6 +136,17 @@ def _fitted(take: Take, rows: np.ndarray, lifter: Lifter, fov: float) -> FitResu
         times=times if len(rows) > 1 else None,
         iterations=6,
     )
+
+
+def _fitted_to_points(take: Take, rows: np.ndarray) -> FitResult:
+    """The bodies of one person's rows of a take in space."""
+    people, times = take.people[rows], take.times[take.people.frame[rows]]
+    confidence = np.where(np.isfinite(people.points).all(-1), people.confidence, 0.0)
+    confidence[:, COCO_WHOLEBODY_133.parts["face"]] *= _FACE_WEIGHT
+    return fit_points(
+        load_compact(), people.points, confidence=confidence, sigma=_TRIANGULATED_SIGMA, times=times if len(rows) > 1 else None,
+        expression=False,
+    )  # fmt: skip
 
 
 def _put_on_ground(take: Take, columns: dict[str, np.ndarray]) -> None:

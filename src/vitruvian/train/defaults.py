@@ -12,19 +12,16 @@ import functools
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from vitruvian.codecs.normalise import IMAGENET_MEAN, IMAGENET_STD
 from vitruvian.codecs.probability_map import ProbabilityMap
-from vitruvian.codecs.simcc import SimCC as SimCCCodec
 from vitruvian.metrics.keypoints import oks
 from vitruvian.skeletons import COCO_WHOLEBODY_133
 from vitruvian.systems.detection import rtmdet
 from vitruvian.systems.pose2d import mappose
 from vitruvian.systems.pose2d.mappose import MapPose, map_loss, surface_loss
-from vitruvian.systems.pose2d.rtmw import SimCC
 
 COARSE_WEIGHT, SEGMENT_WEIGHT, PLACE_WEIGHT = 0.3, 0.5, 2.0
 POSE_INPUT, DETECTOR_INPUT = (192, 256), (416, 416)  # width, height, of the exported networks
@@ -41,38 +38,12 @@ def normalise(images: UInt8[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
 
 @functools.cache
 def keypoint_weights(keypoints: int = len(COCO_WHOLEBODY_133)) -> Float[np.ndarray, " k"]:
-    """Weight of each keypoint's label loss: by part for the whole body, 1 for other sets."""
+    """Weight of each keypoint in the loss: by part for the whole body, 1 for other sets."""
     weights = np.ones(keypoints, np.float32)
     if keypoints == len(COCO_WHOLEBODY_133):
         for part, weight in PART_WEIGHTS.items():
             weights[COCO_WHOLEBODY_133.parts[part]] = weight
     return weights
-
-
-@functools.cache
-def _target_table(bins: int, sigma: float) -> Float[Tensor, "n n"]:
-    """Row c: softmax(10 * Gaussian around bin c), the target distribution of simcc_loss."""
-    axis = torch.arange(bins, dtype=torch.float32)
-    return torch.softmax(10 * torch.exp(-((axis - axis[:, None]) ** 2) / (2 * sigma**2)), -1)
-
-
-def label_loss(prediction: SimCC, keypoints: Float[Tensor, "b k 3"]) -> Float[Tensor, ""]:
-    """The label loss of a batch of crops, weighted by part, times 100.
-
-    The same as systems.pose2d.rtmw.simcc_loss up to the targets' entropy, which has no gradient: targets are looked up, and points
-    outside the crop are left out, to save time. The factor keeps gradients well above AdamW's epsilon.
-    """
-    rows, columns = torch.nonzero(keypoints[..., 2] > 0, as_tuple=True)
-    device = keypoints.device
-    weight = torch.from_numpy(keypoint_weights(keypoints.shape[1])).to(device)[columns]
-    total = torch.zeros((), device=device)
-    size = (prediction.x.shape[-1] // 2, prediction.y.shape[-1] // 2)
-    for axis, (logits, sigma) in enumerate(zip(prediction, SimCCCodec(size).widths, strict=True)):
-        bins = logits.shape[-1]
-        centre = torch.round(keypoints[rows, columns, axis] * 2).long().clamp(0, bins - 1)
-        log_q = F.log_softmax(logits[rows, columns].float() * 10, -1)
-        total = total - ((_target_table(bins, sigma).to(device)[centre] * log_q).sum(-1) * weight).sum() / bins
-    return 100 * total / (keypoints.shape[0] * keypoints.shape[1])
 
 
 def cell_loss(

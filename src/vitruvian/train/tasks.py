@@ -5,6 +5,7 @@ Batches hold keypoints in crop pixels; targets are made of them here, so batches
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,13 +13,14 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from vitruvian.codecs.heatmap import Heatmap
 from vitruvian.codecs.simcc import SimCC as SimCCCodec
 from vitruvian.errors import VitruvianError, WeightsError
-from vitruvian.skeletons import Skeleton
+from vitruvian.skeletons import COCO_WHOLEBODY_133, Skeleton
 from vitruvian.systems import catalogue
 from vitruvian.systems.biomechanics import synthpose
 from vitruvian.systems.pose2d import diffpose_video, dsta, dwpose, rmpg, rtmw
@@ -156,8 +158,36 @@ def second_stage_loss(model: dwpose.SecondStage, batch: tuple[Tensor, Tensor]) -
     return {"total": model(defaults.normalise(batch[0]))}
 
 
+@functools.cache
+def _target_table(bins: int, sigma: float) -> Float[Tensor, "n n"]:
+    """Row c: softmax(10 * Gaussian around bin c), the target distribution of simcc_loss."""
+    axis = torch.arange(bins, dtype=torch.float32)
+    return torch.softmax(10 * torch.exp(-((axis - axis[:, None]) ** 2) / (2 * sigma**2)), -1)
+
+
+def label_loss(prediction: rtmw.SimCC, keypoints: Float[Tensor, "b k 3"], is_rtmw: bool = False) -> Float[Tensor, ""]:
+    """RTMPose's label loss of a batch of crops (or RTMW's: not sharpened, the face's points weigh half), mean over the batch, times 100.
+
+    The same as systems.pose2d.rtmw.simcc_loss and rtmw_loss up to the targets' entropy, which has no gradient: targets are looked up, and
+    points outside the crop are left out, to save time. The factor keeps gradients well above AdamW's epsilon.
+    """
+    rows, columns = torch.nonzero(keypoints[..., 2] > 0, as_tuple=True)
+    device, count = keypoints.device, keypoints.shape[1]
+    weights = torch.ones(count, device=device)
+    if is_rtmw and count == len(COCO_WHOLEBODY_133):
+        weights[rtmw.FACE] = rtmw.FACE_WEIGHT
+    beta, total = 1.0 if is_rtmw else 10.0, torch.zeros((), device=device)
+    size = (prediction.x.shape[-1] // 2, prediction.y.shape[-1] // 2)
+    for axis, (logits, sigma) in enumerate(zip(prediction, SimCCCodec(size).widths, strict=True)):
+        bins = logits.shape[-1]
+        centre = torch.round(keypoints[rows, columns, axis] * 2).long().clamp(0, bins - 1)
+        log_q = F.log_softmax(logits[rows, columns].float() * beta, -1)
+        total = total - ((_target_table(bins, sigma).to(device)[centre] * log_q).sum(-1) * weights[columns]).sum() / bins
+    return 100 * total / (len(keypoints) * count)
+
+
 def simcc_lesson(coach: float, teacher: nn.Module | None, progress: Progress) -> Loss:
-    """Label loss, mean over the batch (the default nets': weighted by part, times 100), plus coaching, plus DWPose's first-stage terms.
+    """Label loss, plus coaching, plus DWPose's first-stage terms.
 
     The latter are weighed against the label loss as published, whatever the batch: see PUBLISHED_BATCH.
     """
@@ -170,7 +200,7 @@ def simcc_lesson(coach: float, teacher: nn.Module | None, progress: Progress) ->
         maps = network.backbone(x)
         features = maps[2:] if network.config.levels == 1 else network.neck(maps)[1:]
         prediction = network.head(*features)
-        parts = {"label": defaults.label_loss(prediction, keypoints)}
+        parts = {"label": label_loss(prediction, keypoints, is_rtmw=network.config.levels == 2)}
         if model.coaches:
             places = zip(model.coaches, maps[-2:], (STRIDE // 2, STRIDE), strict=True)
             parts["coach"] = coach * sum(defaults.cell_loss(head(values), keypoints, stride) for head, values, stride in places)
