@@ -90,8 +90,14 @@ def test_a_capture_writes_bodies_and_draws_them(networks, tmp_path):
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"take.npz", "overlay.mp4", "bodies.glb", "skeleton_person1.bvh", "markers_person2.trc"} <= names
     loaded = Take.load(tmp_path / "out" / "take.npz")
-    assert loaded.fov == take.fov == 60 and loaded.body == "compact"
+    assert loaded.fov == take.fov == 60 and loaded.fov_source == "assumed" and loaded.body == "compact"
     np.testing.assert_array_equal(loaded.people.body_pose, take.people.body_pose)
+
+
+def test_a_take_says_who_knew_the_field_of_view(networks, tmp_path):
+    video = walk(tmp_path / "walk.mp4", np.arange(2) / 30)
+    assert capture(video, tmp_path / "given", fov=50, **networks | {"mesh": True}).fov_source == "given"
+    assert capture(video, tmp_path / "none", **networks).fov_source == ""  # keypoints need none
 
 
 def test_a_senseless_field_of_view_is_refused(networks, tmp_path):

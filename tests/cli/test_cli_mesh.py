@@ -24,6 +24,14 @@ def test_a_network_for_meshes_runs_alone(tmp_path, network, capsys):
     assert take.cards == ("two",) and take.body == "compact" and len(take.tracks) == 2
 
 
+def test_mesh_followed_by_a_network_is_short_for_mesh_network(tmp_path, network, capsys):
+    walk(tmp_path / "walk.mp4", np.arange(2) / 30)
+    assert main(["capture", str(tmp_path / "walk.mp4"), "-o", str(tmp_path / "out"), "--mesh", network, "--device", "cpu"]) == 0
+    assert Take.load(tmp_path / "out" / "take.npz").cards == ("two",)
+    assert main(["capture", str(tmp_path / "walk.mp4"), "-o", str(tmp_path / "other"), "--mesh", "multi-hmr-x"]) == 2
+    assert "multi-hmr-x" in capsys.readouterr().err and not (tmp_path / "other").exists()
+
+
 def test_a_network_for_meshes_and_a_calibration_do_not_go_together(tmp_path, network, capsys):
     walk(tmp_path / "walk.mp4", np.arange(2) / 30)
     code = main(["capture", str(tmp_path / "walk.mp4"), "--mesh-network", network, "--calibration", "cameras.toml"])

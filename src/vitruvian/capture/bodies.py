@@ -20,7 +20,7 @@ from vitruvian.media.exif import field_of_view
 from vitruvian.media.pictures import Pictures, picture_size
 from vitruvian.runtime.lift import Lifter
 from vitruvian.skeletons import COCO_WHOLEBODY_133
-from vitruvian.take import People, Take
+from vitruvian.take import FovSource, People, Take
 
 log = logging.getLogger(__name__)
 
@@ -33,19 +33,18 @@ _LONGEST_GAP = 0.5  # seconds: what is not seen for longer is not guessed
 _FACE_WEIGHT = 0.3  # of its 68 points each, which would outvote the body
 
 
-def field_of_view_of(source: Pictures | object) -> float:
-    """Degrees across the longer side of photographs whose EXIF says so (their median), else ASSUMED_FOV; which of them is logged."""
+def field_of_view_of(source: Pictures | object) -> tuple[float, FovSource]:
+    """Degrees across the longer side of photographs whose EXIF says so (their median), else ASSUMED_FOV; and which of them."""
     known = []
     for path in source.paths if isinstance(source, Pictures) else ():
         size = picture_size(path)
         known.append(size and field_of_view(path, size))
     known = [view for view in known if view]
     if not known:
-        log.info("nothing says how wide the camera saw: %g degrees are assumed (--fov)", ASSUMED_FOV)
-        return ASSUMED_FOV
+        return ASSUMED_FOV, "assumed"
     if max(known) - min(known) > _SAME_LENS:
         log.warning("the photographs were taken with lenses of %.0f to %.0f degrees: all count as the median", min(known), max(known))
-    return float(np.median(known))
+    return float(np.median(known)), "exif"
 
 
 def add_bodies(

@@ -54,14 +54,14 @@ def capture_meshes(
     with open_for_capture(source, realtime=False) as opened:
         if isinstance(opened, Live):
             raise VitruvianError(f"{opened.name} can't be seen twice, as meshes need it: capture it without --mesh-network")
-        view = field_of_view_of(opened) if fov is None else fov
+        view, fov_source = field_of_view_of(opened) if fov is None else (fov, "given")
         options = Options(threshold, smooth, True, view, device)
         least = threshold / 2 if opened.kind == "video" else threshold
         estimator = MeshEstimator(network, score_threshold=least, device=device)
         finder = MeshFinder(estimator, stopwatch, options, opened.kind == "video")
 
         def named(take: Take, _: Callable[[int, int], None]) -> Take:
-            return replace(take, space="camera", body=estimator.body.name, fov=options.fov)
+            return replace(take, space="camera", body=estimator.body.name, fov=options.fov, fov_source=fov_source)
 
         def smoothed(take: Take, on_rows: Callable[[int, int], None]) -> Take:
             with stopwatch("smooth"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from vitruvian.people import Refiner, Smoother, Tracker, is_part, presets, repai
 from vitruvian.runtime import Detector, OneStage, PoseEstimator
 from vitruvian.runtime.lift import Lifter
 from vitruvian.skeletons import COCO_WHOLEBODY_133, Skeleton, by_name
-from vitruvian.take import People, Take
+from vitruvian.take import FovSource, People, Take
 from vitruvian.weights import Card, card_for
 
 log = logging.getLogger(__name__)
@@ -89,7 +90,7 @@ def capture(
     stopwatch = Stopwatch()
     with open_for_capture(source, realtime) as opened:
         mesh = mesh and not isinstance(opened, Live) and _has_points(pose)
-        view = field_of_view_of(opened) if fov is None else fov
+        view, fov_source = field_of_view_of(opened) if fov is None else (fov, "given")
         options = Options(threshold, smooth, mesh, view, device, detect_every, flip_test, repair_swaps, ground)
         if options.looks_back and isinstance(opened, Live):
             raise VitruvianError(f"{opened.name} can't be seen twice: smooth it with one-euro, and repair no swaps")
@@ -100,7 +101,7 @@ def capture(
         if options.looks_back:
             steps += [lambda take, _: without_doubtful_tracks(take, threshold), partial(_corrected, options=options)]
         if lifter:
-            steps.append(partial(_with_bodies, options=options, lifter=lifter, stopwatch=stopwatch))
+            steps.append(partial(_with_bodies, options=options, fov_source=fov_source, lifter=lifter, stopwatch=stopwatch))
         plan = Plan(finder, cards, rows, _drawer(finder.skeleton, options) if overlay else None, tuple(steps))
         asked = str(source) if isinstance(source, str | Path) else opened.name
         return carry_out(plan, opened, asked, None if out is None else Path(out), formats, stopwatch, on_progress)
@@ -116,11 +117,13 @@ def _corrected(take: Take, _: Callable[[int, int], None], options: Options) -> T
     return take
 
 
-def _with_bodies(take: Take, on_rows: Callable[[int, int], None], options: Options, lifter: Lifter, stopwatch: Stopwatch) -> Take:
+def _with_bodies(
+    take: Take, on_rows: Callable[[int, int], None], options: Options, fov_source: FovSource, lifter: Lifter, stopwatch: Stopwatch
+) -> Take:
     """The take with everybody's body."""
     on_rows(0, len(take.people))
     with stopwatch("bodies"):
-        return add_bodies(take, lifter, options.fov, options.ground, on_rows)
+        return replace(add_bodies(take, lifter, options.fov, options.ground, on_rows), fov_source=fov_source)
 
 
 def _has_points(pose: Card | str | Path) -> bool:

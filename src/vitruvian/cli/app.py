@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
+from glob import glob
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +46,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     handler = RichHandler(console=stderr, show_time=False, show_path=False, show_level=False)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", handlers=[handler])
     try:
-        code = app(sys.argv[1:] if arguments is None else list(arguments))
+        code = app(_with_mesh_network(sys.argv[1:] if arguments is None else arguments))
     except VitruvianError as error:
         say_error(str(error))
         return 2
@@ -52,6 +54,16 @@ def run(arguments: Sequence[str] | None = None) -> int:
         say_error("interrupted")
         return INTERRUPTED
     return code if isinstance(code, int) else 0
+
+
+def _with_mesh_network(arguments: Sequence[str]) -> list[str]:
+    """`--mesh NETWORK` is short for `--mesh-network NETWORK`; what follows `--mesh` is no network where it may be a film."""
+    words = list(arguments)
+    for place, (word, following) in enumerate(pairwise(words)):
+        bare = Path(following).suffix == "" and not following.startswith("-") and ":" not in following
+        if word == "--mesh" and (following.endswith(".onnx") or bare and not glob(following)):
+            words[place] = "--mesh-network"
+    return words
 
 
 @app.command
@@ -83,6 +95,7 @@ def info(take: Path) -> None:
         "people": f"{counted(len(loaded.people), 'row')}, {len(loaded.tracks)} tracked",
         "keypoints": f"{loaded.skeleton.name} ({len(loaded.skeleton)})",
         "more": ", ".join(name for name in OPTIONAL_COLUMNS if name in loaded.people.columns()),
+        "field of view": f"{loaded.fov:g} degrees, {loaded.fov_source}".rstrip(", ") if loaded.fov else "",
         "networks": ", ".join(loaded.cards),
         "version": loaded.version,
     }

@@ -232,6 +232,8 @@ def _print_summary(take: Take, told: Told, spent: float) -> None:
     cameras = f" of {len(told.newest)} cameras" if len(told.newest) > 1 else ""
     rate = f", {told.rate:.1f} frames per second" if told.done_now > 1 else ""
     console.print(f"{counted(frames, 'frame')}{cameras}, {people}, {spent:.1f} s{rate}")
+    if take.fov_source == "assumed" and len(take.people):
+        console.print(f"nothing says how wide the camera saw: {take.fov:g} degrees are assumed, and sizes and distances with it (--fov)")
 
 
 def _print_profile(seconds: Mapping[str, float], frames: int) -> None:

@@ -107,7 +107,8 @@ class Bodies:
     mesh
         Bodies in metres too, by default: a mesh over the video, bodies.glb, skeleton.bvh and markers.trc. Not for cameras and streams.
     mesh_network
-        A network for meshes (Multi-HMR), its id or .onnx file, that alone finds the people and their bodies; no other network runs.
+        A network for meshes (Multi-HMR), its id or .onnx file, that alone finds the people and their bodies; no other network runs. For
+        short: --mesh NETWORK.
     lift
         Network that lifts keypoints into space: an id, or the path of an .onnx file; ours, lift-s, by default, or an exported HopFIR or
         FinePOSE (slow).
