@@ -121,6 +121,24 @@ def test_published_name_brings_figures_and_licences_only_where_the_network_agree
     assert not right.exported("mine").card.licence_data
 
 
+@pytest.mark.parametrize(
+    ("system", "stem", "word"),
+    [
+        ("multi-hmr", "multiHMR_672_S", "NAVER"),
+        ("osx", "osx_l", "MIT"),
+        ("aios", "aios_checkpoint", "S-Lab"),
+        ("pymaf-x", "PyMAF-X_model_checkpoint_v1.1", "Tsinghua"),
+        ("danet", "danet_model_h36m_itw", "all rights reserved"),
+    ],
+)
+def test_published_meshes_say_what_their_licences_forbid(system, stem, word):
+    """Whether the network can be exported or not; and of a file of one's own nothing is said."""
+    found = catalogue.Recognised(next(known for known in SYSTEMS if known.name == system), None, torch.nn.Identity())
+    licences = found.licences(stem, None)
+    assert word in licences["code"] and licences["weights"] and licences["data"]
+    assert not any(found.licences("mine", None).values())
+
+
 def test_animals_are_told_by_the_published_name():
     config = replace(VARIANTS["m"], keypoints=17, input_size=(256, 256))
     with torch.device("meta"):

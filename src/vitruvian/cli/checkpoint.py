@@ -30,14 +30,15 @@ def convert_checkpoint(
 
     with stderr.status(f"reading {file.name}") as status:
         target, card = catalogue.convert_checkpoint(file, output, skeleton, status.update)
-    network = card["network"] or {}
+    network, licences = card["network"] or {}, card["licences"]
     rows = {
         "system": card["system"],
         "variant": card["variant"],
         "parameters": f"{card['parameters'] / 1e6:.2f} M",
         "keypoints": network.get("skeleton", ""),
-        "weights": network.get("licence_weights", ""),
-        "data": network.get("licence_data", ""),
+        "code": licences["code"],
+        "weights": licences["weights"],
+        "data": licences["data"],
         "file": str(target),
     }
     if output is None:

@@ -15,13 +15,13 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float
 
+from vitruvian.codecs.instruments import PARTS
 from vitruvian.data.cocolike import about, grouped
 from vitruvian.data.layout import find
 from vitruvian.data.parts import FAR, box_of
 from vitruvian.errors import FormatError
 from vitruvian.formats.coco_document import CocoDocument
 
-PARTS = ("head", "wrist", "body")
 # fmt: off
 CHOLECYSTECTOMY = (
     "AtraumaticGrasper_Head", "AtraumaticGrasper_Body", "Electrichook", "CurvedAtraumaticGrasper_Head", "CurvedAtraumaticGrasper_Body",

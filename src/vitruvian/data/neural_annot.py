@@ -5,7 +5,7 @@
 
 Names of files and fields are from memory of the programs that read them (OSX's and its forerunners'), not checked against a file [mem]:
 UBody's poses count from the mean hand and are in camera axes, with a camera of its own per person (`cam_param`); Human3.6M's are in world
-axes, metres, and its cameras (R, t, f, c) have millimetres. AGORA's, ARCTIC's and EgoBody's layouts are not known well enough here.
+axes, metres, and its cameras (R, t, f, c) have millimetres.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import io
 import math
 import pickletools
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -34,9 +34,9 @@ _PARTS = 5  # pickles in a row: magic number, version, machine, the storage's re
 class _Blocks:
     """A DataFrame's insides: its columns' names, and blocks of (values, which columns they are)."""
 
-    columns: list[object]
+    columns: list[object] | range
     rows: int
-    blocks: list[tuple[np.ndarray, list[int]]]
+    blocks: list[tuple[np.ndarray, Sequence[int]]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,7 @@ def _wrong(what: str) -> FormatError:
     return FormatError(f"the pickle has a table with {what}; save it anew with pandas 2.3 or older, or get the file again")
 
 
-def _index(call: Call, build: Build) -> list[object]:
+def _index(call: Call, build: Build) -> list[object] | range:
     """pandas' `_new_Index(class, fields)`: the labels of an axis."""
     kind, state = build(call.arguments)
     if not isinstance(kind, Global) or not isinstance(state, dict):
@@ -81,8 +81,7 @@ def _index(call: Call, build: Build) -> list[object]:
         span = [state.get(name) for name in ("start", "stop", "step")]
         if not all(isinstance(number, int) for number in span) or span[2] == 0:
             raise _wrong("a range that is none")
-        build.spend(8 * len(range(*span)))
-        return list(range(*span))
+        return range(*span)
     labels = state.get("data")
     if not isinstance(labels, np.ndarray) or labels.ndim != 1:
         raise _wrong("labels that are no list")
@@ -107,17 +106,19 @@ def _manager(call: Call, build: Build) -> _Blocks:
         blocks = [(b.get("values"), b.get("mgr_locs")) if isinstance(b, dict) else b for b in blocks] if isinstance(blocks, list) else None
     else:
         blocks, axes = (*build(call.arguments), None, None)[:2]
-    if not isinstance(axes, list | tuple) or not isinstance(blocks, list | tuple) or [type(axis) for axis in axes] != [list, list]:
+    if not isinstance(axes, list | tuple) or not isinstance(blocks, list | tuple) or len(axes) != 2:
         raise _wrong("insides of an unknown form")
+    if not all(isinstance(axis, list | range) for axis in axes):
+        raise _wrong("labels of an unknown kind")
     columns, rows = axes[0], len(axes[1])
     return _Blocks(columns, rows, [_placed(block, len(columns), rows) for block in blocks])
 
 
-def _placed(block: object, columns: int, rows: int) -> tuple[np.ndarray, list[int]]:
+def _placed(block: object, columns: int, rows: int) -> tuple[np.ndarray, Sequence[int]]:
     """A block's (k, n) values and its k places, all of them within the table."""
     values, place = block if isinstance(block, tuple) and len(block) == 2 else (None, None)
     if isinstance(place, slice):
-        places = list(range(columns))[place]
+        places = range(columns)[place]
     else:
         places = place.tolist() if isinstance(place, np.ndarray) and place.dtype.kind in "iu" and place.ndim == 1 else [-1]
     if not isinstance(values, np.ndarray) or values.shape != (len(places), rows) or not all(0 <= p < columns for p in places):

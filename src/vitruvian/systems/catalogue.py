@@ -63,7 +63,8 @@ class System:
 
 
 _POSE2D, _DETECTION = "vitruvian.systems.pose2d", "vitruvian.systems.detection"
-_ANCHORS = (r"^(module\.)?model\.0\.conv\.", r"^(module\.)?model\.\d+\.m\.2\.weight$")
+_ANCHORS = (r"^(module\.)?(model\.0|backbone\.stem)\.conv\.", r"^(module\.)?(model\.\d+\.m|head)\.2\.weight$", r"(^|\.)anchors$")
+_NAMES = r"^(module\.)?instrument_names$"
 SYSTEMS = (
     System("dwpose", f"{_POSE2D}.dwpose", (r"^student\.head\.cls_x\.weight$", r"^(student|teacher)\.backbone\.stage4\.")),
     System("rtmw", f"{_POSE2D}.rtmw", (r"^(module\.)?head\.cls_x\.weight$", r"^(module\.)?backbone\.stage4\.")),
@@ -71,8 +72,9 @@ SYSTEMS = (
     System("diffpose-video", f"{_POSE2D}.diffpose_video", (r"^(module\.)?strl\.places$", r"^(module\.)?decoder\.time\.")),
     System("rmpg", f"{_POSE2D}.rmpg", (r"^(module\.)?((keypoint_)?head\.)?(final_layer|multi_final_layers\.0)\.weight$",), (r"\.cls_x\.",)),
     System("synthpose", "vitruvian.systems.biomechanics.synthpose", (r"^backbone\.embeddings\.", r"^head\.conv\.weight$")),
-    System("bpjdet", f"{_DETECTION}.bpjdet", _ANCHORS),
-    System("jointbdoe", f"{_DETECTION}.jointbdoe", _ANCHORS),
+    System("bpjdet", f"{_DETECTION}.bpjdet", _ANCHORS, (_NAMES,)),
+    System("jointbdoe", f"{_DETECTION}.jointbdoe", _ANCHORS, (_NAMES,)),
+    System("hsdb-instrument", f"{_DETECTION}.hsdb_instrument", (*_ANCHORS, _NAMES)),
     System(
         "multi-hmr",
         "vitruvian.systems.mesh.multi_hmr",
@@ -89,7 +91,8 @@ SYSTEMS = (
 )
 """In this order they are tried. DWPose's released files are RTMPose's ("rtmw"); its own row is for the containers of its two stages.
 
-BPJDet and JointBDOE have the same keys; the number of outputs, which each of them checks, tells them apart. SynthPose's row is for ViTPose
+BPJDet and JointBDOE have the same keys; the number of outputs, which each of them checks, tells them apart. Networks for instruments hold
+the names of these, as six parts of people and ten instruments have as many outputs. SynthPose's row is for ViTPose
 as the transformers package names it; its HRNet has the keys of RMPG's hosts."""
 
 
@@ -131,6 +134,12 @@ class Recognised:
         found = hook(self.config, self.model, **({"skeleton": skeleton} if skeleton else {}))
         cards = (*PUBLISHED.values(), *self.hook("CARDS", ()))
         return replace(found, card=_as_published(found.card, stem, cards, bool(skeleton)))
+
+    def licences(self, stem: str, exported: Exported | None) -> dict[str, str]:
+        """Licences of code, weights and data of a published file called `stem`, whether it can be exported or not; "" where unknown."""
+        known = (card for card in self.hook("CARDS", ()) if _plain_name(stem) in _names(card))
+        card = exported.card if exported else next(known, None)
+        return {name: getattr(card, f"licence_{name}", "") for name in ("code", "weights", "data")}
 
 
 def recognise(state: Mapping[str, Tensor], systems: tuple[System, ...] = SYSTEMS) -> Recognised:
@@ -177,8 +186,8 @@ def convert_checkpoint(
     """Read a published checkpoint, write it as safetensors with a card (.json, same stem) beside it; return the path and the card.
 
     Entries keep their published names; what the system doesn't read (`DROP`) is left out. `target` None: the folder of converted
-    checkpoints, under the stem of the source. The card says system, variant, configuration, sums, and in "network" what a network card
-    would say (None for systems without export). `skeleton`: see `rtmw.exported`.
+    checkpoints, under the stem of the source. The card says system, variant, configuration, sums, licences of a
+    published file, and in "network" what a network card would say (None for systems without export). `skeleton`: see `rtmw.exported`.
     Raises WeightsError when no system knows it, and FormatError where the files can't be written.
     """
     source = Path(source)
@@ -204,6 +213,7 @@ def convert_checkpoint(
         "size_bytes": target.stat().st_size,
         "source_file": source.name,
         "source_sha256": file_sha256(source),
+        "licences": found.licences(source.stem, exported),
         "network": exported and dataclasses.asdict(exported.card),
     }
     with written_whole(target.with_suffix(".json")) as temporary:
@@ -233,10 +243,14 @@ def _as_published(card: Card, stem: str, cards: Iterable[Card], keep_skeleton: b
     """
     told = ["subject", "family", "licence_code", "licence_weights", "licence_data", "figures", *([] if keep_skeleton else ["skeleton"])]
     for known in cards:
-        names = {_plain_name(name) for name in (known.id, *(Path(url).stem for url in known.urls))}
-        if _plain_name(stem) in names and _signature(known) == _signature(card):
+        if _plain_name(stem) in _names(known) and _signature(known) == _signature(card):
             return replace(card, **{name: getattr(known, name) for name in told}, source=f"published checkpoint {stem}")
     return card
+
+
+def _names(card: Card) -> set[str]:
+    """What a published network's files are called, plainly."""
+    return {_plain_name(name) for name in (card.id, *(Path(url).stem for url in card.urls))}
 
 
 def _signature(card: Card) -> tuple[object, ...]:

@@ -59,6 +59,7 @@ from vitruvian.systems.checkpoint import count_parts, filled, need, rename
 from vitruvian.systems.mesh.aios_decoder import Body, Decoder, Found, Noisy
 from vitruvian.systems.mesh.aios_encoder import GROUPS, Encoder, Proposals, Scene, Selection
 from vitruvian.systems.mesh.aios_pictures import LONG, SHORT, batch, own_cameras
+from vitruvian.systems.mesh.published import SMPLX_FILE, published_card
 
 THRESHOLD, CROWD_THRESHOLD = 0.5, 0.1  # of the published demo; the lower one is recommended for crowds
 MOST = 50  # people that the published program gives
@@ -110,6 +111,21 @@ VARIANTS: dict[str, Config] = {
     "nano": Config(ResNetConfig((1, 1, 1, 1), False, 8), 32, 4, 4, 4, 64, 1, (1, 1, 1), labels=3, queries=20, people=4),
     "r50": Config(),
 }
+CARDS = (
+    published_card(
+        "aios_checkpoint",
+        "AiOS",
+        (1333, 800),
+        "smplx-neutral",
+        (
+            "S-Lab License 1.0: non-commercial",
+            f"not stated separately; poses {SMPLX_FILE}",
+            "AGORA, BEDLAM, UBody, ARCTIC, EgoBody: research only; COCO",
+        ),
+        {"AGORA-test NMVE, mm": 102.9, "AGORA-test MVE, mm": 98.8, "BEDLAM NMVE, mm": 87.6},
+        "arXiv 2403.17934",
+    ),
+)
 
 
 def variant_of(config: Config) -> str:

@@ -56,6 +56,7 @@ from vitruvian.nn.resnet import DEPTHS, BasicBlock, Bottleneck, ResNet, conv, re
 from vitruvian.skeletons import SMPL_24
 from vitruvian.systems.backbones import HRNetConfig, infer_backbone
 from vitruvian.systems.checkpoint import filled, need, rename
+from vitruvian.systems.mesh.published import SMPL_FILE, published_card
 
 INPUT_SIDE, STRIDE, PADDING = 224, 4, 1.2
 FOCAL = 5000.0  # pixels of the crop, taken for granted in training
@@ -142,6 +143,11 @@ VARIANTS: dict[str, Config] = {
     "hrnet-w32": Config(HRNetConfig(32, finest=True)),
     "hrnet-w48": Config(),
 }
+_LICENCES = ("none: all rights reserved", f"none stated; poses {SMPL_FILE}", "Human3.6M, MPII, LSP, MPI-INF-3DHP: research only; COCO")
+CARDS = tuple(
+    published_card(f"danet_model_h36m_{name}", "DaNet", (224, 224), "smpl-neutral", _LICENCES, source="arXiv 1912.13344")
+    for name in ("itw", "dpcoco")
+)
 
 
 class Estimate(NamedTuple):

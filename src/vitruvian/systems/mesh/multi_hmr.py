@@ -73,6 +73,7 @@ from vitruvian.systems.mesh.multi_hmr_parts import (
     ray_features,
     take_rows,
 )
+from vitruvian.systems.mesh.published import SMPLX_FILE, published_card
 from vitruvian.weights import Card
 
 SCORE_MARGIN = 1e-4  # scores stay so far from 0 and 1
@@ -173,6 +174,27 @@ VARIANTS: dict[str, Config] = {
     "anny-s-448": replace(_ANNY, image_size=448),
     "anny-l-672": replace(_ANNY, width=1024, depth=24),
 }
+
+_LICENCES = (
+    "NAVER non-commercial licence",
+    f"NAVER non-commercial licence; poses {SMPLX_FILE}",
+    "BEDLAM, AGORA, UBody, 3DPW: research only",
+)
+_ANNY_LICENCES = ("NAVER non-commercial licence", "a licence of its own, beside the file", "not said in the card")
+CARDS: tuple[Card, ...] = (
+    *(
+        published_card(f"multiHMR_{name}", "Multi-HMR", (size, size), "smplx-neutral", _LICENCES, figures, "arXiv 2402.14654")
+        for name, size, figures in (
+            ("672_S", 672, {"3DPW PVE, mm": 102.4, "EHF PVE, mm": 49.3, "BEDLAM-val PVE, mm": 78.9}),
+            ("672_B", 672, {"3DPW PVE, mm": 94.0, "EHF PVE, mm": 43.6, "BEDLAM-val PVE, mm": 67.2}),
+            ("672_L", 672, {"3DPW PVE, mm": 94.1, "EHF PVE, mm": 37.0, "BEDLAM-val PVE, mm": 58.6}),
+            ("896_L", 896, {"3DPW PVE, mm": 89.9, "EHF PVE, mm": 42.2, "BEDLAM-val PVE, mm": 56.7}),
+            ("1288_L_bedlam", 1288, {}),
+            ("1288_L_agora", 1288, {}),
+        )
+    ),
+    published_card("multiHMR_672_L_anny", "Multi-HMR", (672, 672), "anny-makehuman", _ANNY_LICENCES, source="arXiv 2402.14654"),
+)
 
 
 class Features(NamedTuple):

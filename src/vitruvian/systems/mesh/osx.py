@@ -52,6 +52,7 @@ from vitruvian.nn.deconv import deconvolutions
 from vitruvian.nn.vit import ViT
 from vitruvian.systems.checkpoint import count_parts, filled, need, rename
 from vitruvian.systems.mesh.osx_parts import KeypointDecoder, PositionNet, RoIPyramid, expected_place, read_at
+from vitruvian.systems.mesh.published import SMPLX_FILE, published_card
 
 HEAD_WIDTH = 64  # of an attention head of the encoder
 CROP = (512, 384)  # height, width of the input
@@ -123,6 +124,11 @@ VARIANTS: dict[str, Config] = {
     "l-wo-face-decoder": replace(_LARGE, face_decoder=False),
     "l-wo-decoder": replace(_LARGE, hand_decoder=False, face_decoder=False),
 }
+_LICENCES = ("MIT, with parts of smplx (non-commercial)", f"not stated; poses {SMPLX_FILE}", "COCO, Human3.6M, MPII: pictures for research")
+CARDS = tuple(
+    published_card(name, "OSX", (384, 512), "smplx-neutral", _LICENCES, figures, "arXiv 2303.16160")
+    for name, figures in (("osx_l", {"EHF PA-PVE, mm": 48.7, "EHF PVE, mm": 70.8}), ("osx_l_wo_decoder", {}))
+)
 
 
 class Body(NamedTuple):

@@ -52,6 +52,7 @@ from vitruvian.nn.deconv import deconvolutions
 from vitruvian.nn.hrnet import BLOCKS, MODULES, HRNet
 from vitruvian.nn.resnet import DEPTHS, ResNet
 from vitruvian.systems.checkpoint import count_parts, filled, need, pour, rename
+from vitruvian.systems.mesh.published import SMPLX_FILE, published_card
 from vitruvian.systems.mesh.pymaf_x_features import PER_POINT, AlignedFeatures, GridFeatures, grid_points
 from vitruvian.systems.mesh.pymaf_x_regressor import (
     BODY,
@@ -121,6 +122,21 @@ VARIANTS: dict[str, Config] = {
     "nano": Config(4, 8, 4, 16, (12, 8, 6), 4, (16, 8), 32, 24, 48, 64, (1, 1, 1), 1, (1, 1, 1, 1)),
     "hr48": Config(),
 }
+CARDS = (
+    published_card(
+        "PyMAF-X_model_checkpoint_v1.1",
+        "PyMAF-X",
+        (224, 224),
+        "smplx-neutral",
+        (
+            "Tsinghua licence: research only, no redistribution",
+            f"not stated separately; poses {SMPLX_FILE}, with SMPL, MANO and FLAME likewise",
+            "research only",
+        ),
+        {"EHF PVE, mm": 64.9, "EHF PVE hands, mm": 29.7, "EHF PVE face, mm": 19.7},
+        "arXiv 2207.06400",
+    ),
+)
 """How many points of FLAME the published list has is not in the card; a file's own number is taken from its shapes."""
 
 
