@@ -111,3 +111,25 @@ def test_what_does_not_fit_the_cameras_is_said(change, words):
     arguments = {"keypoints": np.zeros((1, 1, 133, 2)), "intrinsics": CAMERA[None]} | change
     with pytest.raises(VitruvianError, match=words):
         fit_keypoints(BODY, **arguments)
+
+
+def test_a_close_face_shows_its_smile():
+    """Head and shoulders before one camera: the smile is found, if not all of it, and a straight face stays straight."""
+    names = BODY.expression_names
+    smile = [names.index("mouthSmileLeft"), names.index("mouthSmileRight")]
+    expression = np.zeros((2, len(names)), np.float32)
+    expression[0, smile] = 0.9
+    output = BODY.forward(np.zeros((2, 69, 3), np.float32), expression=expression)
+    place = point_regressor(BODY)(output.vertices, output.joints) @ np.diag([1.0, -1, -1]).T
+    place = place - place[:, :1] + [0, 0, 0.8]
+    pixels = (place[..., :2] / place[..., 2:] * 900 + [640, 360])[:, None]
+    pixels[:, :, 11:23] = np.nan  # the legs are out of the picture
+    straight, smiling = (
+        fit_keypoints(BODY, pixels, CAMERA[None], sigma=1, points=place, points_sigma=0.01, expression=asked) for asked in (False, True)
+    )
+    found = smiling.parameters.expression
+    assert found[0].argmax() in smile and found[0, smile].min() > 0.2 and found[1].max() < 0.05
+    mouth = slice(71, 91)
+    wrong = [np.linalg.norm(r.points[0, mouth] - place[0, mouth], axis=-1).mean() for r in (straight, smiling)]
+    assert wrong[1] < 0.75 * wrong[0]
+    assert straight.parameters.expression.max() == 0

@@ -23,7 +23,7 @@ def lifter():
     return Lifter("lift-s", device="cpu")
 
 
-def walker(heading=0.4):
+def walker(heading=0.4, expression=None):
     """(t, 133, 3) points in the camera's frame of somebody who swings an arm and walks past, 4 m away."""
     model = load_compact()
     pose = np.zeros((FRAMES, model.num_joints, 3), np.float32)
@@ -31,20 +31,20 @@ def walker(heading=0.4):
     swing = 0.5 * np.sin(2 * np.pi * TIMES)
     for joint, turn in (("left_hip", -swing), ("right_hip", swing), ("left_shoulder", swing), ("right_shoulder", -swing)):
         pose[:, model.joint_names.index(joint), 0] = turn
-    posed = model.forward(pose, np.zeros((FRAMES, model.num_shape), np.float32))
+    posed = model.forward(pose, np.zeros((FRAMES, model.num_shape), np.float32), expression)
     points = point_regressor(model, "coco-wholebody-133")(posed.vertices, posed.joints) * np.float32([1, -1, -1])
     return points + np.stack([np.linspace(-0.8, 0.8, FRAMES), np.full(FRAMES, 0.1), np.full(FRAMES, 4.0)], 1)[:, None].astype(np.float32)
 
 
-def seen(points, tracks=1):
+def seen(points, tracks=1, size=SIZE):
     """A take of people who were seen exactly."""
-    camera = pinhole(SIZE, FOV)
+    camera = pinhole(size, FOV)
     pixels = points @ camera.T
     keypoints = pixels[..., :2] / pixels[..., 2:]
     boxes = np.concatenate([keypoints.min(1), keypoints.max(1)], 1)
     count = len(points)
     people = People(np.arange(count), np.full(count, tracks), boxes, np.ones(count), keypoints, np.ones((count, 133)))
-    return Take(people, COCO_WHOLEBODY_133, TIMES[:count], np.tile(SIZE, (count, 1)))
+    return Take(people, COCO_WHOLEBODY_133, TIMES[:count], np.tile(size, (count, 1)))
 
 
 def test_a_walker_is_found_in_space_and_back_in_the_picture(lifter):
@@ -69,6 +69,18 @@ def test_frames_in_which_hardly_anything_was_seen_have_no_lifted_points_but_the_
     people = People(**take.people.columns() | {"confidence": confidence})
     found = add_bodies(Take(people, take.skeleton, take.times, take.sizes), lifter, FOV).people.points
     assert np.isfinite(found[3:]).all()
+
+
+def test_expressions_are_seen_on_large_faces_only(lifter):
+    model = load_compact()
+    names = model.expression_names
+    smile = [names.index("mouthSmileLeft"), names.index("mouthSmileRight")]
+    expression = np.zeros((FRAMES, len(names)), np.float32)
+    expression[:, smile] = 1
+    walk = walker(0.1, expression)
+    small, large = (add_bodies(seen(walk, size=size), lifter, FOV).people.body_expression for size in (SIZE, (5120, 2880)))
+    assert not small.any() and large[:, smile].mean() > 0.05
+    assert np.abs(np.diff(large, axis=0)).max() < 0.2  # no flicker
 
 
 def test_people_of_pictures_are_fitted_one_by_one(lifter):

@@ -7,7 +7,7 @@ import torch
 from vitruvian.codecs.probability_map import ProbabilityMap
 from vitruvian.runtime.pose import PoseEstimator
 from vitruvian.systems.export import difference, export_onnx
-from vitruvian.systems.pose2d.mappose import COARSE, STRIDE, VARIANTS, UNTOLD, MapPose, map_loss, surface_loss
+from vitruvian.systems.pose2d.mappose import COARSE, STRIDE, UNTOLD, VARIANTS, MapPose, map_loss, surface_loss
 from vitruvian.weights import Card
 
 

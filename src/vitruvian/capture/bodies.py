@@ -18,11 +18,16 @@ from vitruvian.body.model import BodyParameters
 from vitruvian.geometry.camera import pinhole
 from vitruvian.media.exif import field_of_view
 from vitruvian.media.pictures import Pictures, picture_size
+from vitruvian.people.filters import nominal_step
+from vitruvian.people.offline import Smoothing, smooth_series
 from vitruvian.runtime.lift import Lifter
 from vitruvian.skeletons import COCO_WHOLEBODY_133
 from vitruvian.take import FovSource, People, Take
 
 log = logging.getLogger(__name__)
+
+CLOSE_FACE = 80.0
+"""Pixels from brow to chin from which on a face shows an expression: in smaller ones the keypoints' errors are as large as smiles."""
 
 ASSUMED_FOV = 60.0
 """Degrees across the picture's longer side where nothing else is known: telephones have 55 to 75."""
@@ -30,6 +35,7 @@ ASSUMED_FOV = 60.0
 _SAME_LENS = 2.0  # degrees
 _POINTS_SIGMA, _TRIANGULATED_SIGMA = 0.06, 0.03  # metres: how far lifted and triangulated points may be off
 _LONGEST_GAP = 0.5  # seconds: what is not seen for longer is not guessed
+_EXPRESSIONS = Smoothing(cutoff=5.0)
 _FACE_WEIGHT = 0.3  # of its 68 points each, which would outvote the body
 
 
@@ -84,6 +90,7 @@ def _columns(
         "points": np.full((len(people), len(COCO_WHOLEBODY_133), 3), np.nan, np.float32),
         "body_pose": np.full((len(people), model.num_joints, 3), np.nan, np.float32),
         "body_shape": np.full((len(people), model.num_shape), np.nan, np.float32),
+        "body_expression": np.full((len(people), model.num_expression), np.nan, np.float32),
         "body_translation": np.full((len(people), 3), np.nan, np.float32),
     }
     done = 0
@@ -93,6 +100,7 @@ def _columns(
             columns["points"][rows] = found.points
             columns["body_pose"][rows] = found.parameters.pose
             columns["body_shape"][rows] = found.parameters.shape
+            columns["body_expression"][rows] = found.parameters.expression
             columns["body_translation"][rows] = found.parameters.translation
         done += len(rows)
         if on_rows:
@@ -123,8 +131,12 @@ def _fitted(take: Take, rows: np.ndarray, lifter: Lifter, fov: float) -> FitResu
         return None
     if lifted.body is None:  # the fit starts from the points, and has none elsewhere
         confidence[~lifted.known] = 0
-    confidence[:, COCO_WHOLEBODY_133.parts["face"]] *= _FACE_WEIGHT
-    return fit_keypoints(
+    face = COCO_WHOLEBODY_133.parts["face"]
+    shown, y = confidence[:, face] > 0, people.keypoints[:, face, 1]
+    tall = (np.where(shown, y, -np.inf).max(1) - np.where(shown, y, np.inf).min(1))[shown.any(1)]
+    close = bool(len(tall)) and np.median(tall) >= CLOSE_FACE
+    confidence[:, face] *= _FACE_WEIGHT
+    found = fit_keypoints(
         load_compact(),
         people.keypoints[:, None],
         camera[None],
@@ -133,8 +145,17 @@ def _fitted(take: Take, rows: np.ndarray, lifter: Lifter, fov: float) -> FitResu
         points_sigma=_POINTS_SIGMA,
         start=None if lifted.body is None else _filled(lifted.body, lifted.known),
         times=times if len(rows) > 1 else None,
+        expression=close,
         iterations=6,
     )
+    return _calm(found, times, nominal_step(take.times)) if close and len(rows) > 1 else found
+
+
+def _calm(found: FitResult, times: Float[np.ndarray, " t"], step: float) -> FitResult:
+    """The bodies of a film with expressions that don't flicker."""
+    values = found.parameters.expression
+    calm, _ = smooth_series(times, values[:, :, None].astype(float), np.ones(values.shape), np.isfinite(values), _EXPRESSIONS, step)
+    return replace(found, parameters=replace(found.parameters, expression=np.clip(calm[..., 0], 0, 1).astype(np.float32)))
 
 
 def _fitted_to_points(take: Take, rows: np.ndarray) -> FitResult:

@@ -27,6 +27,7 @@ from vitruvian.body.fit import (
     rows_problem,
     state_of,
 )
+from vitruvian.body.fitting.expression import fit_expression
 from vitruvian.body.fitting.jacobian import ROOT
 from vitruvian.body.fitting.poseprior import PosePrior
 from vitruvian.body.fitting.solve import Problem, State, model_points, solve
@@ -39,6 +40,7 @@ from vitruvian.geometry.camera import Camera
 from vitruvian.geometry.triangulate import triangulate_rays
 
 _HEADINGS, _KEPT = 8, 4  # headings tried, and those that go on
+_BATCH = 256  # bodies whose expressions are worked at a time: bounds memory
 _SIGMA_SHARE = 0.01  # of a body's extent in the picture: what a keypoint may be off when no sigma is given
 
 
@@ -62,6 +64,7 @@ def fit_keypoints(
     smoothness: float = 1.0,
     points: Float[np.ndarray, "n k 3"] | None = None,
     points_sigma: float = 0.05,
+    expression: bool = False,
     start: BodyParameters | None = None,
     iterations: int = 25,
 ) -> FitResult:
@@ -70,9 +73,10 @@ def fit_keypoints(
     intrinsics: camera matrices (C, 3, 3), or one per body. rotation, translation: world to camera (x right, y down, z forward), metres;
     left out for a single camera, whose frame the result is then in. sigma: pixels; None takes 1 % of each body's extent.
     points, points_sigma: the same points in 3D from elsewhere (lifting), metres, in the cameras' world: a start, and held loosely.
-    `FitResult.error` is in pixels. Expressions are not fitted. Raises VitruvianError where sizes don't fit.
+    expression: at the end, what the neutral face leaves of the pixels, each body by itself; worth it where a face is seen closely.
+    `FitResult.error` is in pixels. Raises VitruvianError where sizes don't fit.
     """
-    setup = prepare(model, regressor, pose_prior, num_shape, False)
+    setup = prepare(model, regressor, pose_prior, num_shape, expression)
     dtype = model.template.dtype
     keypoints, weight = checked_points(keypoints, confidence, setup.regressor, 1.0, dtype, last=2)
     if keypoints.ndim != 4:
@@ -97,8 +101,20 @@ def fit_keypoints(
         state = replace(state, shape=given.astype(dtype))
     shared = shared_shape or times is not None
     near = start is not None
-    fitted = fit_state(problem, state, ok, setup, None, iterations, given is not None, shared, times, smoothness, near)
-    return fit_result(problem, fitted, ok, setup, lambda points: _pixel_error(term, points))
+    state, cost = fit_state(problem, state, ok, setup, None, iterations, given is not None, shared, times, smoothness, near)
+    if expression:
+        state = _with_expression(problem, state, setup)
+    return fit_result(problem, (state, cost), ok, setup, lambda points: _pixel_error(term, points))
+
+
+def _with_expression(problem: Problem, state: State, setup: Setup) -> State:
+    """The state with expressions that the cameras' pixels ask for."""
+    bounded, names = setup.model.kind.startswith("anny"), setup.model.expression_names
+    for start in range(0, len(state), _BATCH):
+        rows = np.arange(start, min(start + _BATCH, len(state)))
+        part = rows_problem(problem, rows)
+        state = state.replaced(rows, fit_expression(part, state[rows], part.terms[0], names, bounded))
+    return state
 
 
 def _term(keypoints, weight, intrinsics, rotation, translation, sigma, robust, dtype) -> CameraTerm:
