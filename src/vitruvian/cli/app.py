@@ -28,6 +28,7 @@ _ELSEWHERE = {
     "capture": ("capture:capture", "Find the people in a video or in pictures, with their ids and 133 keypoints."),
     "detect": ("detect:detect", "Find people and their parts, whose these are, and which way people face."),
     "convert": ("convert:convert", "Convert a file of keypoints or motion into another format."),
+    "calibrate": ("calibrate:calibrate", "Calibrate several cameras from a person who walks about in view of them."),
     "opensim": ("opensim:opensim", "Joint angles through an OpenSim model: markers, scaled model, angles, a page."),
     "weights": ("weights:app", "List, fetch, check and add networks."),
     "convert-checkpoint": ("checkpoint:convert_checkpoint", "Turn a published checkpoint into a safe file with a card."),
