@@ -12,7 +12,8 @@ from vitruvian.codecs.mesh import pixels
 from vitruvian.data.bedlam import bedlam
 from vitruvian.data.bodies import in_camera, plain_labels
 from vitruvian.data.ehf import SHIFT, TURN, ehf
-from vitruvian.data.neural_annot import human36m_bodies, ubody_bodies
+from vitruvian.data.neural_annot import coco_bodies, human36m_bodies, ubody_bodies
+from vitruvian.data.readers import read_bodies
 from vitruvian.data.threedpw import threedpw
 from vitruvian.errors import FormatError, VitruvianError
 from vitruvian.formats.meshes import write_ply
@@ -148,6 +149,17 @@ def test_ubody_blocks_become_a_pose_in_smplx_order(tmp_path):
     assert not np.allclose(vertices, in_camera(flat, MODELS["smplx"])[0]) or not SMPLX.hands
 
 
+def test_cocos_fits_are_ubodys_with_cocos_pictures(tmp_path):
+    place = tmp_path / "annotations"
+    place.mkdir()
+    document = {"images": [{"id": 3, "file_name": "000000000003.jpg"}], "annotations": [{"id": 7, "image_id": 3}, {"id": 8, "image_id": 3}]}
+    (place / "coco_wholebody_train_v1.0.json").write_text(json.dumps(document))
+    (place / "MSCOCO_train_SMPLX.json").write_text(json.dumps(smplx_param()))
+    (picture,) = read_bodies("coco", tmp_path, "train")
+    assert picture.file == tmp_path / "train2017/000000000003.jpg" and picture.id == 7
+    assert picture.people.parameters.pose[0, 40, 0].round(3) == 0.05
+
+
 @pytest.mark.parametrize("broken", [{"body_pose": [0.0] * 5}, {"trans": None}, {"shape": [[["x"]]]}])
 def test_hostile_bodies_of_ubody_are_refused(tmp_path, broken):
     write_ubody(tmp_path, smplx_param(**broken))
@@ -184,7 +196,7 @@ def test_human36m_comes_from_its_world_in_metres_and_its_cameras_in_millimetres(
     assert np.allclose(joints, rest + [0.5, 0, 4], atol=1e-5) and found.camera[1, 1] == 1100 and found.video == "s9/2/1/3"
 
 
-@pytest.mark.parametrize("read", [bedlam, ehf, threedpw, ubody_bodies, human36m_bodies])
+@pytest.mark.parametrize("read", [bedlam, ehf, threedpw, ubody_bodies, coco_bodies, human36m_bodies])
 def test_a_folder_without_the_set_says_what_is_expected(tmp_path, read):
     with pytest.raises(FormatError, match="expected"):
         read(tmp_path)

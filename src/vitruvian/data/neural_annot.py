@@ -1,18 +1,19 @@
-"""Bodies that were fitted to known pictures: UBody's SMPL-X, and NeuralAnnot's SMPL of Human3.6M. JSON files beside the keypoints'.
+"""Bodies that were fitted to known pictures: UBody's SMPL-X, NeuralAnnot's SMPL-X of COCO and SMPL of Human3.6M. JSON files.
 
     ubody_bodies      annotations/SCENE/keypoint_annotation.json and smplx_annotation.json (annotation id -> smplx_param, cam_param)
+    coco_bodies       annotations/MSCOCO_SPLIT_SMPLX.json (the same), annotations/coco_wholebody_SPLIT_v1.0.json, SPLIT2017/FILE
     human36m_bodies   annotations/Human36M_subjectS_{data,camera,SMPL_NeuralAnnot}.json, images/FILE
 
 Names of files and fields are from memory of the programs that read them (OSX's and its forerunners'), not checked against a file [mem]:
-UBody's poses count from the mean hand and are in camera axes, with a camera of its own per person (`cam_param`); Human3.6M's are in world
-axes, metres, and its cameras (R, t, f, c) have millimetres.
+UBody's and COCO's poses count from the mean hand and are in camera axes, with a camera of its own per person (`cam_param`); Human3.6M's
+are in world axes, metres, and its cameras (R, t, f, c) have millimetres.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from vitruvian.data.ubody import SCENE_STEP, SCENES
 from vitruvian.errors import FormatError
 
 UBODY_LAYOUT = "annotations/SCENE/{keypoint_annotation,smplx_annotation}.json for one scene at least, images/SCENE/*"
+COCO_LAYOUT = "annotations/MSCOCO_{train,val}_SMPLX.json, annotations/coco_wholebody_{train,val}_v1.0.json, {train,val}2017/*.jpg"
 H36M_LAYOUT = "annotations/Human36M_subject{1,5,6,7,8,9,11}_{data,camera,SMPL_NeuralAnnot}.json, images/*"
 SUBJECTS = {"train": (1, 5, 6, 7, 8), "test": (9, 11)}
 _BLOCKS = (("root_pose", 3), ("body_pose", 63), ("jaw_pose", 3), ("lhand_pose", 45), ("rhand_pose", 45))
@@ -37,19 +39,34 @@ def ubody_bodies(folder: str | Path) -> BodyDataset:
         for number, scene in enumerate(SCENES):
             here = root / "annotations" / scene
             if (here / "smplx_annotation.json").is_file():
-                yield from _ubody_scene(here, root / "images", scene, SCENE_STEP * number)
+                images = root / "images"
+                placed = lambda name: below(images if name.startswith(f"{scene}/") else images / scene, name)  # noqa: B023, E731
+                yield from _alone(here / "smplx_annotation.json", here / "keypoint_annotation.json", placed, SCENE_STEP * number)
 
     return BodyDataset("ubody-smplx", "research and non-commercial use only", read)
 
 
-def _ubody_scene(here: Path, images: Path, scene: str, first: int) -> Iterator[BodyPicture]:
-    bodies = _table(read_json(here / "smplx_annotation.json", MAX_JSON), here / "smplx_annotation.json")
-    pictures, annotations = _coco(here / "keypoint_annotation.json")
+def coco_bodies(folder: str | Path, split: Literal["train", "val"] = "train") -> BodyDataset:
+    """COCO's persons with NeuralAnnot's fits, each as a picture of its own. Raises FormatError where annotations or fits are missing."""
+    root = Path(folder)
+    names = (f"annotations/MSCOCO_{split}_SMPLX.json", f"MSCOCO_{split}_SMPLX.json")
+    fits = find(folder, "COCO with NeuralAnnot's bodies", COCO_LAYOUT, *names)
+    people = find(
+        folder, "COCO", COCO_LAYOUT, f"annotations/coco_wholebody_{split}_v1.0.json", f"annotations/person_keypoints_{split}2017.json"
+    )
+    placed = lambda name: below(root / f"{split}2017", name)  # noqa: E731
+    return BodyDataset("coco-smplx", "research and non-commercial use only", lambda: _alone(fits, people, placed, 0))
+
+
+def _alone(fits: Path, people: Path, placed: Callable[[str], Path], first: int) -> Iterator[BodyPicture]:
+    """Each fitted annotation as a picture of its own. placed: where a picture lies; first: added to ids."""
+    bodies = _table(read_json(fits, MAX_JSON), fits)
+    pictures, annotations = _coco(people)
     for one in annotations:
         body, image = bodies.get(str(one.get("id"))), pictures.get(one.get("image_id"))
         if body is None or image is None:
             continue
-        what = f"{here / 'smplx_annotation.json'}, annotation {one['id']}"
+        what = f"{fits}, annotation {one['id']}"
         said, camera = (_table(_table(body, what).get(name), what) for name in ("smplx_param", "cam_param"))
         blocks = {name: numbers(np.ravel(_of(said, name, what)), (size,), what).reshape(-1, 3) for name, size in _BLOCKS}
         eyes = np.zeros((2, 3))
@@ -57,10 +74,8 @@ def _ubody_scene(here: Path, images: Path, scene: str, first: int) -> Iterator[B
         shape, expression = (numbers(np.ravel(_of(said, name, what)), (-1,), what)[None] for name in ("shape", "expr"))
         trans = numbers(np.ravel(_of(said, "trans", what)), (3,), what)[None]
         labels = plain_labels("smplx", np.concatenate(order)[None], shape, expression, trans, "neutral", hand_mean=True)
-        name = str(image.get("file_name", ""))
-        file = below(images if name.startswith(f"{scene}/") else images / scene, name)
         matrix = pinhole(_of(camera, "focal", what), _of(camera, "princpt", what), what)
-        yield BodyPicture(file, first + _whole(one["id"], what), _size(image), matrix, labels)
+        yield BodyPicture(placed(str(image.get("file_name", ""))), first + _whole(one["id"], what), _size(image), matrix, labels)
 
 
 def human36m_bodies(folder: str | Path, split: str = "test") -> BodyDataset:

@@ -20,7 +20,7 @@ from vitruvian.data.halpe import halpe
 from vitruvian.data.humanart import humanart
 from vitruvian.data.jhmdb import jhmdb
 from vitruvian.data.mpii import mpii
-from vitruvian.data.neural_annot import human36m_bodies, ubody_bodies
+from vitruvian.data.neural_annot import coco_bodies, human36m_bodies, ubody_bodies
 from vitruvian.data.pictures import Dataset
 from vitruvian.data.posetrack import posetrack17, posetrack18, posetrack21
 from vitruvian.data.threedpw import threedpw
@@ -44,7 +44,7 @@ READERS: Mapping[Kind, Callable[..., Dataset]] = {
     "posetrack21": posetrack21,
     "jhmdb": jhmdb,
 }
-BodyKind = Literal["bedlam", "agora", "arctic", "egobody", "3dpw", "human3.6m", "ehf", "ubody"]
+BodyKind = Literal["bedlam", "agora", "arctic", "egobody", "3dpw", "human3.6m", "ehf", "ubody", "coco"]
 BODY_READERS: Mapping[BodyKind, Callable[..., BodyDataset]] = {
     "bedlam": bedlam,
     "agora": agora,
@@ -54,6 +54,7 @@ BODY_READERS: Mapping[BodyKind, Callable[..., BodyDataset]] = {
     "human3.6m": human36m_bodies,
     "ehf": ehf,
     "ubody": ubody_bodies,
+    "coco": coco_bodies,
 }
 _BODIES_HELD_OUT = {"3dpw": "test", "human3.6m": "test", "ehf": "", "ubody": ""}  # the last two have no splits
 _HELD_OUT = {"crowdpose": "test", "mpii": "train", "jhmdb": "test"}  # MPII's test pictures have no keypoints
