@@ -51,7 +51,7 @@ def train(
     seconds
         At most so many seconds of training in each stage.
     device
-        Where to train; auto takes CUDA where PyTorch has it.
+        Where to train; auto takes CUDA where PyTorch has it. On several GPUs: torchrun --nproc-per-node 4 -m vitruvian train RECIPE.
     threads
         How many CPU threads PyTorch may use.
     """
@@ -59,6 +59,7 @@ def train(
         import torch
     except ImportError as error:
         raise MissingExtraError("PyTorch is not installed: pip install 'vitruvian[torch]'") from error
+    from vitruvian.train.crew import join, leave
     from vitruvian.train.recipe import on_data, on_keypoints, read_recipe, shortened
     from vitruvian.train.run import run_recipe
 
@@ -72,6 +73,7 @@ def train(
     chosen = shortened(chosen, steps, seconds)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    crew, device = join(device)
     out = out if out is not None else Path("runs") / chosen.name
     last: Report = {}
     with progress_bar("train") as update:
@@ -84,7 +86,10 @@ def train(
                     stderr.print(f"{name}: {summary(report)}", markup=False)
             update(completed=done, total=total or None, note=f"{name} {summary(report)}")
 
-        network = run_recipe(chosen, out, device, on_step)
+        network = run_recipe(chosen, out, device, on_step, crew)
+    leave()
+    if not crew.leads:
+        return 0
     for stage in chosen.stages:
         console.print(f"{stage.name:<12} {out / stage.name / network.name}", markup=False)
     console.print(f"{chosen.name:<12} {network}", markup=False)

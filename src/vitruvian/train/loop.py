@@ -1,8 +1,8 @@
 """One training loop for every network: AdamW or Muon, warm-up and cosine, bf16, an averaged copy of the weights, checkpoints and resume.
 
 A run is a folder: `last.pt` (everything needed to go on; replaced atomically), `log.jsonl` (one line per report), and TensorBoard's events
-where that is installed. Time limits are in seconds of training, over all resumes, so that a recipe says what it costs. One process, one
-device.
+where that is installed. Time limits are in seconds of training, over all resumes, so that a recipe says what it costs. One device per
+process; several processes train together as `vitruvian.train.crew` says.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ from torch import Tensor, nn
 
 from vitruvian._files import written_whole
 from vitruvian.errors import WeightsError
+from vitruvian.train.crew import Crew
 from vitruvian.train.muon import Muon
 
 logger = logging.getLogger(__name__)
+ALONE = Crew()
 
 
 @dataclass(frozen=True)
@@ -117,33 +119,38 @@ def train(
     evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
     progress: Progress | None = None,
     on_step: Callable[[int, Report], object] = lambda step, report: None,
+    crew: Crew = ALONE,
 ) -> nn.Module:
     """Train `model` and return its averaged copy (eval mode).
 
     `loss(model, batch)` returns named scalars, among them "total"; tensors of a batch are brought to the model's device. `evaluate` gets
     the averaged model at every save that comes with a report, and after the last step. `progress` is kept up to date. `on_step` gets the
-    steps done and the last report. Goes on from `folder/last.pt` if there is one; what stops a run (Ctrl-C) leaves one of that moment.
+    steps done and the last report; only a crew's leader does all this. Goes on from `folder/last.pt` if there is one; what stops a run
+    (Ctrl-C) leaves one of that moment.
     """
     folder.mkdir(parents=True, exist_ok=True)
     device, progress = next(model.parameters()).device, progress or Progress()
     optimiser = _optimiser(model, schedule)
+    crew.start_alike(model)
     averaged = Averaged(model, schedule.ema)
     step, spent = _go_on(folder, model, averaged, optimiser, device)
     model.train()
     sums: dict[str, float] = {}
     started, begun, reported, last = time.monotonic() - spent, step, step, {}
-    writer = _events(folder)
+    writer = _events(folder) if crew.leads else None
     try:
         for batch in batches if step < schedule.steps and spent <= schedule.seconds else ():
-            spent = time.monotonic() - started
+            spent = crew.agree(time.monotonic() - started)
             if step >= schedule.steps or spent > schedule.seconds:
                 break
             progress.step, progress.fraction = step, schedule.fraction(step, spent)
             for group in optimiser.param_groups:
                 group["lr"] = schedule.rate(step, spent)
-            parts = _learn(model, to_device(batch, device), loss, schedule, optimiser)
+            parts = _learn(model, to_device(batch, device), loss, schedule, optimiser, crew)
             averaged.update(model, step)
             step += 1
+            if not crew.leads:
+                continue
             for name, value in parts.items():
                 sums[name] = sums.get(name, 0.0) + value
             saved = step % schedule.save_every == 0 or step == schedule.steps
@@ -159,19 +166,23 @@ def train(
             if saved and step < schedule.steps:
                 _save(folder, model, averaged, optimiser, step, time.monotonic() - started, schedule)
     except BaseException:  # Ctrl-C above all: what was learnt is not lost
-        if step > begun:
+        if step > begun and crew.leads:
             _save(folder, model, averaged, optimiser, step, time.monotonic() - started, schedule)
         raise
-    _save(folder, model, averaged, optimiser, step, time.monotonic() - started, schedule)
+    if crew.leads:
+        _save(folder, model, averaged, optimiser, step, time.monotonic() - started, schedule)
     return averaged.model
 
 
-def _learn(model: nn.Module, batch: Any, loss: Loss, schedule: Schedule, optimiser: torch.optim.Optimizer) -> dict[str, float]:
+def _learn(
+    model: nn.Module, batch: Any, loss: Loss, schedule: Schedule, optimiser: torch.optim.Optimizer, crew: Crew = ALONE
+) -> dict[str, float]:
     """One step down the gradient: the losses' parts, and the gradient's norm."""
     with torch.autocast(next(model.parameters()).device.type, torch.bfloat16, enabled=schedule.bf16):
         parts = loss(model, batch)
     optimiser.zero_grad(set_to_none=True)
     parts["total"].backward()
+    crew.average_gradients(model)
     gradient = nn.utils.clip_grad_norm_(model.parameters(), schedule.clip)
     optimiser.step()
     return {name: float(value.detach()) for name, value in parts.items()} | {"gradient": float(gradient)}

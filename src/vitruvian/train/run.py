@@ -9,6 +9,7 @@ import itertools
 import math
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -23,9 +24,10 @@ from vitruvian.data.readers import read_dataset
 from vitruvian.data.ubody import ubody
 from vitruvian.errors import VitruvianError
 from vitruvian.systems.checkpoint import write_state
+from vitruvian.train.crew import Crew
 from vitruvian.train.feed import Annotated, Blend, Figures, Samples, Synthetic, batches, collate_samples
 from vitruvian.train.figures import Scene
-from vitruvian.train.loop import Progress, Report, steps_done, train
+from vitruvian.train.loop import ALONE, Progress, Report, steps_done, train
 from vitruvian.train.markers import Markers
 from vitruvian.train.recipe import Recipe, Source, Stage
 from vitruvian.train.tasks import Task, build, evaluation
@@ -40,6 +42,7 @@ PRESETS = {
     "heatmap": augment.HEATMAP,
 }
 NETWORK = "network.safetensors"
+_APART = 7_919  # between the seeds of processes that train together
 HELD_OUT = 4
 """Batches that a stage is judged on."""
 
@@ -47,27 +50,39 @@ OnStep = Callable[[str, int, int, Report], object]
 """Called with what is being done, how much of it is done, how much there is (0: unknown), and the last report."""
 
 
-def run_recipe(recipe: Recipe, folder: str | Path, device: str = "cpu", on_step: OnStep = lambda *_: None) -> Path:
+def run_recipe(
+    recipe: Recipe, folder: str | Path, device: str = "cpu", on_step: OnStep = lambda *_: None, crew: Crew = ALONE
+) -> Path:
     """Train all stages and return the file of the last one's network.
 
     Stages that are done are passed over, unless they ended after fewer steps than are wanted now (those of a first try): such ones go on.
+    crew: the processes that train together (`vitruvian.train.crew.join`).
     Raises VitruvianError where data, variants or teachers are not as the recipe says, and as `train`.
     """
     folder, finished = Path(folder), {}
     for number, stage in enumerate(recipe.stages):
         path = folder / stage.name / NETWORK
         begun = steps_done(folder / stage.name)
-        if not path.is_file() or (0 < begun < stage.schedule.steps and math.isinf(stage.schedule.seconds)):
+        wanted = not path.is_file() or (0 < begun < stage.schedule.steps and math.isinf(stage.schedule.seconds))
+        if crew.agree(wanted):
             torch.manual_seed(recipe.seed + number)
-            run_stage(recipe, stage, finished, folder / stage.name, device, on_step)
+            run_stage(recipe, stage, finished, folder / stage.name, device, on_step, crew)
+        crew.agree()  # the others' next stage may begin with the file that the leader writes
         finished[stage.name] = path
-    with written_whole(folder / NETWORK) as temporary:
-        shutil.copyfile(path, temporary)
+    if crew.leads:
+        with written_whole(folder / NETWORK) as temporary:
+            shutil.copyfile(path, temporary)
     return folder / NETWORK
 
 
 def run_stage(
-    recipe: Recipe, stage: Stage, finished: dict[str, Path], folder: Path, device: str = "cpu", on_step: OnStep = lambda *_: None
+    recipe: Recipe,
+    stage: Stage,
+    finished: dict[str, Path],
+    folder: Path,
+    device: str = "cpu",
+    on_step: OnStep = lambda *_: None,
+    crew: Crew = ALONE,
 ) -> nn.Module:
     """Train one stage in `folder` and write its averaged network there; returns it."""
     progress = Progress()
@@ -75,7 +90,10 @@ def run_stage(
     for model in (task.model, task.frozen):
         if model is not None:
             model.to(device)
-    samples = open_samples(recipe, task, on_step, begun=steps_done(folder))
+    if crew.leads:  # who makes people where there are none
+        open_samples(recipe, task, on_step)
+    crew.agree()
+    samples = open_samples(replace(recipe, seed=recipe.seed + _APART * crew.rank), task, on_step, begun=steps_done(folder))
     held_out = list(itertools.islice(batches(open_samples(recipe, task, on_step, True), collate_samples, stage.batch, 0), HELD_OUT))
     loader = batches(samples, collate_samples, stage.batch, recipe.data.workers)
     model = train(
@@ -87,10 +105,12 @@ def run_stage(
         evaluation(task, recipe.skeleton, held_out),
         progress,
         lambda step, report: on_step(stage.name, step, stage.schedule.steps, report),
+        crew,
     )
     network = task.keep(model).eval()
     notes = {"recipe": recipe.name, "stage": stage.name, "system": recipe.system, "variant": stage.variant}
-    write_state(network.state_dict(), folder / NETWORK, notes)
+    if crew.leads:
+        write_state(network.state_dict(), folder / NETWORK, notes)
     return network
 
 
