@@ -3,8 +3,8 @@
     python benchmarks/four_cameras_crowd.py --out FOLDER [--frames 72] [--detector ID_OR_ONNX] [--pose ID_OR_ONNX]       # needs [synth]
 
 Two people walk past each other in the middle of a room and back, so that they hide each other from most cameras; a third comes in late,
-goes out for a second, and comes back. 20 Hz, 640 x 480; the lens of the second camera bends, the fourth camera starts late by `LATE` frames.
-Calib.toml is as Pose2Sim has it, z up. Without training data from the room: the networks know such rendered people, not these.
+goes out for a second, and comes back. 20 Hz, 640 x 480; the lens of the second camera bends, the fourth starts `LATE` frames late.
+Calib.toml is as Pose2Sim has it, z up. The networks have learnt from the same renderer with other people and rooms.
 Printed: who is found; how often ids change; rows and poses of single cameras that belong to another person; MPJPE of 17 body points; the
 offset that motion alone finds; and of each person what `four_cameras.py` prints. What a folder holds already (films, takes) is used again.
 """
@@ -21,6 +21,7 @@ import numpy as np
 from four_cameras import report
 from vitruvian.capture.cameras import capture_cameras, draw_view
 from vitruvian.capture.views import Combined, clocks, combine
+from vitruvian.errors import VitruvianError
 from vitruvian.formats.calibration import read_calibration, write_calibration
 from vitruvian.geometry.camera import Camera, looking_at, project, y_up
 from vitruvian.take import Take
@@ -161,15 +162,11 @@ def judge(combined: Combined, truth: np.ndarray) -> None:
     found[mine[mine >= 0], people.frame[mine >= 0]] = True
     changes = sum(int((np.diff(people.track[mine == p][np.argsort(people.frame[mine == p])]) != 0).sum()) for p in range(len(true)))
     gap = 1000 * np.linalg.norm(people.points[mine >= 0, :17] - true[mine[mine >= 0], people.frame[mine >= 0]], axis=-1)
-    print(
-        f"tracks {combined.take.tracks.tolist()}, of people {[sorted(set(mine[people.track == t].tolist())) for t in combined.take.tracks]}"
-    )
-    print(
-        f"found {100 * found[there].mean():.1f} % of {there.sum()} frames of people; {(mine < 0).sum()} rows are nobody; ids change {changes} times"
-    )
-    print(
-        f"MPJPE of 17 points {np.nanmean(gap):.0f} mm, median {np.nanmedian(gap):.0f} mm, {100 * np.isfinite(gap).mean():.1f} % have a place"
-    )
+    owners = {track: sorted(set(mine[people.track == track].tolist())) for track in combined.take.tracks.tolist()}
+    print(f"whose rows the tracks have (-1: nobody's): {owners}; ids change {changes} times")
+    print(f"found {100 * found[there].mean():.1f} % of {there.sum()} frames of people; {(mine < 0).sum()} rows are nobody")
+    placed = 100 * np.isfinite(gap).mean()
+    print(f"MPJPE of 17 points {np.nanmean(gap):.0f} mm, median {np.nanmedian(gap):.0f} mm; {placed:.1f} % have a place")
     rows = combined.rows
     for c, camera in enumerate(combined.cameras):
         pixels = combined.measured[c][:, :17]
@@ -200,7 +197,10 @@ def main() -> None:
     combined = combine(takes, rig, offsets=offsets, smooth=options.smooth)
     print(f"takes to world alone: {time.perf_counter() - start:.1f} s for {len(combined.take.times)} frames")
     judge(combined, np.load(options.out / "truth.npz")["points"])
-    print(f"offsets by motion: {clocks(takes).round(3).tolist()}, truly {offsets}")
+    try:
+        print(f"offsets by motion: {clocks(takes).round(3).tolist()}, truly {offsets}")
+    except VitruvianError as error:
+        print(f"no offsets by motion: {error}")
     report(combined)
     for n, path in enumerate(films):
         draw_view(combined, n, path, results / rig[n].name)

@@ -16,8 +16,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from vitruvian.synth.pictures import draw_picture, labels_of
 from vitruvian.synth.scene import Studio, detection_scene, pose_crop
 from vitruvian.synth.store import SHARD, Store, make_shard
+
+KINDS = {
+    "crops of 192 x 256": pose_crop,
+    "scenes of 256 x 256": lambda rng, studio: detection_scene(rng, studio, (256, 256)),
+    "crops with all labels": lambda rng, studio: labels_of(draw_picture(rng, studio, "pose")[0]),
+    "scenes of 320 x 320 with all labels": lambda rng, studio: labels_of(draw_picture(rng, studio, "detection")[0]),
+}
 
 
 def draw(task: tuple[Path, int, float, str]) -> tuple[int, float]:
@@ -26,13 +34,13 @@ def draw(task: tuple[Path, int, float, str]) -> tuple[int, float]:
     cv2.setNumThreads(0)
     rng = np.random.default_rng(seed)
     studio = Studio.open(Store.open(store), [], rng, backdrops=40)
-    make = (lambda: pose_crop(rng, studio)) if kind == "crops of 192 x 256" else (lambda: detection_scene(rng, studio, (256, 256)))
+    make = KINDS[kind]
     list(studio.backdrops)  # made when first asked for
     for _ in range(8):  # compiled code is loaded
-        make()
+        make(rng, studio)
     count, end, used = 0, time.monotonic() + seconds, time.process_time()
     while time.monotonic() < end:
-        make()
+        make(rng, studio)
         count += 1
     return count, time.process_time() - used
 
@@ -55,7 +63,7 @@ def main() -> None:
             make_shard(store, 0, 0, wardrobe)
             spent, used = time.monotonic() - start, time.process_time() - used
             print(f"label images       one process: {SHARD / spent:.0f} per second, {1000 * used / SHARD:.1f} ms of CPU each")
-        for kind in ("crops of 192 x 256", "scenes of 256 x 256"):
+        for kind in KINDS:
             tasks = [(store, i, options.seconds, kind) for i in range(options.processes)]
             with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
                 results = pool.map(draw, tasks)

@@ -6,9 +6,10 @@
 |---|---|
 | decoding | no training: 2 or 3 crossing tools of one name, true boxes, hooks with noise: how often is a part on the wrong tool? |
 | real, randomised | train on 1,000 drawn frames in which two tools are rare (10 frames), without and with 300 randomised frames of these |
-| measure | per-class AP of both on other frames, and conditional accuracy of hooks and of nearest centres |
+| measure | AP by the data set's classes (instrument and part) on other frames; conditional accuracy of hooks and nearest centres |
 
-Results are appended to OUT/results.jsonl. Nothing else is needed: frames are drawn as they are asked for, the same for the same seed.
+Trained networks are also left as OUT/ARM/network.safetensors, for `vitruvian export`. Results are appended to OUT/results.jsonl. Nothing
+else is needed: frames are drawn as they are asked for, the same for the same seed.
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ import torch
 from torch import nn
 
 from vitruvian.codecs.anchors import Candidates
-from vitruvian.codecs.association import hang_parts
+from vitruvian.codecs.association import Rule, hang_parts
 from vitruvian.codecs.detections import Detections
+from vitruvian.codecs.instruments import SLOTS, Instruments, find_instruments
 from vitruvian.data.hsdb_instrument import Tied
+from vitruvian.data.judge_instruments import product_table, table_text
 from vitruvian.geometry.boxes import iou
-from vitruvian.metrics.boxes import FoundBoxes, TrueBoxes
 from vitruvian.synth.instruments import PARTS, TOOLS, InstrumentPicture, instrument_picture
+from vitruvian.systems.checkpoint import write_state
 from vitruvian.systems.detection import hsdb_instrument as system
 from vitruvian.train.loop import Schedule, train
 
@@ -39,6 +42,12 @@ RARE = ("Scissors", "SmallClipApplier")
 FRAMES, RARE_FRAMES, RANDOMISED, TEST, BATCH = 1000, 10, 300, 200, 8
 CONFIG = system.Config(0.125, 0.33, NAMES, SIZE, levels=3)
 CLASSES = len(CONFIG.classes)
+PRODUCTS = tuple(
+    product
+    for name in NAMES
+    for product in ((name,) if TOOLS[name].single else [f"{name}_{p.capitalize()}" for p in PARTS if p != "wrist" or TOOLS[name].wrist])
+)
+"""The classes of the data set's kind: instrument and part."""
 
 
 def frame(number: int, randomised: bool) -> InstrumentPicture:
@@ -83,7 +92,9 @@ def run_training(arm: str, out: Path, steps: int, seconds: float) -> nn.Module:
     torch.manual_seed(0)
     schedule = Schedule(steps, seconds, 3e-3, warmup=60, ema=200, report_every=50, save_every=50, bf16=False)
     feed = batches(arm == "randomised", 0)
-    return train(system.network(CONFIG), feed, lambda m, b: system.loss(m, m(b[0]), b[1], CLASSES), schedule, out / arm)
+    model = train(system.network(CONFIG), feed, lambda m, b: system.loss(m, m(b[0]), b[1], CLASSES), schedule, out / arm)
+    write_state(model.state_dict(), out / arm / "network.safetensors", {"system": "hsdb-instrument"})
+    return model
 
 
 def nearest_centres(wholes: np.ndarray, parts: Detections) -> np.ndarray:
@@ -98,9 +109,9 @@ def nearest_centres(wholes: np.ndarray, parts: Detections) -> np.ndarray:
     return owners
 
 
-def by_hooks(wholes: np.ndarray, hooks: np.ndarray, parts: Detections) -> np.ndarray:
-    """Each part's tool by BPJDet's rule."""
-    _, part = hang_parts(wholes, hooks, Detections(parts.boxes, parts.scores, parts.labels + 1), system.SLOTS, 0.9)
+def by_hooks(wholes: np.ndarray, hooks: np.ndarray, parts: Detections, rule: Rule, points: np.ndarray) -> np.ndarray:
+    """Each part's tool by a rule of `codecs.association`; points: where each part expects its tool's middle."""
+    _, part = hang_parts(wholes, hooks, Detections(parts.boxes, parts.scores, parts.labels + 1), SLOTS, 0.9, rule, points)
     owners = np.full(len(parts), -1)
     row, slot = np.nonzero(part >= 0)
     owners[part[row, slot]] = row
@@ -112,7 +123,7 @@ def measure_decoding() -> list[dict]:
     results = []
     names = [name for name in NAMES if not TOOLS[name].single]
     for count in (2, 3):
-        wrong: dict[str, list[float]] = {"hooks": [], "nearest centre": []}
+        wrong: dict[str, list[float]] = {"hooks": [], "hooks, best": [], "nearest centre": []}
         for seed in range(200):
             rng = np.random.default_rng((seed, count))
             picture = instrument_picture(rng, [str(rng.choice(names))] * count, SIZE)
@@ -123,7 +134,10 @@ def measure_decoding() -> list[dict]:
             hooks = np.full((count, len(PARTS), 2), 1e4)
             hooks[picture.owners, picture.labels] = (parts.boxes[:, :2] + parts.boxes[:, 2:]) / 2
             hooks += rng.normal(0, 0.06, hooks.shape) * size[:, None, None]
-            wrong["hooks"].extend(by_hooks(picture.wholes, hooks, parts) != picture.owners)
+            middles = (picture.wholes[:, :2] + picture.wholes[:, 2:])[picture.owners] / 2
+            points = middles + rng.normal(0, 0.06, middles.shape) * size[picture.owners, None]
+            for name, rule in (("hooks", "published"), ("hooks, best", "best")):
+                wrong[name].extend(by_hooks(picture.wholes, hooks, parts, rule, points) != picture.owners)
             wrong["nearest centre"].extend(nearest_centres(picture.wholes, parts) != picture.owners)
         for rule, errors in wrong.items():
             results.append(
@@ -142,35 +156,34 @@ def measure(out: Path) -> list[dict]:
         model = system.network(CONFIG)
         model.load_state_dict(state["averaged"])
         deployed = system.Deployed(model, CLASSES).eval()
-        truth: list[tuple] = []
-        found: list[tuple] = []
+        truth, found = [], []
         right: dict[str, list[bool]] = {"hooks": [], "nearest centre": []}
         for number in range(TEST):
             rng = np.random.default_rng((number, 77))
             picture = instrument_picture(rng, rng.choice(NAMES, rng.integers(1, 4)).tolist(), SIZE)
             with torch.inference_mode():
                 boxes, scores, points = (x[0].numpy() for x in deployed(tensor([picture.image])))
-            one = system.find_instruments(Candidates(boxes, scores, points), len(NAMES), SIZE, SIZE)
-            labels = [*(NAMES.index(name) for name in picture.names), *(len(NAMES) + picture.labels)]
-            truth.append((np.full(len(labels), number), np.concatenate([picture.wholes, picture.parts]), np.array(labels, int)))
-            both = np.concatenate([one.wholes.boxes, one.parts.boxes]), np.concatenate([one.wholes.labels, one.parts.labels + len(NAMES)])
-            found.append((np.full(len(both[0]), number), *both, np.concatenate([one.wholes.scores, one.parts.scores])))
+            one = find_instruments(Candidates(boxes, scores, points), len(NAMES), SIZE, SIZE)
+            truth.append(true_products(picture))
+            found.append(one.products(NAMES, PRODUCTS))
             for rule, owners in (("hooks", one.owners), ("nearest centre", nearest_centres(one.wholes.boxes, one.parts))):
                 right[rule] += owned_right(picture, one, owners)
-        columns = [np.concatenate(column) for column in zip(*truth, strict=True)]
-        rows, means = system.ap_table(
-            TrueBoxes(*columns, np.zeros(len(columns[0]), bool)),
-            FoundBoxes(*(np.concatenate(c) for c in zip(*found, strict=True))),
-            CONFIG.classes,
-        )
-        (out / f"{arm}.md").write_text(system.table_text(rows, means) + "\n")
+        rows, means = product_table(truth, found, PRODUCTS)
+        (out / f"{arm}.md").write_text(table_text(rows, means) + "\n")
         half = {name: round(ap50, 4) for name, _, _, ap50 in rows}
         accuracy = {rule: round(float(np.mean(values)), 4) if values else None for rule, values in right.items()}
         results.append({"arm": arm, "steps": state["step"], "AP50": half, "conditional accuracy": accuracy, "parts": len(right["hooks"])})
     return results
 
 
-def owned_right(picture: InstrumentPicture, one: system.Instruments, owners: np.ndarray) -> list[bool]:
+def true_products(picture: InstrumentPicture) -> tuple[np.ndarray, np.ndarray]:
+    """The boxes of a drawn frame that are of a class of PRODUCTS, and which."""
+    names = [*picture.names, *(f"{picture.names[o]}_{PARTS[k].capitalize()}" for o, k in zip(picture.owners, picture.labels, strict=True))]
+    known = [i for i, name in enumerate(names) if name in PRODUCTS]
+    return np.concatenate([picture.wholes, picture.parts])[known], np.array([PRODUCTS.index(names[i]) for i in known], int)
+
+
+def owned_right(picture: InstrumentPicture, one: Instruments, owners: np.ndarray) -> list[bool]:
     """For each detected part that is a true one, whether its tool is that one's."""
     out = []
     overlap = iou(one.parts.boxes, picture.parts) * (one.parts.labels[:, None] == picture.labels)

@@ -167,10 +167,53 @@ def test_unknown_suffix_and_unknown_set_are_refused(tmp_path: Path):
         small_take().export(tmp_path / "take.xyz")
     with pytest.raises(FormatError, match="can't write"):
         small_take().save("/dev/null/take.npz")
-    mine = Skeleton(name="mine", names=("a",), swap=(0,), links=(), colors=(), parts={})
-    with pytest.raises(FormatError, match="convert"):
+    mine = Skeleton(name="coco-17", names=("a",), swap=(0,), links=(), colors=(), parts={})
+    with pytest.raises(FormatError, match="another name"):
         Take(People.empty(1), mine, np.zeros(0), np.zeros((0, 2))).save(tmp_path / "take.npz")
     assert os.listdir(tmp_path) == []
+
+
+def own_take() -> Take:
+    """One frame and one person, with a keypoint set that is not built in."""
+    names = ("nose", "l_spot", "r_spot")
+    mine = Skeleton("mine", names, (0, 2, 1), ((0, 1), (0, 2)), ((0, 0, 0), (0, 0, 0)), {"body": slice(0, 3)})
+    keypoints = np.arange(6).reshape(1, 3, 2)
+    return Take(People([0], [1], np.ones((1, 4)), [1], keypoints, np.ones((1, 3))), mine, np.zeros(1), np.full((1, 2), 9))
+
+
+def test_a_take_of_ones_own_keypoints_comes_back(tmp_path: Path):
+    take = own_take()
+    take.save(tmp_path / "take.npz")
+    back = Take.load(tmp_path / "take.npz")
+    for name in ("name", "names", "swap", "links"):
+        assert getattr(back.skeleton, name) == getattr(take.skeleton, name)
+    np.testing.assert_array_equal(back.keypoints, take.keypoints)
+    back.export(tmp_path / "take.csv")
+    assert "r_spot_y_px" in (tmp_path / "take.csv").read_text().splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"keypoint_swap": [0, 1]},
+        {"keypoint_swap": [1, 2, 0]},
+        {"keypoint_swap": None},
+        {"keypoint_links": [[0, 3]]},
+        {"keypoint_links": "ab"},
+        {"keypoint_names": ["a", "a", "b"]},
+        {"keypoint_names": ["a", "b"]},
+        {"keypoint_names": ["a", "b", 3]},
+        {"keypoint_names": [[["a"]], "b", "c"]},
+        {"keypoint_names": ["a", "b", "c", "d"], "keypoint_swap": [0, 1, 2, 3]},
+        {"skeleton": "coco-17"},
+        {"skeleton": ""},
+    ],
+)
+def test_headers_that_declare_no_keypoint_set_are_refused(changes: dict, tmp_path: Path):
+    own_take().save(tmp_path / "take.npz")
+    rewrite(tmp_path / "take.npz", tmp_path / "bad.npz", {"header.npy": header_with(tmp_path / "take.npz", **changes)})
+    with pytest.raises(FormatError, match="bad.npz|damaged"):
+        Take.load(tmp_path / "bad.npz")
 
 
 def test_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -175,8 +175,21 @@ def test_each_camera_has_a_folder_of_its_own(names, expected):
         (["walk-right.mp4", "walk-left.mp4"], ["left", "right"], ["right", "left"]),
         (["x.mp4", "y.mp4"], ["left", "right"], ["left", "right"]),
         (["cam1.mp4", "cam10.mp4"], ["cam10", "cam1"], ["cam1", "cam10"]),
+        (["cam2.mp4", "cam1.mp4"], ["cam_01", "cam_02", "cam_03"], ["cam_02", "cam_01"]),
+        (["cam02.mp4", "cam01.mp4"], ["int_cam01_img", "int_cam02_img"], ["int_cam02_img", "int_cam01_img"]),
+        (["cam/cam2.mp4", "cam/cam1.mp4"], ["cam_1", "cam_2"], ["cam_2", "cam_1"]),
+        (["walk_2.mp4", "walk_1.mp4"], ["camera1", "camera2"], ["camera2", "camera1"]),
+        (["cam1/b.mp4", "cam1/a.mp4"], ["cam1", "cam2"], ["cam1", "cam2"]),
     ],
 )
 def test_films_find_their_cameras_by_name_or_by_order(sources, names, expected):
     cameras = [Camera(pair()[0].intrinsics, name=name) for name in names]
     assert [camera.name for camera in in_order(sources, cameras)] == expected
+
+
+def test_a_film_that_ends_early_is_told(two_networks, films, tmp_path, caplog):
+    with VideoWriter(tmp_path / "right.mp4", WIDTH, HEIGHT, 10) as writer:
+        for n in range(12):
+            writer.write(np.zeros((HEIGHT, WIDTH, 3), np.uint8), n / 10)
+    capture_cameras([films / "left.mp4", tmp_path / "right.mp4"], pair(), **two_networks)
+    assert "left ends 0.7 s before" in caplog.text

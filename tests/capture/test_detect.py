@@ -68,6 +68,24 @@ def test_contact_states_are_in_both_files(two, tmp_path):
     assert hand["contacts"] == {"none": 0.1, "self": 0.1, "other person": 0.1, "object": 0.9}
 
 
+def test_instruments_have_outlines_around_their_parts(two, tmp_path):
+    objects = detect(two, tmp_path / "out", detector=owner_nets.instruments(tmp_path))
+    assert objects.owner.tolist() == [0, 1, 0, 0, 1, -1] and objects.wholes.tolist() == [True, True, False, False, False, False]
+    rows = json.loads((tmp_path / "out/objects.json").read_text())["annotations"]
+    assert ["segmentation" in row for row in rows] == objects.wholes.tolist()
+    outline = np.reshape(rows[0]["segmentation"][0], (-1, 2))
+    assert outline.min(0).tolist() == [40, 40] and outline.max(0).tolist() == [180, 60] and [180, 60] not in outline.tolist()
+    assert objects.outline(2) is None
+    with pytest.raises(VitruvianError, match="no heads to count"):
+        heads_of(objects)
+
+
+def test_the_rule_of_association_reaches_the_detector(two, tmp_path):
+    path = owner_nets.greedy(tmp_path)
+    assert detect(two, detector=path).owner.tolist() == [0, 1, 0, 1]
+    assert detect(two, detector=path, association="published").owner.tolist() == [0, 1, 0, -1]
+
+
 def test_a_video_has_its_times_and_an_overlay_of_them(tmp_path):
     times = np.array([0, 1, 2, 4, 7, 8]) / 30
     walk(tmp_path / "walk.mp4", times)

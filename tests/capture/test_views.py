@@ -226,3 +226,12 @@ def test_what_does_not_fit_is_said():
     ):
         with pytest.raises(VitruvianError):
             call()
+
+
+def test_films_of_each_others_cameras_are_warned_of(caplog):
+    cameras = room(4)[:2]
+    takes = filmed(two_walkers(), cameras)
+    combine(takes, cameras, smooth="none")
+    assert not caplog.records
+    combine(takes[::-1], cameras, smooth="none")
+    assert "which film is which camera's" in caplog.text

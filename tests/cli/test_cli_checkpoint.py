@@ -52,3 +52,11 @@ def test_unknown_checkpoint_is_an_expected_error(run, tmp_path):
     torch.save({"a": torch.zeros(1)}, tmp_path / "a.pth")
     with pytest.raises(WeightsError, match="no known system"):
         run("convert-checkpoint", tmp_path / "a.pth")
+
+
+def test_a_keypoint_set_of_ones_own_is_given_by_its_file(run, source, tmp_path):
+    points = "\n".join(f"spot{i} = {{ vertices = [{i}] }}" for i in range(17))
+    (tmp_path / "mine.toml").write_text(f'name = "mine"\n[points]\n{points}\n')
+    code, _ = run("export", source, "-o", tmp_path / "net.onnx", "--skeleton", tmp_path / "mine.toml")
+    card = Card.load(tmp_path / "net.json")
+    assert code == 0 and card.skeleton == "mine" and card.keypoint_set.names == tuple(f"spot{i}" for i in range(17))

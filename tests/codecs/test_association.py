@@ -1,5 +1,7 @@
 """Which part hangs on which body."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -17,6 +19,7 @@ from vitruvian.codecs.association import (
     contact_states,
     find_bodies,
     hang_parts,
+    inside_share,
     known_part_set,
 )
 from vitruvian.codecs.detections import Detections
@@ -124,6 +127,39 @@ def test_best_rule_asks_the_parts_for_their_body():
         middle = (bodies[owner, :2] + bodies[owner, 2:]) / 2
         part = hang_parts(bodies, hooks, parts([(40, 20)]), HEAD, rule="best", body_points=middle[None])[1]
         assert part[owner, 0] == 0 and part[1 - owner, 0] == -1
+
+
+def test_best_rule_gives_both_hands_to_the_body_that_they_are_at():
+    # By slots one after the other the second body, who lies around both hands, would get one of them.
+    hooks = np.array([[[20, 20], [80, 20]], [[300, 300], [300, 300]]], np.float32)
+    part = hang_parts(WIDE, hooks, parts([(80, 20), (20, 20)]), HANDS, rule="best")[1]
+    assert part.tolist() == [[1, 0], [-1, -1]]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 3), st.integers(0, 4), st.sampled_from([HEAD, HANDS, BODY_PARTS]))
+def test_best_rule_equals_trying_everything(seed, count, many, part_set):
+    random = np.random.default_rng(seed)
+    corner = random.uniform(0, 30, (count, 2))
+    bodies = np.concatenate([corner, corner + random.uniform(30, 60, (count, 2))], 1)
+    hooks = random.uniform(0, 90, (count, len(part_set.slots), 2))
+    found = parts(random.uniform(0, 90, (many, 2)), random.integers(1, len(part_set.classes), many).tolist(), 8.0)
+    part = hang_parts(bodies, hooks, found, part_set, rule="best")[1]
+    middles, size = (found.boxes[:, :2] + found.boxes[:, 2:]) / 2, np.sqrt((bodies[:, 2:] - bodies[:, :2]).prod(1))
+    shares = inside_share(found.boxes, bodies)
+
+    def fits(row, body, slot):
+        return shares[row, body] > 0.6 and (not part_set.sided or found.labels[row] == slot + 1)
+
+    places = [[None, *((b, k) for b in range(count) for k in range(hooks.shape[1]) if fits(row, b, k))] for row in range(many)]
+    ways = [way for way in itertools.product(*places) if len({p for p in way if p}) == sum(p is not None for p in way)]
+
+    def worth(way):
+        cost = sum(np.linalg.norm(middles[row] - hooks[place]) / size[place[0]] for row, place in enumerate(way) if place)
+        return sum(p is None for p in way), cost
+
+    mine = tuple(next(((b, k) for b, k in np.argwhere(part == row).tolist()), None) for row in range(many))
+    np.testing.assert_allclose(worth(mine), min(map(worth, ways)), atol=1e-4)
 
 
 @pytest.mark.parametrize("rule", ["published", "best"])

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from vitruvian.codecs.poses import Poses
-from vitruvian.data.judge import judge, pose_scores, poses_of, read_boxes, table
+from vitruvian.data.judge import judge, part_points, pose_scores, poses_of, read_boxes, table
 from vitruvian.data.pictures import Dataset, Labels, Picture, labels
 from vitruvian.errors import FormatError, VitruvianError
 from vitruvian.media.pictures import write_image
-from vitruvian.skeletons import COCO_17, COCO_WHOLEBODY_133, CROWDPOSE_14, JHMDB_15, MPII_16, POSETRACK_17
+from vitruvian.skeletons import AIC_14, COCO_17, COCO_WHOLEBODY_133, CROWDPOSE_14, JHMDB_15, MPII_16, POSETRACK_17
 
 
 @pytest.fixture
@@ -53,7 +53,11 @@ def scene(tmp_path):
         ("coco", COCO_17, "body"),
         ("crowdpose", CROWDPOSE_14, "all"),
         ("mpii", MPII_16, "PCKh@0.5"),
+        ("mpii", MPII_16, "AUC"),
         ("posetrack18", POSETRACK_17, "mAP"),
+        ("jhmdb", JHMDB_15, "PCK@0.2"),
+        ("jhmdb", JHMDB_15, "torso AUC"),
+        ("aic", AIC_14, "AUC"),
     ],
 )
 def test_the_truth_gets_full_marks(scene, name, skeleton, row):
@@ -124,12 +128,33 @@ def test_no_pictures_and_limits(scene):
 
 
 def test_what_can_t_be_judged(scene):
-    dataset, estimator = scene("jhmdb", JHMDB_15)
-    with pytest.raises(VitruvianError, match="no measure"):
-        table(judge(dataset, estimator), dataset)
-    dataset, estimator = scene("mpii", MPII_16)
-    with pytest.raises(VitruvianError, match="its own boxes"):
-        table(judge(dataset, estimator, {}), dataset)
+    for name, skeleton in (("mpii", MPII_16), ("jhmdb", JHMDB_15)):
+        dataset, estimator = scene(name, skeleton)
+        with pytest.raises(VitruvianError, match="its own boxes"):
+            table(judge(dataset, estimator, {}), dataset)
+
+
+def test_pck_counts_both_sides_of_a_joint_and_measures_in_the_box(scene):
+    dataset, estimator = scene("jhmdb", JHMDB_15, off=11.0)  # 0.1375 of the boxes' 80 pixels
+    rows = table(judge(dataset, estimator), dataset)
+    assert list(rows) == ["PCK@0.2", "AUC", "torso PCK@0.2", "torso AUC"]
+    assert list(rows["PCK@0.2"])[:4] == ["neck", "belly", "head", "shoulder"]
+    assert rows["PCK@0.2"]["mean"] == 1 and rows["AUC"]["mean"] == pytest.approx(7 / 20)
+
+
+def test_hands_and_faces_of_whole_bodies_have_points_of_their_own(scene):
+    dataset, estimator = scene("coco-wholebody", COCO_WHOLEBODY_133)
+    judged = judge(dataset, estimator)
+    rows = part_points(judged, dataset.skeleton)
+    assert list(rows) == ["left_hand", "right_hand", "face"]
+    assert rows["left_hand"]["PCK@0.2"] == rows["right_hand"]["AUC"] == 1 and rows["face"]["NME"] == pytest.approx(0, abs=1e-4)
+    eyes = [COCO_WHOLEBODY_133.parts["face"].start + corner for corner in (36, 45)]
+    apart = [np.linalg.norm(np.subtract(*person[eyes])) for one in judged for person in one.people.keypoints]
+    dataset, estimator = scene("coco-wholebody", COCO_WHOLEBODY_133, off=5.0)
+    moved = judge(dataset, estimator)
+    assert part_points(moved, dataset.skeleton)["face"]["NME"] == pytest.approx(np.mean(5 / np.array(apart)), rel=1e-4)
+    assert part_points(judge(dataset, estimator, {}), dataset.skeleton) == {} == part_points(moved, COCO_17)
+    assert np.isnan(part_points([], COCO_WHOLEBODY_133)["face"]["NME"])
 
 
 def test_pose_score_is_the_mean_of_the_sure_points_times_the_box_s():

@@ -4,25 +4,15 @@ import numpy as np
 import pytest
 
 from many_views import walker
+from motion_files import NAMES, OFFSETS, PARENTS, motion_folder, swinging
 from random_body import random_body
 from vitruvian.body.compact import load_compact
 from vitruvian.body.model import BodyParameters
-from vitruvian.data.motions3d import film_of_motion, points_of_amass, points_of_bvh, random_cameras
+from vitruvian.data.motions3d import film_of_motion, points_of_amass, points_of_bvh, random_cameras, read_motions, unit_of
 from vitruvian.errors import FormatError, VitruvianError
-from vitruvian.formats.amass import BodyMotion
+from vitruvian.formats.amass import BodyMotion, write_amass
 from vitruvian.formats.bvh import Bvh
 from vitruvian.skeletons import H36M_17, INF_3DHP_17
-
-NAMES = ("Hips", "LeftUpLeg", "LeftLeg", "LeftFoot", "RightUpLeg", "RightLeg", "RightFoot", "LowerBack", "Spine1", "Neck", "Head")
-NAMES += ("LeftArm", "LeftForeArm", "LeftHand", "RightArm", "RightForeArm", "RightHand")
-PARENTS = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 9, 8, 11, 12, 8, 14, 15)
-OFFSETS = np.array(
-    [
-        *((0, 0, 0), (10, -5, 0), (0, -40, 0), (0, -40, 0), (-10, -5, 0), (0, -40, 0), (0, -40, 0), (0, 10, 0), (0, 20, 0), (0, 25, 0)),
-        *((0, 8, 0), (18, 20, 0), (0, -28, 0), (0, -25, 0), (-18, 20, 0), (0, -28, 0), (0, -25, 0)),
-    ],
-    float,
-)
 
 
 def standing(frames: int = 3, names=NAMES) -> Bvh:
@@ -37,6 +27,7 @@ def test_joints_of_a_bvh():
     np.testing.assert_allclose(at["root"], [0, 0.85, 0])
     np.testing.assert_allclose(at["left_foot"], [0.1, 0.05, 0])
     np.testing.assert_allclose(at["head"], [0, 1.71, 0])
+    np.testing.assert_allclose(at["neck_base"], [0, 1.53, 0])
     np.testing.assert_allclose(at["thorax"], [0, 1.4, 0])
     np.testing.assert_allclose(at["right_wrist"], [-0.18, 0.87, 0], atol=1e-12)
     other = dict(zip(INF_3DHP_17.names, points_of_bvh(standing(), INF_3DHP_17)[0], strict=True))
@@ -84,3 +75,35 @@ def test_random_cameras_have_everything_in_their_pictures():
 def test_no_motion_is_no_film():
     with pytest.raises(VitruvianError):
         random_cameras(np.random.default_rng(0), np.zeros((0, 17, 3)), 2)
+
+
+@pytest.mark.parametrize(("centimetres", "metres"), [(1.0, 0.01), (100.0, 1.0), (2.54, 0.0254), (0.1, 0.001), (5.6444, 0.056444)])
+def test_units_are_told_by_legs(centimetres, metres):
+    assert unit_of(swinging(2, unit=centimetres)) == metres
+
+
+def test_nobody_has_such_legs():
+    with pytest.raises(FormatError, match="nobody's"):
+        unit_of(swinging(2, unit=1e-4))
+    with pytest.raises(FormatError, match="nobody's"):
+        unit_of(swinging(0))
+
+
+def test_a_folder_of_motions(tmp_path):
+    motion_folder(tmp_path, 3)
+    motions = read_motions(tmp_path)
+    assert [motion.name for motion in motions] == ["0/swing00", "0/swing02", "1/swing01"]
+    assert motions[0].points.shape == (40, 17, 3) and motions[0].rate == pytest.approx(60) and np.isfinite(motions[0].points).all()
+    (tmp_path / "shape.npz").touch()
+    assert len(read_motions(tmp_path, metres_per_unit=0.02)) == 3
+    assert np.allclose(read_motions(tmp_path, metres_per_unit=0.02)[0].points, 2 * motions[0].points)
+
+
+def test_amass_files_are_posed_with_the_users_body(tmp_path):
+    write_amass(resting("smplh", 52), tmp_path / "rest_poses.npz")
+    with pytest.raises(FormatError, match="--body"):
+        read_motions(tmp_path)
+    (motion,) = read_motions(tmp_path, H36M_17, random_body("smplh"))
+    assert motion.points.shape == (2, 17, 3) and motion.rate == pytest.approx(30) and np.isfinite(motion.points).all()
+    with pytest.raises(FormatError, match="no motions"):
+        read_motions(tmp_path / "nowhere")

@@ -195,13 +195,6 @@ def test_inf3dhp_damaged(tmp_path, entry):
         list(inf3dhp(tmp_path))
 
 
-def test_inf3dhps_hdf5_files_are_named(tmp_path):
-    (tmp_path / "TS1").mkdir()
-    (tmp_path / "TS1" / "annot_data.mat").write_bytes(b"MATLAB 7.3 MAT-file" + bytes(600))
-    with pytest.raises(FormatError, match="-v7"):
-        list(inf3dhp(tmp_path))
-
-
 def test_a_camera_is_found_from_pairs():
     camera, points, pixels, _ = inf_test()
     pixels[0, 0] = np.nan

@@ -9,7 +9,7 @@ import pytest
 from crowds import CROWDS, CrowdSettings, crowd
 from vitruvian.errors import FormatError
 from vitruvian.people import Tracker
-from vitruvian.skeletons import COCO_17, COCO_WHOLEBODY_133
+from vitruvian.skeletons import COCO_17, COCO_WHOLEBODY_133, Skeleton
 from vitruvian.take import People
 from walkers import people_of, walker
 
@@ -118,3 +118,12 @@ def test_memory_does_not_grow_with_time():
             tracker.update(time, people, IMAGE)
             sizes.append(len(tracker.to_arrays()["tracks/id"]))
     assert max(sizes) < 60
+
+
+def test_a_tracker_of_ones_own_keypoints_knows_them_again():
+    mine = Skeleton("mine", ("nose", "l_spot", "r_spot"), (0, 2, 1), (), (), {})
+    tracker = Tracker(mine)
+    person = People([0], [-1], np.array([[0, 0, 40, 60]]), [0.9], np.array([[[10, 10], [20, 30], [12, 30]]]), np.ones((1, 3)))
+    (track,) = tracker.update(0.0, person).track
+    resumed = Tracker.from_arrays(stored(tracker.to_arrays()))
+    assert resumed._skeleton.swap == mine.swap and resumed.update(0.1, person).track.tolist() == [track]

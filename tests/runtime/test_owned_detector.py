@@ -52,6 +52,25 @@ def test_contact_states_come_with_the_hand(tmp_path):
     np.testing.assert_allclose(found.contacts[2], [0.1, 0.1, 0.1, 0.9], atol=1e-6)
 
 
+def test_the_rule_of_association_can_be_chosen(tmp_path):
+    path = owner_nets.greedy(tmp_path)
+    best, published = (detector(path, **options)([PICTURE])[0] for options in ({}, {"association": "published"}))
+    assert best.persons.tolist() == [0, 1, 0, 1] and published.persons.tolist() == [0, 1, 0, -1]
+    with pytest.raises(VitruvianError, match="best"):
+        detector(path, association="greedy")
+
+
+def test_parts_may_have_a_threshold_of_their_own(tmp_path):
+    (found,) = detector(owner_nets.heads(tmp_path), part_threshold=0.65)([PICTURE])
+    assert found.labels.tolist() == [0, 0, 1]
+
+
+def test_instruments_own_their_parts(tmp_path):
+    (found,) = detector(owner_nets.instruments(tmp_path))([PICTURE])
+    assert found.labels.tolist() == [1, 0, 4, 2, 2, 2] and found.persons.tolist() == [0, 1, 0, 0, 1, -1]
+    np.testing.assert_allclose(found.boxes[:2], owner_nets.TOOLS)
+
+
 def test_only_the_classes_that_are_asked_for(tmp_path):
     (found,) = detector(owner_nets.heads(tmp_path), classes=("head",))([PICTURE])
     assert found.labels.tolist() == [1, 1, 1] and found.persons.tolist() == [0, 1, -1]

@@ -4,8 +4,13 @@ import numpy as np
 import pytest
 
 from vitruvian.render.raster import interpolate_faces, nearest_faces
-from vitruvian.synth.camera import WORLD_TO_CAMERA, View, sample_view
-from vitruvian.synth.person import render_person, sample_bodies
+from vitruvian.synth import person
+from vitruvian.synth.camera import NEAREST, WORLD_TO_CAMERA, View, sample_close_view, sample_view
+from vitruvian.synth.classes import OUTSIDE
+from vitruvian.synth.look import Look
+from vitruvian.synth.outfit import dress
+from vitruvian.synth.person import label_image, make_bodies, render_person, sample_bodies
+from vitruvian.synth.poses import walking_poses
 from vitruvian.synth.props import Posed, ball, box, held, ring, tube
 
 
@@ -29,6 +34,56 @@ def test_cameras_come_close_and_stay_far():
     assert min(distances) < 2 and max(distances) > 20
     level = [sample_view(rng, np.zeros(3), 1.7, varied=False) for _ in range(5)]
     assert {v.distance for v in level} == {8 * 1.7}
+
+
+@pytest.fixture(scope="module")
+def one(wardrobe):
+    """A walker as bodies, skin and keypoints."""
+    poses, still = walking_poses(wardrobe.rig, np.zeros(1), np.zeros(1)), np.zeros((1, len(wardrobe.model.facial_action_labels)))
+    bodies = make_bodies(wardrobe, poses, np.full((1, 6), 0.6), still)
+    skin = bodies.vertices[0][wardrobe.base_index]
+    return bodies, skin, wardrobe.landmarks.wholebody133(skin[None], bodies.heads)[0]
+
+
+def test_close_cameras_stand_at_arms_length_outside_the_body_and_look_at_head_hand_or_chest(one):
+    _, skin, joints = one
+    rng = np.random.default_rng(0)
+    views = [v for v in (sample_close_view(rng, skin, joints) for _ in range(200)) if v is not None]
+    distances = np.array([v.distance for v in views])
+    assert len(views) > 100 and 0.3 <= distances.min() < 0.4 and (distances < 0.5).mean() > 0.15 and distances.max() <= 1
+    aims = [joints[3:5].mean(0), joints[91:112].mean(0), joints[112:133].mean(0), 0.7 * joints[5:7].mean(0) + 0.3 * joints[11:13].mean(0)]
+    found = set()
+    for view in views:
+        eye = view.centre - view.distance * view.turn[2]
+        assert np.linalg.norm(skin - eye, axis=1).min() > NEAREST
+        image, depth = view.project(np.array(aims))
+        away = np.where(depth > NEAREST, np.linalg.norm(image, axis=1), np.inf)
+        assert away.min() < 0.5  # the angle's tangent
+        found.add(int(away.argmin()))
+    assert found == {0, 1, 2, 3}
+
+
+def test_a_share_of_cameras_is_close_unless_perspective_is_left_out(one):
+    _, skin, joints = one
+    rng = np.random.default_rng(0)
+    near = lambda look: np.mean([person._camera(rng, skin, joints, (240, 320), look)[0].distance < 1 for _ in range(400)])  # noqa: E731
+    assert 0.04 < near(Look()) < 0.12
+    assert near(Look().without(["perspective"])) == 0
+
+
+def test_what_is_behind_the_camera_is_outside_and_has_no_box(wardrobe, one):
+    """From the neck upwards: the head is before the eye, the feet behind it, where a plain division would put them into the picture."""
+    bodies, skin, joints = one
+    up = View(np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1]]), np.array([*joints[5:7].mean(0)[:2], joints[5:7, 2].mean()]), 0.0)
+    seen = label_image(wardrobe, bodies.vertices[0], bodies.heads[0], dress(np.random.default_rng(0), wardrobe), up, 30.0,
+                       np.array([120.0, 160.0]), (240, 320))  # fmt: skip
+    depth = up.project(joints)[1]
+    behind = depth < NEAREST
+    mirrored = up.to_camera(joints)[behind, :2] / depth[behind, None] * 30 + [120, 160]
+    assert ((mirrored > 0) & (mirrored < [240, 320])).all(1).any()
+    assert (seen.hidden[behind] == OUTSIDE).all() and (seen.keypoints[behind, 2] == 0).all() and np.isfinite(seen.keypoints).all()
+    assert (seen.hidden[23:91] != OUTSIDE).any()
+    assert np.isnan(seen.boxes[5:]).all()
 
 
 def test_large_triangles_are_interpolated_in_perspective():
@@ -64,7 +119,6 @@ def test_a_held_thing_touches_the_hand(wardrobe):
 
 def test_without_objects_and_hair_nobody_has_any(wardrobe):
     from vitruvian.synth.classes import BEARD, HAIR, HAT, SEAT, TOOL
-    from vitruvian.synth.look import Look
 
     look = Look().without(["objects", "hair"])
     rng = np.random.default_rng(0)

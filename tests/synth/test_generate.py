@@ -42,3 +42,17 @@ def test_a_store_keeps_to_its_seed_and_look(tmp_path):
 def test_an_unknown_ingredient_is_named(tmp_path):
     with pytest.raises(VitruvianError, match="'wings'"):
         Look().without(["wings"])
+
+
+def test_a_store_keeps_to_its_motions(tmp_path):
+    write_look(tmp_path, Look(), 5, {"sha256": ["ab"], "share": 0.5})
+    write_look(tmp_path, Look(), 5, {"sha256": ["ab"], "share": 0.5})
+    with pytest.raises(FormatError, match="motion"):
+        write_look(tmp_path, Look(), 5)
+
+
+def test_a_motion_that_cannot_be_followed_is_refused_before_anything_is_drawn(tmp_path, capsys):
+    (tmp_path / "no.bvh").write_text("no motion")
+    assert main(["synth", str(tmp_path / "store"), "--motion", str(tmp_path / "no.bvh")]) == 2
+    assert "no.bvh" in capsys.readouterr().err
+    assert not (tmp_path / "store").exists()

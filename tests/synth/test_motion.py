@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from vitruvian.errors import FormatError, VitruvianError
-from vitruvian.formats.bvh import Bvh, forward_kinematics, read_bvh
-from vitruvian.synth.activities import posed_heads
-from vitruvian.synth.motion import MOVES, between, move, poses_from_bvh
+from vitruvian.formats.bvh import Bvh, forward_kinematics, read_bvh, write_bvh
+from vitruvian.synth.activities import posed_heads, sample_scripts
+from vitruvian.synth.motion import MOVES, Borrowed, between, borrow, move, poses_from_bvh
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "motion"
 
@@ -39,6 +39,57 @@ def test_limbs_point_where_the_file_has_them(wardrobe, name):
         pairs = [(parents[knee], knee), (knee, foot), (parents[elbow], elbow), (elbow, hand)]
         cosine = (directions(heads, [(bone(a), bone(b)) for a, b in ours]) * directions(theirs, pairs)).sum(-1)
         assert cosine.min() > 0.99
+
+
+NAMES = ("Hips", "Chest", "Head", "LeftArm", "LeftForeArm", "LeftHand", "RightArm", "RightForeArm", "RightHand",
+         "LeftUpLeg", "LeftLeg", "LeftFoot", "RightUpLeg", "RightLeg", "RightFoot")  # fmt: skip
+PARENTS = (-1, 0, 1, 1, 3, 4, 1, 6, 7, 0, 9, 10, 0, 12, 13)
+OFFSETS = np.array([[0, 0, 0], [0, 50, 0], [0, 25, 0], [18, 0, 0], [0, -28, 0], [0, -25, 0], [-18, 0, 0], [0, -28, 0], [0, -25, 0],
+                    [10, 0, 0], [0, -42, 0], [0, -42, 0], [-10, 0, 0], [0, -42, 0], [0, -42, 0]], float)  # fmt: skip
+
+
+def arms_raised(frames=3, names=NAMES):
+    """Somebody who faces +x, in another direction at each frame's end, the left arm straight up and the right one hanging; centimetres."""
+    turns = np.tile(np.eye(3), (frames, len(NAMES), 1, 1))
+    turns[:, 0] = [[0, 0, 1], [0, 1, 0], [-1, 0, 0]]  # a quarter turn to the own left
+    turns[:, 3] = np.diag([1, -1, -1])
+    return Bvh(names, PARENTS, OFFSETS, turns, np.tile([0, 95.0, 0], (frames, 1)), 1 / 30)
+
+
+@pytest.mark.parametrize("style", ["{side}{part}", "{side}_{part}", "{part}.{letter}", "rig:{letter}{part}"])
+def test_joints_are_known_by_the_names_that_programs_give(wardrobe, style):
+    known = {"LeftHand": "L", "RightHand": "R", "LeftFoot": "L", "RightFoot": "R"}
+    names = tuple(
+        style.format(side="left" if known[n] == "L" else "right", letter=known[n].lower(), part="hand" if "Hand" in n else "foot")
+        if n in known else n for n in NAMES
+    )  # fmt: skip
+    np.testing.assert_array_equal(poses_from_bvh(arms_raised(1, names), wardrobe.rig), poses_from_bvh(arms_raised(1), wardrobe.rig))
+
+
+def test_a_share_of_people_take_their_poses_from_a_file_and_face_the_front(wardrobe, tmp_path):
+    write_bvh(arms_raised(), tmp_path / "raised.bvh")
+    borrowed = borrow([tmp_path / "raised.bvh"], wardrobe.rig, 0.4)
+    scripts = sample_scripts(np.random.default_rng(0), wardrobe.rig, wardrobe.parents, 120, borrowed=borrowed)
+    heads = posed_heads(wardrobe.rig, wardrobe.parents, scripts.poses)
+    at = lambda name: heads[:, wardrobe.rig.names.index(name)]  # noqa: E731
+    unit = lambda v: v / np.linalg.norm(v, axis=1, keepdims=True)  # noqa: E731
+    up, down = unit(at("wrist.L") - at("upperarm01.L")), unit(at("wrist.R") - at("upperarm01.R"))
+    across = unit(at("upperleg01.L") - at("upperleg01.R"))
+    theirs = (up[:, 2] > 0.995) & (down[:, 2] < -0.995) & (across[:, 0] > 0.995)
+    assert 0.28 < theirs.mean() < 0.52
+    assert set(scripts.attitudes[theirs]) == {"stand"}
+    fingers = scripts.poses[theirs][:, wardrobe.rig.names.index("finger3-2.L"), :3, :3]
+    assert np.ptp(fingers, axis=0).max() > 0.1  # which the file does not tell
+
+
+def test_nobody_and_nothing_to_borrow_from(wardrobe, tmp_path):
+    borrowed = Borrowed((arms_raised(),))
+    assert len(sample_scripts(np.random.default_rng(0), wardrobe.rig, wardrobe.parents, 0, borrowed=borrowed).poses) == 0
+    write_bvh(arms_raised(0), tmp_path / "empty.bvh")
+    with pytest.raises(FormatError, match="no frames"):
+        borrow([tmp_path / "empty.bvh"], wardrobe.rig)
+    with pytest.raises(VitruvianError, match="share"):
+        borrow([], wardrobe.rig, 0)
 
 
 def test_a_motion_without_hands_is_refused(wardrobe):

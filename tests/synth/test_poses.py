@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vitruvian.synth.poses import rotation, sample_poses, shortest_arc, walking_poses
+from vitruvian.synth.activities import posed_heads
+from vitruvian.synth.poses import pose_from_attitudes, rotation, sample_poses, shortest_arc, walking_poses
 
 vectors = st.tuples(*[st.floats(-1, 1)] * 3).map(np.array).filter(lambda v: np.linalg.norm(v) > 0.1)
 
@@ -47,3 +48,28 @@ def test_walkers_stay_upright_and_swing_opposite_legs(wardrobe):
     assert (at["head"][:, 2] > at["foot.L"][:, 2] + 1.0).all()
     forward = -(at["foot.L"][:, 1] - at["foot.R"][:, 1])  # the body faces -y
     assert forward.max() > 0.3 and forward.min() < -0.3
+
+
+@pytest.mark.parametrize(("attitude", "share"), [("stand", 1.0), ("stride", 0.6)])
+def test_both_feet_of_the_standing_touch_the_ground(wardrobe, attitude, share):
+    """The lowest point of each foot's skin, on bodies of all sizes; somebody who strides may swing the rear foot."""
+    from vitruvian.synth.person import pose_bodies
+
+    n, rng = 24, np.random.default_rng(0)
+    poses = pose_from_attitudes(rng, wardrobe.rig, np.full(n, attitude), np.full((n, 2), "hang"), np.zeros((n, 2), bool))
+    vertices, _ = pose_bodies(wardrobe, poses, rng.uniform(0.3, 0.8, (n, 6)), np.zeros((n, len(wardrobe.model.facial_action_labels))))
+    soles = np.stack([vertices[:, group, 2].min(1) for group in wardrobe.part_vertices[4:]], 1)
+    apart = np.abs(soles[:, 0] - soles[:, 1])
+    assert (apart < 0.015).mean() >= share
+
+
+def test_a_standing_foot_lies_flat_and_points_where_it_did(wardrobe):
+    n, rng = 24, np.random.default_rng(1)
+    poses = pose_from_attitudes(rng, wardrobe.rig, np.full(n, "stand"), np.full((n, 2), "hang"), np.zeros((n, 2), bool))
+    heads = posed_heads(wardrobe.rig, wardrobe.parents, poses)
+    rest = wardrobe.rig.heads
+    for side in "LR":
+        foot, toe = (wardrobe.rig.names.index(f"{bone}.{side}") for bone in ("foot", "toe1-1"))
+        step = heads[:, toe] - heads[:, foot]
+        np.testing.assert_allclose(step[:, 2], (rest[toe] - rest[foot])[2], atol=1e-6)
+        assert (step[:, 1] < -0.08).all()  # ahead

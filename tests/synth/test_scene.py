@@ -1,24 +1,33 @@
 """Training pictures keep their labels through warps, mirrors and crowds."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from vitruvian.synth.backgrounds import load_photographs, make_background
-from vitruvian.synth.classes import SEGMENTS
-from vitruvian.synth.person import render_person, sample_bodies
-from vitruvian.synth.scene import DOUBTFUL, SMALLEST, SURFACE_STRIDE, UNTOLD, Studio, detection_scene, pose_crop
-from vitruvian.synth.store import Store, write_shard
+from vitruvian.synth.classes import OUTSIDE, SEEN, SEGMENTS, SELF, THING
+from vitruvian.synth.scene import (
+    DOUBTFUL,
+    SMALLEST,
+    SURFACE_STRIDE,
+    UNTOLD,
+    Figure,
+    Studio,
+    _tall_enough,
+    compose_crop,
+    compose_scene,
+    detection_scene,
+    hidden_in,
+    pose_crop,
+)
+from vitruvian.synth.store import SIZE, Store
 from vitruvian.weights.classes import PERSON_PARTS
 
 
 @pytest.fixture(scope="module")
-def studio(wardrobe, tmp_path_factory):
-    rng = np.random.default_rng(0)
-    bodies = sample_bodies(rng, wardrobe, 10)
-    people = [render_person(rng, wardrobe, bodies, i) for i in range(10)]
-    folder = tmp_path_factory.mktemp("store")
-    write_shard(folder, 0, [people[i % 10] for i in range(250)])
-    return Studio.open(Store.open(folder), [], np.random.default_rng(0), backdrops=4)
+def studio(people_folder):
+    return Studio.open(Store.open(people_folder), [], np.random.default_rng(0), backdrops=4)
 
 
 def test_pose_crops_have_their_size_and_weights_only_inside(studio):
@@ -86,6 +95,45 @@ def test_scene_boxes_lie_inside_and_have_known_classes(studio):
         counts.append((labels == 0).sum())
     assert doubtful
     assert 0 in counts and max(counts) > 1  # empty scenes teach what is no person
+
+
+def test_a_keypoint_is_what_lies_before_it_or_what_it_was():
+    points = np.array([[1, 1], [6, 6], [6, 1], [1, 6], [-3, 1], [8, 1], [1, 1]], float)
+    before = np.array([SEEN, SEEN, SELF, SELF, SEEN, SEEN, OUTSIDE], np.uint8)
+    covered = np.zeros((8, 8), bool)
+    covered[:, 4:] = True
+    assert hidden_in(points, before, covered, (8, 8)).tolist() == [SEEN, THING, THING, SELF, OUTSIDE, OUTSIDE, OUTSIDE]
+
+
+def test_people_behind_others_keep_their_keypoints_and_know_what_hides_them(studio):
+    """Whoever is laid last is hidden by no other person."""
+    rng, by_others = np.random.default_rng(1), 0
+    plain = replace(studio, store=replace(studio.store, look=studio.store.look.without(["occluders"])))
+    for _ in range(24):
+        scene = compose_scene(rng, plain)
+        assert len(scene.boxes) == len(scene.labels) == len(scene.parts) == len(scene.owners)
+        assert scene.keypoints.shape == (len(scene.hidden), 133, 2)
+        for row, (points, hidden) in enumerate(zip(scene.keypoints, scene.hidden, strict=True)):
+            inside = (points > -0.5).all(1) & (points < 319.5).all(1)
+            assert (hidden[~inside] == OUTSIDE).all()
+            by_others += (hidden == THING).any() and row < len(scene.hidden) - 1
+    assert by_others
+
+
+def test_labels_of_added_keypoints_go_without_what_hides_them(studio):
+    """As marker sets use it: more keypoints than the store knows the hidden ones of."""
+    store = studio.store
+    more = replace(store, keypoints=np.concatenate([store.keypoints, store.keypoints[:, :3]], 1))
+    both = replace(studio, store=more, swap=np.r_[studio.swap, 133, 134, 135])
+    assert compose_crop(np.random.default_rng(0), both, (192, 256)).figure.hidden.shape == (136,)
+
+
+def test_who_is_cut_off_on_both_sides_fills_the_scene(studio):
+    boxes = np.full((7, 4), np.nan)
+    figure = lambda box: Figure(None, None, np.vstack([box, boxes[1:]]), None, None)  # noqa: E731
+    assert _tall_enough(100, figure([0, 50, SIZE[0], 200]), (320, 320)) >= 320 * SIZE[1] / SIZE[0]
+    assert _tall_enough(100, figure([60, 0, 90, SIZE[1]]), (320, 320)) >= 320
+    assert _tall_enough(100, figure([0, 50, 90, 200]), (320, 320)) == 100
 
 
 def test_same_seed_same_picture(studio):

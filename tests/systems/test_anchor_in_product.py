@@ -39,7 +39,7 @@ def test_the_detector_reads_what_was_exported(name, tmp_path):
     write_onnx(system.exported(config, model), tmp_path / f"{name}.onnx")
     card = card_for(tmp_path / f"{name}.onnx")
     image = np.random.default_rng(0).integers(0, 256, (150, 300, 3), np.uint8)
-    find = Detector(card, classes=card.classes, score_threshold=0.3, device="cpu", threads=1)
+    find = Detector(card, classes=card.classes, score_threshold=0.3, association="published", device="cpu", threads=1)
     (found,) = find([image])
     # The graph's own numbers: `write_onnx` has proved that they are torch's, and two rows of almost one score may change places.
     pixels = np.ascontiguousarray(centred_letterbox(image, (256, 192)).transpose(2, 0, 1)[None], np.float32) / 255

@@ -1,12 +1,13 @@
-"""Instruments and their parts: network, losses, decoding, balance and table."""
+"""Instruments and their parts: network, losses, balance, and the way to the ground floor."""
+
+import json
 
 import numpy as np
 import pytest
 import torch
 
-from vitruvian.codecs.anchors import Candidates
 from vitruvian.data.hsdb_instrument import GASTRECTOMY, tie_parts
-from vitruvian.metrics.boxes import FoundBoxes, TrueBoxes
+from vitruvian.errors import WeightsError
 from vitruvian.synth.instruments import TOOLS, instrument_picture
 from vitruvian.systems.detection import hsdb_instrument as system
 
@@ -71,50 +72,12 @@ def test_ambiguous_instruments_teach_boxes_only():
     assert both.ambiguous.all() and system.targets_of(both, CONFIG.instruments).points.isnan().all()
 
 
-def candidates():
-    """Two crossing scissors: each head lies nearer to the other's middle, and hooks say which is whose."""
-    boxes = np.array([[0, 0, 100, 60], [30, 10, 190, 70], [60, 40, 70, 50], [60, 20, 70, 30], [300, 300, 310, 310]], np.float32)
-    scores = np.zeros((5, CLASSES), np.float32)
-    scissors, head = CONFIG.instruments.index("Scissors"), len(CONFIG.instruments)
-    scores[[0, 1], scissors], scores[[2, 3, 4], head] = [0.9, 0.8], [0.7, 0.6, 0.5]
-    points = np.full((5, 6), 200, np.float32)
-    points[0, :2], points[1, :2] = (65, 45), (65, 25)
-    return Candidates(boxes, scores, points)
-
-
-def test_parts_hang_on_the_instrument_whose_hook_they_are_at():
-    found = system.find_instruments(candidates(), len(CONFIG.instruments), (320, 320), (320, 320))
-    assert len(found.wholes) == 2 and found.owners.tolist() == [0, 1, -1]
-    labels = found.product_labels(CONFIG.instruments, system.CHOLECYSTECTOMY)
-    assert [system.CHOLECYSTECTOMY[label] for label in labels] == ["Scissors_Head"] * 3  # the loose one by the nearest
-    np.testing.assert_allclose(sorted(found.outline(0).tolist()), [[60, 40], [60, 50], [70, 40], [70, 50]])
-
-
-def test_nothing_found():
-    none = candidates()
-    found = system.find_instruments(
-        Candidates(none.boxes[:0], none.scores[:0], none.extras[:0]), len(CONFIG.instruments), (320, 320), (320, 320)
-    )
-    assert len(found.wholes) == 0 and found.owners.tolist() == [] and len(found.product_labels(CONFIG.instruments, GASTRECTOMY)) == 0
-
-
 def test_pictures_of_rare_classes_are_drawn_more_often():
     present = np.zeros((100, 3), bool)
     present[:, 0], present[:50, 1], present[:1, 2] = True, True, True
     factors = system.repeat_factors(present, 0.25)
     assert factors[0] == pytest.approx(5) and (factors[1:] == 1).all()
     assert system.repeat_factors(present[:0]).tolist() == []
-
-
-def test_the_table_leaves_out_classes_that_are_not_there():
-    boxes = np.array([[0, 0, 10, 10], [20, 20, 40, 40]], float)
-    truth = TrueBoxes(np.zeros(2, int), boxes, np.array([0, 2]), np.zeros(2, bool))
-    found = FoundBoxes(np.zeros(1, int), boxes[:1], np.array([0]), np.ones(1))
-    rows, means = system.ap_table(truth, found, ("a", "b", "c"))
-    assert [row[1] for row in rows] == [1, 0, 1] and rows[0][2] == pytest.approx(1) and np.isnan(rows[1][2]) and rows[2][2] == 0
-    assert means["classes"] == 2 and means["AP50"] == pytest.approx(0.5)
-    text = system.table_text(rows, means)
-    assert "| b | 0 | - | - |" in text and "mean over 2 classes" in text
 
 
 def test_a_few_steps_on_drawn_instruments_teach():
@@ -137,3 +100,65 @@ def test_a_few_steps_on_drawn_instruments_teach():
         optimiser.step()
         seen.append(total.item())
     assert seen[-1] < 0.9 * seen[0]
+
+
+def test_the_state_says_which_instruments_they_are():
+    for config in (CONFIG, system.Config(0.125, 0.33, system.instruments_of(GASTRECTOMY), levels=4)):
+        state = system.network(config).state_dict()
+        found, filled = system.from_published({f"module.{name}": value for name, value in state.items()})
+        assert (found.instruments, found.trunk) == (config.instruments, config.trunk)
+        assert all(torch.equal(value, state[name]) for name, value in filled.state_dict().items())
+
+
+@pytest.mark.parametrize("names", [None, b"", b"\xff\xfe", b"A\nA", b"head\nB", b"A\n \nB", b"A\nB"])
+def test_states_that_name_no_such_instruments_are_refused(names):
+    state = system.network(CONFIG).state_dict()
+    if names is None:
+        del state["instrument_names"]
+    else:
+        state["instrument_names"] = torch.tensor(list(names), dtype=torch.uint8)
+    with pytest.raises(WeightsError):
+        system.from_published(state)
+
+
+def test_the_catalogue_tells_instruments_from_six_parts_of_people():
+    from vitruvian.codecs.association import BODY_PARTS
+    from vitruvian.systems.catalogue import recognise
+    from vitruvian.systems.detection import bpjdet, jointbdoe
+
+    people = bpjdet.Config(0.125, 0.33, BODY_PARTS, levels=3)
+    assert people.trunk == CONFIG.trunk  # shapes don't tell
+    found = recognise(system.network(CONFIG).state_dict())
+    assert (found.system.name, found.variant) == ("hsdb-instrument", "hsdb-instrument-10-nano5")
+    assert recognise(bpjdet.network(people).state_dict()).config.part_set == BODY_PARTS
+    assert recognise(jointbdoe.network(jointbdoe.VARIANTS["nano"]).state_dict()).system.name == "jointbdoe"
+
+
+@pytest.mark.slow  # exporting takes seconds
+def test_from_a_checkpoint_to_outlines_in_a_file(tmp_path):
+    """A random network that is sure of parts in small boxes and of instruments in large ones: export, detect, and what is written."""
+    pytest.importorskip("onnxscript")
+    from vitruvian.capture.detect import detect
+    from vitruvian.media import write_image
+    from vitruvian.systems.catalogue import export
+    from vitruvian.systems.checkpoint import write_state
+
+    torch.manual_seed(1)
+    network = model()
+    with torch.no_grad():
+        for level, head in enumerate(network.head):
+            bias = head.bias.view(3, -1)
+            bias[:, 4], bias[:, 5:15], bias[:, 15:18] = 0.0, 2.0 if level == 2 else -9.0, 2.0 if level == 0 else -9.0
+    write_state(network.state_dict(), tmp_path / "tools.safetensors", {})
+    _, card, worst = export(tmp_path / "tools.safetensors", tmp_path / "tools.onnx")
+    assert card.classes == CONFIG.classes and worst < 1
+    rng = np.random.default_rng(0)
+    write_image(tmp_path / "frame.png", instrument_picture(rng, ["Scissors", "Electrichook"], (320, 256)).image)
+    objects = detect(tmp_path / "frame.png", tmp_path / "out", detector=tmp_path / "tools.onnx")
+    hung = (objects.owner >= 0) & ~objects.wholes
+    assert objects.knows_owners and objects.wholes.any() and hung.any() and (objects.labels[objects.wholes] < 10).all()
+    rows = json.loads((tmp_path / "out/objects.json").read_text())["annotations"]
+    for row, whole in zip(rows, objects.wholes, strict=True):
+        assert ("segmentation" in row) == whole
+    outlines = [np.reshape(row["segmentation"][0], (-1, 2)) for row in rows if "segmentation" in row]
+    assert all(len(outline) >= 4 and np.isfinite(outline).all() for outline in outlines)

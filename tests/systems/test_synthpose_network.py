@@ -107,7 +107,7 @@ def people(tmp_path_factory):
     from vitruvian.body.regressors import point_regressor
     from vitruvian.synth.look import Look
     from vitruvian.synth.person import Sample, Truth
-    from vitruvian.synth.store import write_look, write_shard
+    from vitruvian.synth.store import PLANES, write_look, write_shard
     from vitruvian.systems.biomechanics.marker_labels import project
 
     folder, model = tmp_path_factory.mktemp("people"), load_compact()
@@ -123,7 +123,7 @@ def people(tmp_path_factory):
     for i in range(3):
         inside = ((pixels[i] > -0.5) & (pixels[i] < np.array([240, 320]) - 0.5)).all(-1)
         planes = np.full((8, 320, 240), 128, np.uint8)
-        planes[0] = 0
+        planes[[PLANES.index(name) for name in ("class", "segment")]] = 0
         planes[0, 60:260, 80:160] = 1
         truth = Truth(points[i], camera[i], pose[i], shape[i], face[i], place[i], np.full(6, 0.5), 0.0, np.zeros(133, bool), np.zeros(4), 0)
         box = np.full((7, 4), np.nan, np.float32)
@@ -154,9 +154,14 @@ def test_labels_lie_on_the_projected_body(people, tmp_path):
     assert np.array_equal(marker_labels(store, read_points(tmp_path / "m.toml"))[:, 0], store.keypoints[:, 0])
 
 
-def test_a_recipe_learns_a_users_markers(people, tmp_path):
+def test_a_recipe_learns_a_users_markers(people, networks, tmp_path):
+    """From the recipe to a capture and its table, and the names are the user's throughout."""
     pytest.importorskip("safetensors")
+    from scenes import boxes_at, picture
+    from vitruvian.capture import capture
+    from vitruvian.media import write_image
     from vitruvian.systems import catalogue
+    from vitruvian.take import Take
     from vitruvian.train.recipe import on_keypoints, read_recipe
     from vitruvian.train.run import run_recipe
 
@@ -173,3 +178,35 @@ def test_a_recipe_learns_a_users_markers(people, tmp_path):
     network = run_recipe(recipe, tmp_path / "run")
     assert catalogue.load(network)[1].model(torch.zeros(1, 3, 128, 96)).shape == (1, 3, 32, 24)
     assert '"all_px"' in (tmp_path / "run/labels/log.jsonl").read_text()
+    _, card, _ = catalogue.export(network, tmp_path / "net.onnx")
+    assert card.skeleton == "mine" and card.keypoint_set.names == recipe.skeleton.names
+    copied, _ = catalogue.convert_checkpoint(network, tmp_path / "copy.safetensors")
+    assert catalogue.load(copied)[1].skeleton.swap == (0, 2, 1)
+    write_image(tmp_path / "a.png", picture(boxes_at(0)))
+    options = networks | {"pose": tmp_path / "net.onnx", "threshold": 0.01, "flip_test": True}
+    assert len(capture(tmp_path / "a.png", tmp_path / "out", **options).people)
+    take = Take.load(tmp_path / "out/take.npz")
+    assert take.skeleton.names == recipe.skeleton.names and take.keypoints.shape[1:] == (3, 2)
+    take.export(tmp_path / "take.csv")
+    assert "r_spot_x_px" in (tmp_path / "take.csv").read_text().splitlines()[0]
+
+
+def test_a_set_named_while_converting_is_still_known_when_exporting(tmp_path):
+    pytest.importorskip("safetensors")
+    from vitruvian.systems import catalogue
+
+    torch.save(filled(replace(VARIANTS["nano"], keypoints=17)).state_dict(), tmp_path / "mine.pth")
+    for skeleton, kept in (("", None), ("ap10k-17", "ap10k-17")):
+        converted, _ = catalogue.convert_checkpoint(tmp_path / "mine.pth", tmp_path / "mine.safetensors", skeleton)
+        found = catalogue.load(converted)[1]
+        assert (found.skeleton and found.skeleton.name) == kept
+        assert found.exported("mine").card.skeleton == (kept or "coco-17")
+
+
+def test_networks_of_52_points_are_told_from_others_of_their_kind():
+    from vitruvian.systems import catalogue
+
+    found = catalogue.recognise(filled(SMALL_HRNET).state_dict())
+    assert found.system.name == "synthpose" and found.config.input_size == (288, 384)
+    assert found.exported("x").card.codec == "heatmap-dark" and found.exported("x").card.skeleton == "synthpose-52"
+    assert catalogue.recognise(filled(replace(SMALL_HRNET, keypoints=17)).state_dict()).system.name == "rmpg"

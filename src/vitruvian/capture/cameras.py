@@ -43,6 +43,7 @@ Source = str | Path | Take
 """A film, a folder of pictures, a take's .npz, or a take."""
 
 Format = Literal["trc", "bvh", "csv", "parquet", "rerun"]
+_EARLY = 0.5  # seconds
 _FILES = {"trc": "people.trc", "bvh": "people.bvh", "csv": "points.csv", "parquet": "points.parquet", "rerun": "take.rrd"}
 
 
@@ -105,6 +106,7 @@ def capture_cameras(
             raise KeyboardInterrupt  # the film goes on from there next time; half a film has no third dimension
         takes.append(take)
     shifts = clocks(takes) if isinstance(offsets, str) else offsets
+    _warn_of_ends(cameras, takes, shifts)
     combined = combine(takes, cameras, offsets=shifts, up=up, min_views=min_views, max_error=max_error, smooth=smooth)
     if folder is not None:
         with delivered(folder) as workshop:
@@ -166,6 +168,16 @@ class _Report:
         """So many frames of its overlay are drawn."""
         found = self.newest[camera]
         self(camera, replace(found, stage="drawing", done=done, total=total, seconds={**found.seconds, **seconds}))
+
+
+def _warn_of_ends(cameras: Sequence[Camera], takes: Sequence[Take], offsets: Sequence[float] | None) -> None:
+    """Say which films end much earlier than others: until then fewer cameras see people, or the films began at different times."""
+    ends = np.array([take.times[-1] if len(take.times) else 0.0 for take in takes]) + (0.0 if offsets is None else np.asarray(offsets))
+    for n in np.flatnonzero(ends < ends.max() - _EARLY):
+        log.warning(
+            "the film of %s ends %.1f s before the longest one, which goes on without it; if films did not begin together, give offsets",
+            cameras[n].name, ends.max() - ends[n],
+        )  # fmt: skip
 
 
 def _is_take(source: Source) -> bool:
@@ -239,9 +251,10 @@ def in_order(sources: Sequence[Source], cameras: Sequence[Camera]) -> tuple[Came
     """The camera of each source. Raises VitruvianError where names don't tell and numbers differ."""
     if isinstance(sources, str | Path) or len(sources) < 2:
         raise VitruvianError("one film has no third dimension: give the films of two or more cameras (for one, use capture)")
-    matches = [[n for n, camera in enumerate(cameras) if _belongs(source, camera.name)] for source in sources]
-    if all(len(found) == 1 for found in matches) and len({found[0] for found in matches}) == len(sources):
-        return tuple(cameras[found[0]] for found in matches)
+    for goes_with in (_same, _belongs, _is_within, _has_number):
+        matches = [[n for n, camera in enumerate(cameras) if goes_with(source, camera.name)] for source in sources]
+        if all(len(found) == 1 for found in matches) and len({found[0] for found in matches}) == len(sources):
+            return tuple(cameras[found[0]] for found in matches)
     if len(cameras) != len(sources):
         names = ", ".join(camera.name[:20] for camera in cameras[:8])
         raise VitruvianError(f"{len(sources)} films for {len(cameras)} cameras ({names}): name each film like its camera, or give as many")
@@ -255,17 +268,43 @@ def _title(source: Source) -> str:
     return (source.source or (source.names[0] if source.names else "take")) if isinstance(source, Take) else str(source)
 
 
+def _same(source: Source, name: str) -> bool:
+    """Whether a film, or its folder, is called like the camera; cam_01 and cam1 are one."""
+    return any(_bare(part) == _bare(name) != "" for part in _parts(source))
+
+
 def _belongs(source: Source, name: str) -> bool:
-    """Whether a file's name, or that of its folder, has the camera's name in it as a word of its own."""
+    """Whether a film's name, or its folder's, has the camera's name in it as a word of its own: walk-cam1.mp4."""
+    return any(_has_word(part, name) for part in _parts(source))
+
+
+def _is_within(source: Source, name: str) -> bool:
+    """Whether a film's name is a word of the camera's: cam01.mp4 and Pose2Sim's int_cam01_img."""
+    return _has_word(name, _parts(source)[0])
+
+
+def _has_number(source: Source, name: str) -> bool:
+    """Whether the last number of a film's name is the last one of the camera's: walk_2.mp4 and camera2."""
+    film, camera = (re.findall(r"\d+", _counted(text))[-1:] for text in (_parts(source)[0], name))
+    return film == camera != []
+
+
+def _parts(source: Source) -> tuple[str, str]:
     path = Path(_title(source))
-    word = re.compile(rf"(?<![a-z0-9]){re.escape(name.lower())}(?![a-z0-9])")
-    parts = (path.stem.lower(), path.parent.name.lower())
-    return bool(name) and any(word.search(part) or _bare(part) == _bare(name.lower()) for part in parts)
+    return path.stem, path.parent.name
+
+
+def _has_word(text: str, word: str) -> bool:
+    return bool(word) and re.search(rf"(?<![a-z0-9]){re.escape(_counted(word))}(?![a-z0-9])", _counted(text)) is not None
+
+
+def _counted(name: str) -> str:
+    """cam01 is cam1."""
+    return re.sub(r"(?<!\d)0+(?=\d)", "", name.lower())
 
 
 def _bare(name: str) -> str:
-    """cam_01 and cam01 are one."""
-    return re.sub(r"[^a-z0-9]", "", name)
+    return re.sub(r"[^a-z0-9]", "", _counted(name))
 
 
 def folder_names(cameras: Sequence[Camera]) -> list[str]:

@@ -1,4 +1,4 @@
-"""People, their parts, whose these are, and which way people face: in pictures and videos, without keypoints and without tracks."""
+"""People (or instruments), their parts, whose these are, and which way people face: in pictures and videos, without keypoints or ids."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 from vitruvian.capture.finder import chunks
-from vitruvian.capture.objects import Objects, joined, objects_of
+from vitruvian.capture.objects import PERSON, Objects, joined, objects_of
 from vitruvian.capture.sinks import Background, Stopwatch, overlay_sink
+from vitruvian.codecs.association import Rule
 from vitruvian.draw.objects import draw_objects
 from vitruvian.errors import VitruvianError
 from vitruvian.formats.objects import write_objects_csv, write_objects_json
@@ -44,17 +45,19 @@ def detect(
     *,
     detector: Card | str | Path = "person-parts-s",
     threshold: float = 0.3,
+    association: Rule = "best",
     overlay: bool = True,
     formats: Sequence[Format] = ("json", "csv"),
     device: Literal["auto", "cpu", "cuda"] = "auto",
     on_progress: Callable[[DetectProgress], None] | None = None,
 ) -> Objects:
-    """Find people and their parts in a video, a picture, a folder, a glob or a list of pictures.
+    """Find people and their parts, or instruments and theirs, in a video, a picture, a folder, a glob or a list of pictures.
 
     out: folder for the files, made if missing: overlay.mp4 (overlay.png for one picture, overlay/ for several), objects.json and
     objects.csv as `formats` names them. None writes nothing.
     detector: id of a network, path of an ONNX file, or card. Networks with offsets (BPJDet) say whose a part is; for others parts are
-    joined to people by their boxes (`people.joining`). JointBDOE's say which way people face.
+    joined to people by their boxes (`people.joining`). JointBDOE's say which way people face. hSDB-instrument's find surgical instruments.
+    association: how networks with offsets give parts away, see `codecs.association`.
     threshold: least score of what counts. on_progress: called after each frame, in this thread.
 
     Nothing found, or a video without frames, is a table without rows. Ctrl-C ends early: what was found is written and returned, with
@@ -66,7 +69,7 @@ def detect(
     if not (math.isfinite(threshold) and 0 < threshold <= 1):
         raise VitruvianError(f"the threshold must be over 0 and at most 1, not {threshold}: 0.3 is a good start")
     card = detector if isinstance(detector, Card) else card_for(detector)
-    find = Detector(card, classes=card.classes, score_threshold=threshold, device=device)
+    find = Detector(card, classes=card.classes, score_threshold=threshold, association=association, device=device)
     with open_source(source) as opened:
         asked = str(source) if isinstance(source, str | Path) else opened.name
         folder = None if out is None else Path(out)
@@ -90,7 +93,7 @@ def detect(
 def heads_of(objects: Objects) -> HeadCounts:
     """Heads per frame: all, and those that belong to somebody. Raises VitruvianError where the detector finds no heads (nor faces)."""
     kind = next((kind for kind in ("head", "face") if any(name.endswith(kind) for name in objects.classes)), None)
-    if kind is None:
+    if kind is None or PERSON not in objects.classes:
         raise VitruvianError(f"{objects.network} finds {', '.join(objects.classes)}, no heads to count: take another detector")
     return count_heads(objects.frame, len(objects.times), objects.is_a(kind), objects.is_a("person"), objects.owner)
 

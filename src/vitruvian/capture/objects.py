@@ -1,4 +1,4 @@
-"""What a detector found in frames, as a table: people, their parts, whose these are, and which way people face."""
+"""What a detector found in frames, as a table: people (or instruments), their parts, whose these are, and which way people face."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from vitruvian.codecs.detections import Detections
+from vitruvian.codecs.instruments import hull, names_instruments
 from vitruvian.codecs.owned import OwnedDetections
 from vitruvian.errors import VitruvianError
-from vitruvian.people.joining import join_parts, without_pieces
-
-PERSON = "person"
+from vitruvian.people.owners import PERSON, is_whole, owners_of, whole_people
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +20,7 @@ class Objects:
     """N objects in F frames, in the order of the frames; in a frame the surest first.
 
     classes: names of the labels. frame: (N,) index into `times`. labels: (N,) index into `classes`. boxes: (N, 4) xyxy pixels.
-    owner: (N,) row of the person that a part belongs to; a person is its own; -1 for what is nobody's.
+    owner: (N,) row of the person (or instrument) that a part belongs to; a person is its own; -1 for what is nobody's.
     heading: (N,) radians, 0 faces away from the camera, anticlockwise from above, NaN where unknown.
     contacts: (N, s) scores in [0, 1] of `codecs.association.CONTACTS`, NaN where unknown; s = 0 where no network says.
     times: (F,) seconds; sizes: (F, 2) (width, height); names: one file name per frame (pictures), or a single one (video).
@@ -63,6 +62,20 @@ class Objects:
         wanted = [name in kinds or name.replace("_", " ").split(" ", 1)[-1] in kinds for name in self.classes]
         return np.array(wanted, bool)[self.labels] if len(self) else np.zeros(0, bool)
 
+    @property
+    def wholes(self) -> Bool[np.ndarray, " n"]:
+        """(N,) rows that have parts: people, or instruments."""
+        return is_whole(self.labels, self.classes)
+
+    def outline(self, row: int) -> Float[np.ndarray, "k 2"] | None:
+        """The outline of an instrument: the convex hull of its parts' boxes, tighter than the box of an oblique tool; its box where no part
+        hangs on it. None for people and parts."""
+        if PERSON in self.classes or not names_instruments(self.classes) or self.owner[row] != row:
+            return None
+        first, end = np.searchsorted(self.frame, (self.frame[row], self.frame[row] + 1))
+        mine = first + np.flatnonzero(self.owner[first:end] == row)
+        return hull(self.boxes[mine[mine != row] if len(mine) > 1 else mine])
+
     def name_of(self, frame: int) -> str:
         """The file that a frame comes from, "" where unknown."""
         return self.names[frame if len(self.names) > 1 else 0] if self.names else ""
@@ -79,34 +92,12 @@ class Objects:
         )  # fmt: skip
 
 
-def owners_of(found: Detections, classes: Sequence[str]) -> Int[np.ndarray, " n"]:
-    """(n,) row of the person that each detection of one frame belongs to, a person its own, -1 for nobody's.
-
-    As the detector says where it does, else by boxes alone.
-    """
-    owners = np.full(len(found), -1)
-    people = np.flatnonzero(found.labels == classes.index(PERSON)) if PERSON in classes else np.zeros(0, np.intp)
-    owners[people] = people
-    parts = np.flatnonzero(owners < 0)
-    if isinstance(found, OwnedDetections):
-        row_of = {int(person): row for row, person in zip(people.tolist(), found.persons[people], strict=True)}
-        owners[parts] = [row_of.get(int(person), -1) if person >= 0 else -1 for person in found.persons[parts]]
-    elif len(people) and len(parts):
-        joined = join_parts(found.boxes[people], found.boxes[parts], [classes[label] for label in found.labels[parts]])
-        owners[parts] = np.append(people, -1)[joined]
-    return owners
-
-
 def objects_of(found: Detections, classes: Sequence[str], time: float, size: tuple[int, int], name: str = "") -> Objects:
     """The objects of one frame from what a detector says; see `Objects`.
 
     Where it finds heads but doesn't know whose they are, pieces of people are left out (`people.joining.without_pieces`).
     """
-    knows = isinstance(found, OwnedDetections)
-    if not knows and PERSON in classes and "head" in classes:
-        people = found.labels == classes.index(PERSON)
-        whole = without_pieces(found.boxes[people], found.boxes[found.labels == classes.index("head")])
-        found = found[np.delete(np.arange(len(found)), np.flatnonzero(people)[~whole])]
+    knows, found = isinstance(found, OwnedDetections), whole_people(found, classes)
     unknown = np.full(len(found), np.nan, np.float32)
     return Objects(
         classes=tuple(classes),

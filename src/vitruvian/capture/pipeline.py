@@ -23,7 +23,7 @@ from vitruvian.media.live import Live
 from vitruvian.people import Refiner, Smoother, Tracker, is_part, presets, repair_swaps, smooth_take, without_doubtful_tracks
 from vitruvian.runtime import Detector, OneStage, PoseEstimator
 from vitruvian.runtime.lift import Lifter
-from vitruvian.skeletons import COCO_WHOLEBODY_133, Skeleton, by_name
+from vitruvian.skeletons import COCO_WHOLEBODY_133, Skeleton
 from vitruvian.take import FovSource, People, Take
 from vitruvian.weights import Card, card_for
 
@@ -129,7 +129,7 @@ def _with_bodies(
 def _has_points(pose: Card | str | Path) -> bool:
     """Whether a pose network finds the points that bodies are made from."""
     card = pose if isinstance(pose, Card) else card_for(pose)
-    return by_name(card.skeleton) == COCO_WHOLEBODY_133
+    return card.keypoint_set is COCO_WHOLEBODY_133
 
 
 def _drawer(skeleton: Skeleton, options: Options) -> Draw:
@@ -161,7 +161,7 @@ def _finder(
         parts_too = [name for name in known.classes if is_part(name)]
         find = Detector(known, classes=("person", *parts_too), score_threshold=least, device=options.device)
         estimate = PoseEstimator(card, flip_test=options.flip_test, device=options.device)
-    skeleton = by_name(card.skeleton)
+    skeleton = card.keypoint_set
     hand, face = (part and PoseEstimator(part, device=options.device) for part in parts)
     finder = Finder(
         find,

@@ -20,7 +20,8 @@ from jaxtyping import Bool, Float, Int
 from vitruvian.errors import VitruvianError
 from vitruvian.geometry.boxes import enclosing
 from vitruvian.geometry.camera import Axis, Camera, fitted, moved, project, undistort, up_axis, y_up
-from vitruvian.geometry.match import follow
+from vitruvian.geometry.follow import follow
+from vitruvian.geometry.match import SEEN
 from vitruvian.geometry.sides import exchanged_sides
 from vitruvian.geometry.synchronise import synchronise, vertical_speeds
 from vitruvian.geometry.triangulate import reprojection_errors, triangulate
@@ -40,6 +41,7 @@ _BRIEF, _FILM = 3, 12  # rows that nobody has fewer of, in films of so many fram
 _HIPS, _LEGS, _ARMS = ("hip", "ASIS", "PSIS"), ("knee", "ankle", "toe", "heel", "calc", "5meta"), ("shoulder", "elbow", "wrist")
 _LONG = 0.5  # seconds that somebody must be in a film to set its clock
 _CONTRADICTION, _TELLS = 0.1, 0.2  # seconds between what pairs of films say, and the correlation from which they are asked
+_AGREEMENT = 0.25  # share of sure points; a weak network on a real film has 0.31, the same with films exchanged 0.08 to 0.23
 _SHAPE_WARNING = 0.002  # of an aspect ratio
 
 
@@ -97,11 +99,12 @@ def combine(
     times = takes[reference].times + offsets[reference]
     views = [at_times(replace(take, times=take.times + offset), times) for take, offset in zip(takes, offsets, strict=True)]
     limit = max_error or LIMIT_SHARE * max((max(camera.size) for camera in cameras), default=0) or 15.0
-    ids = _identities(views, cameras, times, _limbs(skeleton), limit)
+    ids = _identities(views, cameras, times, skeleton, limit)
     keys, measured, confidence, scores = _gathered(views, ids, len(skeleton))
     measured, confidence = _agreed_sides(cameras, skeleton, keys, measured, confidence)
     found = triangulate(cameras, measured, confidence, min_views=min_views, threshold=limit)
     kept = _are_people(found.points, keys, _limbs(skeleton), _BRIEF if len(times) >= _FILM else 1)
+    _doubt(views, found.used[:, kept], _limbs(skeleton))
     keys, measured, points, used = keys[kept], measured[:, kept], found.points[kept], found.used[:, kept]
     people = People(
         frame=keys[:, 0],
@@ -218,9 +221,12 @@ def _between(people: People, at: np.ndarray, times: np.ndarray, longest: float, 
     return People(frame=frames, track=np.full(len(frames), people.track[0]), confidence=confidence, **mixed)
 
 
-def _identities(views: Sequence[People], cameras: Sequence[Camera], times: np.ndarray, limbs: np.ndarray, limit: float) -> list[np.ndarray]:
+def _identities(
+    views: Sequence[People], cameras: Sequence[Camera], times: np.ndarray, skeleton: Skeleton, limit: float
+) -> list[np.ndarray]:
     """For each camera the person (1, 2 ...) of each row, -1 for nobody's."""
-    rows = []
+    rows, limbs = [], _limbs(skeleton)
+    other_side = [limbs.tolist().index(skeleton.swap[point]) for point in limbs]
     for view in views:
         order = np.argsort(view.frame, kind="stable")
         bounds = np.searchsorted(view.frame[order], np.arange(len(times) + 1))
@@ -232,10 +238,21 @@ def _identities(views: Sequence[People], cameras: Sequence[Camera], times: np.nd
         for f in range(len(times))
     ]
     out = [np.full(len(view), -1) for view in views]
-    for f, found in enumerate(follow(cameras, frames, times, threshold=limit)):
+    for f, found in enumerate(follow(cameras, frames, times, threshold=limit, swap=other_side)):
         for c, ids in enumerate(found):
             out[c][rows[c][f]] = ids
     return out
+
+
+def _doubt(views: Sequence[People], used: Bool[np.ndarray, "c n k"], limbs: Int[np.ndarray, " l"]) -> None:
+    """Warn where cameras agree on few of the points that they are sure of. Not each mistake shows: people are much alike."""
+    sure = sum(int((view.confidence[:, limbs] >= SEEN).sum()) for view in views)
+    share = used[:, :, limbs].sum() / max(sure, 1)
+    if sure and share < _AGREEMENT:
+        log.warning(
+            "the cameras agree on %.0f %% of the points they see: check which film is which camera's, the calibration, and the offsets",
+            100 * share,
+        )
 
 
 def _gathered(

@@ -214,15 +214,19 @@ def _write_reports(take: Take, folder: Path, results: Results) -> None:
 
 
 def _write_angles(take: Take, folder: Path) -> list[Path]:
-    """A page and a table of joint angles for each person; returns their paths."""
+    """Joint angles of each person as a page, a table and a picture, and a table of gait; returns their paths."""
     from vitruvian.biomechanics.report import persons_of, write_report
 
     persons, written = persons_of(take), []
     for person in persons:
-        stem = "angles" if len(persons) == 1 else f"angles_person{person}"
-        page, table = folder / f"{stem}.html", folder / f"{stem}.csv"
-        write_report(take, page, person if person >= 0 else None)[0].csv(table)
-        written += [page, table]
+        end = "" if len(persons) == 1 else f"_person{person}"
+        page, table, picture = (folder / f"angles{end}.{suffix}" for suffix in ("html", "csv", "png"))
+        steps = folder / f"gait{end}.csv"
+        angles, gait = write_report(take, page, person if person >= 0 else None)
+        angles.csv(table)
+        angles.png(picture)
+        gait.csv(steps)
+        written += [page, table, picture, steps]
     return written
 
 

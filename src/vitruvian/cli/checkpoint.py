@@ -23,7 +23,8 @@ def convert_checkpoint(
     output
         The .safetensors file; by default named after the checkpoint, in the folder of converted ones, where export finds it by its id.
     skeleton
-        Keypoint set of the network, where its number of keypoints doesn't tell: ap10k-17 for an animal's.
+        Keypoint set of the network, where its number of keypoints doesn't tell: ap10k-17 for an animal's; or the file that declares it
+        (my_markers.toml).
     """
     _need_torch()
     from vitruvian.systems import catalogue
@@ -57,7 +58,8 @@ def export(network: str, /, *, output: Annotated[Path, Parameter(name=["--output
     output
         The .onnx file; its card gets the same name, with .json.
     skeleton
-        Keypoint set of the network, where its number of keypoints doesn't tell.
+        Keypoint set of the network, where its number of keypoints doesn't tell: its name, or the file that declares it (my_markers.toml).
+        Networks of vitruvian train know theirs.
     """
     _need_torch()
     from vitruvian.systems import catalogue

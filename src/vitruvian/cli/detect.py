@@ -27,13 +27,14 @@ def detect(
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
     detector: str = "person-parts-s",
     threshold: float = 0.3,
+    association: Literal["best", "published"] = "best",
     overlay: bool = True,
     formats: str = "json,csv",
     count_heads: bool = False,
     contacts: bool = False,
     device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> int:
-    """Find people and their parts in pictures or a video: boxes, whose each part is, and which way people face.
+    """Find people and their parts in pictures or a video: boxes, whose each part is, and which way people face. Instruments too.
 
     Parameters
     ----------
@@ -43,9 +44,11 @@ def detect(
         Folder for the results: overlay.mp4 (or .png), objects.json, objects.csv. By default NAME_objects in the current folder.
     detector
         Detection network: an id (vitruvian weights list), or the path of an .onnx file. BPJDet's say whose a part is, JointBDOE's which
-        way people face; for others parts are joined to people by their boxes.
+        way people face; hSDB-instrument's find surgical instruments; for others parts are joined to people by their boxes.
     threshold
         Least score, 0 to 1, of what counts.
+    association
+        How BPJDet's networks give parts to people: all together so that they fit best, or one by one as published (more errors in crowds).
     overlay
         Draw boxes, lines from parts to their people, and arrows over the video or pictures.
     formats
@@ -73,6 +76,7 @@ def detect(
             folder,
             detector=detector,
             threshold=threshold,
+            association=association,
             overlay=overlay,
             formats=wanted,
             device=device,
@@ -104,13 +108,15 @@ def _progress_bar() -> Iterator[Callable[[DetectProgress], None]]:
 
 def _print_summary(objects: Objects, spent: float) -> None:
     frames = len(objects.times)
-    owned = (objects.owner >= 0) & ~objects.is_a("person")
-    counts = ", ".join(f"{np.count_nonzero(objects.labels == label)} {name}" for label, name in enumerate(objects.classes[:8]))
-    console.print(f"{counted(frames, 'frame')}, {spent:.1f} s: {counts}", markup=False)
-    parts = np.count_nonzero(~objects.is_a("person"))
+    owned = (objects.owner >= 0) & ~objects.wholes
+    counts = dict(zip(objects.classes, np.bincount(objects.labels, minlength=len(objects.classes)).tolist(), strict=True))
+    told = [f"{count} {name}" for name, count in counts.items() if count or len(counts) <= 8]
+    console.print(f"{counted(frames, 'frame')}, {spent:.1f} s: {', '.join(told) or 'nothing'}", markup=False)
+    parts = np.count_nonzero(~objects.wholes)
     if parts:
+        whom = "somebody" if "person" in objects.classes else "something"
         how = "the network's owners" if objects.knows_owners else "joined by boxes"
-        console.print(f"{np.count_nonzero(owned)} of {counted(parts, 'part')} belong to somebody ({how})", markup=False)
+        console.print(f"{np.count_nonzero(owned)} of {counted(parts, 'part')} belong to {whom} ({how})", markup=False)
     facing = np.count_nonzero(np.isfinite(objects.heading))
     if facing:
         console.print(f"{counted(facing, 'person', 'people')} with the way they face", markup=False)

@@ -142,10 +142,12 @@ class Results:
         controlnet (pose pictures), rerun; of several cameras trc (the default), bvh, csv, parquet, rerun. "" for nothing. More from
         take.npz: vitruvian convert.
     angles
-        Joint angles and gait parameters of each person in a video: a page with plots (angles.html), and a table (angles.csv).
+        Joint angles and gait parameters of each person in a video: a page with plots (angles.html), the angles as a table and a picture
+        (angles.csv, angles.png), and the gait as a table (gait.csv).
     opensim
         Your OpenSim model (.osim), such as LaiUhlrich2022: scaled to each person and moved by them, with .trc, .mot and a page. For several
-        calibrated cameras; more options: vitruvian opensim.
+        calibrated cameras. Mass, height and the marker augmenter are given afterwards: vitruvian opensim take.npz --model MODEL.osim
+        --mass KG --height METRES --augment.
     profile
         Print the time that each stage took.
     """

@@ -6,10 +6,11 @@ Every body says where it expects the middle of each of its parts: a hook in each
 |---|---|
 | published | surest part first, to the body whose hook is nearest, if most of the part lies inside that body; no second choice; a used \
 hook moves to its part (card bpjdet.md section 5) |
-| best | [ours] all parts of a slot together, so that distances to the hooks, and from where the parts expect their body to its middle, \
+| best | [ours] all parts of a class together, so that distances to the hooks, and from where the parts expect their body to its middle, \
 sum to the least; each hook once, again only inside |
 
-Parts without a side (hands of BodyHands: one class, two slots) try the first slot of all bodies, then, those left over, the second.
+Parts without a side (hands of BodyHands: one class, two slots) have all slots of a body open by "best"; by "published" they try the first
+slot of all bodies, then, those left over, the second.
 """
 
 from __future__ import annotations
@@ -178,18 +179,19 @@ def hang_parts(
         return hooks, part
     shares = inside_share(parts.boxes, boxes)
     middles = (parts.boxes[:, :2] + parts.boxes[:, 2:]) / 2
-    free = np.arange(len(parts))
-    for slot in range(len(part_set.slots)):
-        rows = np.flatnonzero(parts.labels == slot + 1) if part_set.sided else free
+    free, slots = np.arange(len(parts)), list(range(len(part_set.slots)))
+    for group in [[slot] for slot in slots] if part_set.sided or rule == "published" else [slots]:
+        rows = np.flatnonzero(parts.labels == group[0] + 1) if part_set.sided else free
         allowed = shares[rows] > inside
         if rule == "published":
-            found = _nearest_hooks(hooks[:, slot], middles[rows], allowed)
+            found = _nearest_hooks(hooks[:, group[0]], middles[rows], allowed)[:, None]
         else:
-            found = _best_hooks(boxes, hooks[:, slot], middles[rows], None if body_points is None else body_points[rows], allowed)
-        hung = np.flatnonzero(found >= 0)
-        part[hung, slot] = rows[found[hung]]
-        hooks[hung, slot] = middles[part[hung, slot]]
-        free = np.setdiff1d(free, part[hung, slot], assume_unique=True)
+            found = _best_hooks(boxes, hooks[:, group], middles[rows], None if body_points is None else body_points[rows], allowed)
+        body, place = np.nonzero(found >= 0)
+        slot = np.array(group, np.intp)[place]
+        part[body, slot] = rows[found[body, place]]
+        hooks[body, slot] = middles[part[body, slot]]
+        free = np.setdiff1d(free, part[body, slot], assume_unique=True)
     return hooks, part
 
 
@@ -240,27 +242,27 @@ def _nearest_hooks(
 
 def _best_hooks(
     boxes: Float[np.ndarray, "n 4"],
-    hooks: Float[np.ndarray, "n 2"],
+    hooks: Float[np.ndarray, "n s 2"],
     middles: Float[np.ndarray, "m 2"],
     body_points: Float[np.ndarray, "m 2"] | None,
     allowed: Bool[np.ndarray, "m n"],
-) -> Int64[np.ndarray, " n"]:
-    """The rule "best" for one slot. Distances count in units of the body's size."""
+) -> Int64[np.ndarray, "n s"]:
+    """The rule "best" for slots that take the same parts: row of the part in each, -1 for none. Distances count in the body's size."""
     from scipy.optimize import linear_sum_assignment
 
-    found = np.full(len(hooks), -1)
+    count, slots = hooks.shape[:2]
+    found = np.full(count * slots, -1)
     size = np.sqrt(np.maximum(area(boxes), 1.0))
-    cost = np.linalg.norm(middles[:, None] - hooks, axis=2) / size
+    cost = np.linalg.norm(middles[:, None, None] - hooks, axis=3) / size[:, None]
     if body_points is not None:
-        cost = cost + np.linalg.norm(body_points[:, None] - (boxes[:, :2] + boxes[:, 2:]) / 2, axis=2) / size
-    cost = np.where(allowed & np.isfinite(cost), cost, np.nan)
+        cost = cost + (np.linalg.norm(body_points[:, None] - (boxes[:, :2] + boxes[:, 2:]) / 2, axis=2) / size)[..., None]
+    cost = np.where(allowed[..., None] & np.isfinite(cost), cost, np.nan).reshape(-1, count * slots)
     # Hanging one part more is worth more than any distance saved.
     never = 2 * np.nansum(cost) + 1.0
-    rows, columns = linear_sum_assignment(np.where(np.isnan(cost), never, cost))
-    for row, body in zip(rows, columns, strict=True):
-        if not np.isnan(cost[row, body]):
-            found[body] = row
-    return found
+    for row, hook in zip(*linear_sum_assignment(np.where(np.isnan(cost), never, cost)), strict=True):
+        if not np.isnan(cost[row, hook]):
+            found[hook] = row
+    return found.reshape(count, slots)
 
 
 def known_part_set(classes: int, points: int, states: int = 0, names: Sequence[str] = ()) -> PartSet:

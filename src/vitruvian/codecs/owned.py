@@ -1,6 +1,7 @@
 """Detections that know whose they are, and which way people face: what BPJDet's and JointBDOE's graphs return, as `Detections`.
 
-Rows of one person share a number, so that they still belong together after some rows are taken out.
+Rows of one person (or of one instrument, see `codecs.instruments`) share a number, so that they still belong together after some rows
+are taken out.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from jaxtyping import Float32, Int, Int32
 from vitruvian.codecs.anchors import Candidates
 from vitruvian.codecs.association import PartSet, Rule, Thresholds, find_bodies, known_part_set
 from vitruvian.codecs.detections import Detections
+from vitruvian.codecs.instruments import PARTS, SLOTS, find_instruments, names_instruments
 from vitruvian.codecs.orientation import find_facing
 from vitruvian.errors import VitruvianError
 
@@ -22,7 +24,7 @@ from vitruvian.errors import VitruvianError
 class OwnedDetections(Detections):
     """Detections with columns of their own.
 
-    persons: (n,) a number that a body and its parts share, -1 for what is nobody's. angles: (n,) heading in radians as
+    persons: (n,) a number that a body (an instrument) and its parts share, -1 for what is nobody's. angles: (n,) heading in radians as
     `People.orientation`, NaN for parts and where the network doesn't know. contacts: (n, s) scores of `codecs.association.CONTACTS`, NaN
     for all but hands that were hung on a body, s = 0 for most networks.
     """
@@ -38,11 +40,14 @@ class OwnedDetections(Detections):
 
 
 def part_set_of(classes: Sequence[str], points: int, states: int = 0) -> PartSet:
-    """The part set of a card with these classes ("person" first), for a network that returns so many numbers of points and of states.
+    """The part set of a card with these classes, for a network that returns so many numbers of points and of states.
 
+    "person" comes first; or, with `codecs.instruments.SLOTS`, instruments before their parts.
     Raises VitruvianError where they don't fit each other.
     """
     slots, odd = divmod(points, 2)
+    if names_instruments(classes) and points == 2 * len(PARTS) and not states:
+        return SLOTS
     if not classes or classes[0] != "person" or odd or not slots or states % slots:
         raise VitruvianError(f"{points} numbers of points and {states} states are not of the classes {list(classes)}: correct the card")
     return known_part_set(len(classes), slots, states // slots, tuple(classes[1:]))
@@ -69,6 +74,28 @@ def owned_bodies(
         persons=np.concatenate([np.arange(len(found)), found.owners]).astype(np.int32),
         angles=np.full(len(contacts), np.nan, np.float32),
         contacts=contacts,
+    )
+
+
+def owned_instruments(
+    candidates: Candidates,
+    input_size: tuple[int, int],
+    size: tuple[int, int],
+    thresholds: Thresholds,
+    rule: Rule = "published",
+    max_boxes: int = 300,
+) -> OwnedDetections:
+    """`codecs.instruments.find_instruments` as rows: instruments first, then parts, each best first."""
+    instruments = candidates.scores.shape[1] - len(PARTS)
+    found = find_instruments(candidates, instruments, input_size, size, thresholds, rule, max_boxes)
+    count = len(found.wholes) + len(found.parts)
+    return OwnedDetections(
+        boxes=np.concatenate([found.wholes.boxes, found.parts.boxes]).astype(np.float32),
+        scores=np.concatenate([found.wholes.scores, found.parts.scores]).astype(np.float32),
+        labels=np.concatenate([found.wholes.labels, found.parts.labels + instruments]).astype(np.int32),
+        persons=np.concatenate([np.arange(len(found.wholes)), found.owners]).astype(np.int32),
+        angles=np.full(count, np.nan, np.float32),
+        contacts=np.zeros((count, 0), np.float32),
     )
 
 

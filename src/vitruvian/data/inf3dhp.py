@@ -1,8 +1,9 @@
 """MPI-INF-3DHP (Mehta et al., 3DV 2017): eight subjects before 14 cameras to train on, six test films of one camera.
 
 Two layouts, both from memory [mem]: the official files (S1/Seq1/annot.mat with camera.calibration; TS1/annot_data.mat) and the two .npz
-files that lifting work (P-STMO) made of them. The official test files are MATLAB 7.3, which is HDF5 and not read here. 17 joints; raw
-(`annot3`) or height-normalised (`univ_annot3`) positions: figures can't be compared across that choice.
+files that lifting work (P-STMO) made of them. The official test files are MATLAB 7.3, which is HDF5 (extra `[data]`, `matlab73`); the
+shapes of their tables are from memory too. 17 joints; raw (`annot3`) or height-normalised (`univ_annot3`) positions: figures can't be
+compared across that choice.
 
 The test set has no calibration: its camera is found from its own 2D and 3D points, which are projections of each other.
 """
@@ -19,11 +20,12 @@ from jaxtyping import Float
 
 from vitruvian.data.films3d import Film3D, ObjectArrays, Set3D, checked_points, damaged, numbers
 from vitruvian.data.layout import find, read_mat
+from vitruvian.data.matlab73 import is_mat73, read_mat73
 from vitruvian.errors import FormatError, VitruvianError
 from vitruvian.geometry.camera import Camera
 from vitruvian.skeletons import INF_3DHP_17
 
-LAYOUT = "S1/Seq1/annot.mat and camera.calibration ..., TS1/annot_data.mat ... (MATLAB 5), or data_{train,test}_3dhp.npz"
+LAYOUT = "S1/Seq1/annot.mat and camera.calibration ..., TS1/annot_data.mat ..., or data_{train,test}_3dhp.npz"
 TERMS = "non-commercial research: https://vcai.mpi-inf.mpg.de/3dhp-dataset"
 JOINTS_OF_28 = (7, 5, 14, 15, 16, 9, 10, 11, 23, 24, 25, 18, 19, 20, 4, 3, 6)
 """The 17 among the 28 of the training files."""
@@ -139,10 +141,7 @@ def _joints(values: object, last: int, where: str, metres: float = 1.0) -> np.nd
 
 def _test(place: Path, kind: str) -> Film3D:
     path, key = place / "annot_data.mat", "annot3" if kind == "raw" else "univ_annot3"
-    with path.open("rb") as file:
-        if file.read(10) == b"MATLAB 7.3":
-            raise FormatError(f"{path} is HDF5 (MATLAB 7.3), which is not read here: save it again with -v7, or use data_test_3dhp.npz")
-    tables = read_mat(path, "annot2", key, "valid_frame")
+    tables = (read_mat73 if is_mat73(path) else read_mat)(path, "annot2", key, "valid_frame")
     with damaged(path):
         space, flat = (np.asarray(tables[name], np.float64).squeeze() for name in (key, "annot2"))
         space, flat = (np.moveaxis(each.reshape(each.shape[0], 17, -1), -1, 0).swapaxes(1, 2) for each in (space, flat))  # (f, 17, 3)

@@ -3,6 +3,15 @@
 Rules: persons in true boxes (the network saw the truth about where people are) or in boxes of a detector; a pose's score is the mean of its
 keypoint scores above 0.2, times the box's score (the toolkits' rule, card dwpose.md, section 7). Keypoints of a network of another set are
 brought to the data set's; those that it lacks count as not found.
+
+| data set | figures |
+|---|---|
+| COCO, COCO-WholeBody, UBody, Halpe, HumanArt | AP and AR by OKS, of each part; CrowdPose by crowding |
+| MPII | PCKh at 0.5 and 0.1, and its area up to 0.5 |
+| PoseTrack | mAP |
+| JHMDB, AI Challenger: no published sigmas here | PCK at 0.2 of the longer side of the box, its area up to that; JHMDB also of the torso |
+
+In true boxes, hands and faces of whole-body sets have another table (`part_points`), as papers on hands and on faces report them.
 """
 
 from __future__ import annotations
@@ -19,23 +28,27 @@ from jaxtyping import Float
 from vitruvian._files import read_json
 from vitruvian.codecs.poses import Poses
 from vitruvian.data.layout import MAX_JSON
+from vitruvian.data.mixture import clip_files
 from vitruvian.data.pictures import Dataset, Labels, Picture
 from vitruvian.errors import VitruvianError
 from vitruvian.formats.coco_document import CocoDocument
-from vitruvian.geometry.boxes import xywh_to_xyxy
+from vitruvian.geometry.boxes import enclosing, xywh_to_xyxy
 from vitruvian.media.pictures import read_image
 from vitruvian.metrics.average_precision import FoundPoses, TruePoses, average_precision, average_precision_by_part
 from vitruvian.metrics.crowdpose import crowdpose_average_precision
-from vitruvian.metrics.pck import mpii_pckh
+from vitruvian.metrics.pck import box_unit, mean_share, mpii_pckh, nme, normalised_distances, points_unit
 from vitruvian.metrics.posetrack import TrackedPicture, posetrack_average_precision
-from vitruvian.skeletons import POSETRACK_15, Skeleton, convert
+from vitruvian.skeletons import FACE_68, JHMDB_15, MPII_16, POSETRACK_15, Skeleton, convert
 
 if TYPE_CHECKING:
+    from vitruvian.runtime.clips import ClipEstimator
     from vitruvian.runtime.multicrop import MultiCrop
     from vitruvian.runtime.pose import PoseEstimator
 
 SURE = 0.2
 _TOGETHER = 8  # pictures
+_STEPS = np.arange(1, 21) / 20
+_EYES = (36, 45)  # outer corners among a face's 68 points
 _ROWS = ("body", "foot", "face", "hand", "left_hand", "right_hand", "whole")
 
 Boxes = Mapping[int, Float[np.ndarray, "n 5"]]
@@ -58,24 +71,29 @@ class Judged:
 
 def judge(
     dataset: Dataset,
-    estimator: PoseEstimator | MultiCrop,
+    estimator: PoseEstimator | MultiCrop | ClipEstimator,
     boxes: Boxes | None = None,
     limit: int | None = None,
     on_picture: Callable[[int], object] = lambda done: None,
 ) -> list[Judged]:
     """Run a network over a data set's pictures (the first `limit`). Raises MediaError where a picture can't be read.
 
-    boxes None: the annotated people's, without crowds and people that have no annotated point.
+    boxes None: the annotated people's, without crowds and people that have no annotated point. A network for clips sees the frames before
+    and after as well, by their files' numbers (`data.mixture.clip_files`).
     """
     from vitruvian.skeletons import by_name
 
-    skeleton = by_name(estimator.card.skeleton)
+    skeleton, offsets = by_name(estimator.card.skeleton), getattr(estimator, "offsets", ())
+
+    def look(picture: Picture) -> np.ndarray | list[np.ndarray]:
+        return [read_image(file) for file in clip_files(picture, offsets)] if offsets else read_image(picture.file)
+
     found: list[Judged] = []
     for some in _groups(islice(dataset, limit), _TOGETHER):
         people = [picture.people[~picture.people.crowd & (picture.people.visible > 0).any(axis=1)] for picture in some]
         places = [_boxes(picture, rows, boxes) for picture, rows in zip(some, people, strict=True)]
         busy = [i for i, place in enumerate(places) if len(place)]  # pictures without anybody are not even opened
-        poses = dict(zip(busy, estimator([read_image(some[i].file) for i in busy], [places[i][:, :4] for i in busy]), strict=True))
+        poses = dict(zip(busy, estimator([look(some[i]) for i in busy], [places[i][:, :4] for i in busy]), strict=True))
         for i, picture in enumerate(some):
             pose = poses.get(i, Poses(np.zeros((0, len(skeleton), 2), np.float32), np.zeros((0, len(skeleton)), np.float32)))
             found.append(_judged(picture, people[i], pose, places[i][:, 4], skeleton, dataset.skeleton, boxes is None))
@@ -99,16 +117,16 @@ def read_boxes(path: str | Path) -> Boxes:
 
 
 def table(judged: Sequence[Judged], dataset: Dataset) -> Table:
-    """The data set's figures in [0, 1]: whole-body AP by part, AP, CrowdPose's levels, MPII's PCKh, PoseTrack's mAP.
+    """The data set's figures in [0, 1], see the head of this file.
 
-    Raises VitruvianError where the set has no measure here, or MPII is judged without true boxes.
+    Raises VitruvianError where MPII, JHMDB or AI Challenger are judged without true boxes.
     """
     if dataset.name.startswith("posetrack"):
         return {"mAP": posetrack_average_precision(_tracked(one, dataset.skeleton) for one in judged)}
     if dataset.name == "mpii":
-        return {"PCKh@0.5": _pckh(judged)}
+        return _pckh(judged)
     if dataset.skeleton.sigmas is None:
-        raise VitruvianError(f"{dataset.name} has no measure here: take one of COCO's kind, CrowdPose, MPII or PoseTrack")
+        return _pck(judged, dataset.skeleton)
     truth, found = poses_of(judged, dataset.skeleton)
     if dataset.name == "crowdpose":
         return {"all": crowdpose_average_precision(truth, found, {one.picture.id: one.picture.crowding for one in judged})}
@@ -172,13 +190,66 @@ def _groups(pictures: Iterable[Picture], size: int) -> Iterator[list[Picture]]:
         yield group
 
 
-def _pckh(judged: Sequence[Judged]) -> dict[str, float]:
+def part_points(judged: Sequence[Judged], skeleton: Skeleton) -> Table:
+    """Of each hand PCK at 0.2 of the longer side of the box around its true points, and the area up to that; of faces NME, in distances of
+    the outer corners of the eyes (68 points). Shares and distances; nothing for other sets, or without true boxes.
+
+    Hands whose points span nothing don't count. A point that was not found makes the NME infinite.
+    """
+    if not {"face", "left_hand", "right_hand"} <= skeleton.parts.keys() or not all(one.true_boxes for one in judged):
+        return {}
+    found, truth, visible = _points(judged, len(skeleton))[:3]
+    nothing, rows = float("nan"), {}
+    for part in ("left_hand", "right_hand"):
+        where = skeleton.parts[part]
+        distances = normalised_distances(
+            found[:, where], truth[:, where], visible[:, where], box_unit(enclosing(truth[:, where], visible[:, where]))
+        )
+        rows[part] = {"PCK@0.2": mean_share(distances), "AUC": _area(distances), "NME": nothing}
+    face = skeleton.parts["face"]
+    if face.stop - face.start == len(FACE_68):
+        eyes = points_unit(truth[:, face], *_EYES)
+        distances = normalised_distances(found[:, face], truth[:, face], visible[:, face], np.nan_to_num(eyes))
+        rows["face"] = {"PCK@0.2": nothing, "AUC": nothing, "NME": nme(distances)}
+    return rows
+
+
+def _points(judged: Sequence[Judged], k: int) -> tuple[np.ndarray, ...]:
+    """Found and true keypoints, which are annotated, boxes, and heads of all people. Raises VitruvianError without true boxes."""
     if not all(one.true_boxes for one in judged):
-        raise VitruvianError("PCKh compares each person with one pose: judge MPII with its own boxes")
-    k = 16
-    columns = [(one.keypoints, one.people.keypoints, one.people.visible > 0, one.people.heads) for one in judged]
-    empty = (np.zeros((0, k, 2)), np.zeros((0, k, 2)), np.zeros((0, k), bool), np.zeros((0, 4)))
-    return mpii_pckh(*(np.concatenate(column) for column in zip(empty, *columns, strict=True)))
+        raise VitruvianError("PCK compares each person with one pose: judge this data set with its own boxes")
+    columns = [(one.keypoints, one.people.keypoints, one.people.visible > 0, one.people.boxes, one.people.heads) for one in judged]
+    empty = (np.zeros((0, k, 2)), np.zeros((0, k, 2)), np.zeros((0, k), bool), np.zeros((0, 4)), np.zeros((0, 4)))
+    return tuple(np.concatenate(column) for column in zip(empty, *columns, strict=True))
+
+
+def _pckh(judged: Sequence[Judged]) -> Table:
+    found, truth, visible, _, heads = _points(judged, len(MPII_16))
+    at = {threshold: mpii_pckh(found, truth, visible, heads, threshold) for threshold in (0.1, *_STEPS * 0.5)}
+    area = {name: float(np.mean([at[threshold][name] for threshold in _STEPS * 0.5])) for name in at[0.5]}
+    return {"PCKh@0.5": at[0.5], "PCKh@0.1": at[0.1], "AUC": area}
+
+
+def _pck(judged: Sequence[Judged], skeleton: Skeleton) -> Table:
+    """Both sides of a joint together. The torso is from the left shoulder to the right hip [mem]."""
+    found, truth, visible, boxes, _ = _points(judged, len(skeleton))
+    units = {"": box_unit(boxes)}
+    if skeleton is JHMDB_15:
+        units["torso "] = np.nan_to_num(points_unit(truth, *(skeleton.index(name) for name in ("left_shoulder", "right_hip"))))
+    joints = [name.removeprefix("left_").removeprefix("right_") for name in skeleton.names]
+    groups = {joint: [i for i, other in enumerate(joints) if other == joint] for joint in dict.fromkeys(joints)}
+    groups["mean"] = list(range(len(joints)))
+    table: Table = {}
+    for name, unit in units.items():
+        distances = normalised_distances(found, truth, visible, unit)
+        table[f"{name}PCK@0.2"] = {group: mean_share(distances, 0.2, rows) for group, rows in groups.items()}
+        table[f"{name}AUC"] = {group: _area(distances[:, rows]) for group, rows in groups.items()}
+    return table
+
+
+def _area(distances: Float[np.ndarray, "n k"], limit: float = 0.2) -> float:
+    """The mean share of all annotated points within the steps up to a limit."""
+    return float(np.mean([mean_share(distances, threshold) for threshold in _STEPS * limit]))
 
 
 def _tracked(one: Judged, skeleton: Skeleton) -> TrackedPicture:

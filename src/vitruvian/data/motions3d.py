@@ -1,25 +1,27 @@
 """Films of random cameras made of motion capture: 2D and 3D poses for lifting, where no data set of films is at hand.
 
-    for path in folder.glob("*.bvh"):
-        film = film_of_motion(rng, points_of_bvh(read_bvh(path), H36M_17, unit), times, cameras=4, name=path.stem)
+    for motion in read_motions(folder, H36M_17):
+        film = film_of_motion(rng, motion.points, motion.rate, cameras=4, name=motion.name)
 
 A BVH gives joints by the usual names of its joints, an AMASS file those of the body model that it is posed with. Cameras stand around the
-middle of the motion and look at it; their numbers are ours.
+middle of the motion and look at it; their numbers are ours. `vitruvian.train.lift3d` trains lifters on such films.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
 from vitruvian.body.model import BodyModel
 from vitruvian.data.films3d import Film3D
+from vitruvian.data.joint_sets import brought
 from vitruvian.errors import FormatError, VitruvianError
-from vitruvian.formats.amass import BodyMotion, with_up
-from vitruvian.formats.bvh import Bvh, end_positions, forward_kinematics
+from vitruvian.formats.amass import BodyMotion, read_amass, with_up
+from vitruvian.formats.bvh import Bvh, end_positions, forward_kinematics, read_bvh
 from vitruvian.formats.rig_names import own_name
 from vitruvian.geometry.camera import Camera, looking_at
 from vitruvian.skeletons import H36M_17, SMPL_24, Skeleton
@@ -28,10 +30,67 @@ _LIMBS = {"hip": "upper_leg", "knee": "lower_leg", "ankle": "foot", "shoulder": 
 _HIPS, _SHOULDERS = ("left_upper_leg", "right_upper_leg"), ("left_upper_arm", "right_upper_arm")
 _RIG_OF = {  # joint -> joints of our rig (`formats.rig_names`) whose mean it is
     **{"root": _HIPS, "pelvis": _HIPS, "thorax": _SHOULDERS, "neck": _SHOULDERS},
-    **{"spine": ("spine",), "neck_base": ("neck",), "head": ("head",)},
+    # As `body.regressors` has it: Human3.6M's point between thorax and top of the head is nearest to where the skull begins.
+    **{"spine": ("spine",), "neck_base": ("head",), "head": ("head",)},
     **{f"{side}_{ours}": (f"{side}_{rig}",) for side in ("left", "right") for ours, rig in _LIMBS.items()},
 }  # fmt: skip
 _MARGIN = 0.85  # share of the picture's shorter half that the motion may fill
+_UNITS = (1.0, 0.01, 0.001, 0.0254, 0.056444)
+"""Metres: what one unit of a BVH may be, besides metric ones the inch, and the unit of the CMU motions' conversions [mem]."""
+_LEG, _LEG_FACTOR = 0.8, 1.9  # metres from hip to ankle of an adult, and how far a person's may be from it
+
+
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """One person's joints over time: metres, y up, NaN where a joint is not known; frames per second."""
+
+    name: str
+    points: Float[np.ndarray, "f k 3"]
+    rate: float
+
+
+def read_motions(
+    folder: str | Path, skeleton: Skeleton = H36M_17, model: BodyModel | None = None, metres_per_unit: float | None = None
+) -> list[Motion]:
+    """All BVH (.bvh) and AMASS files (.npz) below a folder, by name, as joints of a set.
+
+    model: the user's body model, which AMASS files need; their heads and spines follow by rule (`joint_sets.brought`). metres_per_unit: of
+    the BVHs; None takes the usual unit in which the legs are a person's. Shapes and other .npz of AMASS without poses are left out.
+    Raises FormatError where there is none, one is damaged, or a BVH is of nobody's size.
+    """
+    root = Path(folder)
+    found = []
+    for path in sorted((*root.rglob("*.bvh"), *root.rglob("*.npz"))):
+        name = path.relative_to(root).with_suffix("").as_posix()
+        if path.suffix == ".bvh":
+            bvh = read_bvh(path)
+            try:
+                unit = metres_per_unit or unit_of(bvh)
+                found.append(Motion(name, points_of_bvh(bvh, skeleton, unit), 1 / bvh.frame_time))
+            except FormatError as error:
+                raise FormatError(f"{path}: {error}") from error
+        elif path.stem not in ("shape", "neutral_stagei", "male_stagei", "female_stagei"):
+            if model is None:
+                raise FormatError(f"{path} is an AMASS motion, which needs its body model: give one (--body smplh-neutral)")
+            motion = read_amass(path)
+            found.append(
+                Motion(name, brought(points_of_amass(motion, model), SMPL_24, skeleton), 1 / float(np.median(np.diff(motion.times))))
+            )
+    if not found:
+        raise FormatError(f"{root} holds no motions: give a folder with .bvh files, or AMASS's .npz")
+    return found
+
+
+def unit_of(motion: Bvh) -> float:
+    """Metres per unit of a BVH that doesn't say: the usual one in which its legs are nearest to an adult's. Raises FormatError."""
+    joints = points_of_bvh(motion, H36M_17, 1.0)[:1]
+    at = dict(zip(H36M_17.names, np.moveaxis(joints, 1, 0), strict=True))
+    bones = [at[f"{side}_{a}"] - at[f"{side}_{b}"] for side in ("left", "right") for a, b in (("hip", "knee"), ("knee", "foot"))]
+    leg = float(np.linalg.norm(bones, axis=-1).sum() / 2) if len(joints) else 0.0
+    unit = motion.metres_per_unit or min(_UNITS, key=lambda unit: abs(np.log(max(leg, 1e-9) * unit / _LEG)))
+    if not _LEG / _LEG_FACTOR < leg * unit < _LEG * _LEG_FACTOR:
+        raise FormatError(f"legs of {leg:.3g} are nobody's in metres, centimetres or inches: say what the file's unit is")
+    return unit
 
 
 def points_of_bvh(motion: Bvh, skeleton: Skeleton = H36M_17, metres_per_unit: float | None = None) -> Float[np.ndarray, "f k 3"]:

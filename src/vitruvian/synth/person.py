@@ -17,16 +17,16 @@ from jaxtyping import Float, UInt8
 
 from vitruvian.render.raster import nearest_faces, vertex_normals
 from vitruvian.synth.activities import ACTS, Scripts, sample_scripts
-from vitruvian.synth.camera import View, frame, sample_view
-from vitruvian.synth.classes import HAIR, HAT, LAST_OF_PERSON, PARTS, SEGMENTS
+from vitruvian.synth.camera import CLOSE, NEAREST, View, frame, frame_close, sample_close_view, sample_view
+from vitruvian.synth.classes import HAIR, HAT, LAST_OF_PERSON, OUTSIDE, PARTS, SEEN, SEGMENTS, SELF, THING
 from vitruvian.synth.look import Look
+from vitruvian.synth.motion import Borrowed
 from vitruvian.synth.outfit import Outfit, dress
 from vitruvian.synth.planes import fill_planes
 from vitruvian.synth.props import Piece, Posed, furniture, held, mount, underfoot, worn
 from vitruvian.synth.wardrobe import Wardrobe
 
 PLACES = np.array([[-0.6, 0.6], [-0.45, 0.25], [-0.95, 0.95]])  # metres of the reference body that the place planes span
-SEEN, SELF, THING, OUTSIDE = range(4)
 
 
 @dataclass(frozen=True)
@@ -94,15 +94,15 @@ class Bodies:
         return len(self.vertices)
 
 
-def sample_bodies(rng: np.random.Generator, w: Wardrobe, n: int, look: Look | None = None) -> Bodies:
-    """Draw `n` posed bodies in Anny's frame (z up, facing -y)."""
+def sample_bodies(rng: np.random.Generator, w: Wardrobe, n: int, look: Look | None = None, borrowed: Borrowed | None = None) -> Bodies:
+    """Draw `n` posed bodies in Anny's frame (z up, facing -y); `borrowed`: where a share of them have their poses from."""
     look = look or Look()
     shape = np.stack([
         rng.beta(0.6, 0.6, n),  # gender
         np.where(rng.random(n) < 0.15, rng.uniform(0.15, 0.55, n), rng.uniform(0.58, 0.98, n)),  # age: mostly adults
         rng.normal(0.55, 0.18, n), rng.normal(0.5, 0.2, n), rng.uniform(0.2, 0.85, n), rng.normal(0.55, 0.18, n),
     ], 1).clip(0, 1)  # fmt: skip
-    scripts = sample_scripts(rng, w.rig, w.parents, n, not look.activities)
+    scripts = sample_scripts(rng, w.rig, w.parents, n, not look.activities, borrowed)
     actions = _expressions(rng, list(w.model.facial_action_labels), n)
     return make_bodies(w, scripts.poses, shape, actions, scripts)
 
@@ -149,14 +149,20 @@ def render_person(
     outfit = dress(rng, w, bodies.phenotypes[i], act, look)
     vertices = bodies.vertices[i]
     body_points = vertices[w.base_index]
-    height = max(np.ptp(body_points[:, 2]), 0.8)
-    view = sample_view(rng, body_points.mean(0), height, look.perspective)
-    image, _ = view.project(body_points[::7])
-    joints, _ = view.project(w.landmarks.wholebody133(body_points[None], bodies.heads[i][None])[0])
-    scale, shift = frame(rng, image, joints, size)
+    view, scale, shift = _camera(rng, body_points, w.landmarks.wholebody133(body_points[None], bodies.heads[i][None])[0], size, look)
     pieces = _things(rng, w, bodies, i, outfit, look)
     sample = label_image(w, vertices, bodies.heads[i], outfit, view, scale, shift, size, pieces)
     return replace(sample, truth=_truth(w, bodies, i, view, scale, shift))
+
+
+def _camera(rng, body: np.ndarray, joints: np.ndarray, size: tuple[int, int], look: Look) -> tuple[View, float, np.ndarray]:
+    """From where a person is seen, with the scale and offset of the picture."""
+    close = look.perspective and rng.random() < CLOSE
+    view = sample_close_view(rng, body[::7], joints) if close else None
+    if view is not None:
+        return view, *frame_close(rng, size)
+    view = sample_view(rng, body.mean(0), max(np.ptp(body[:, 2]), 0.8), look.perspective)
+    return view, *frame(rng, view.project(body[::7])[0], view.project(joints)[0], size)
 
 
 def _things(rng, w: Wardrobe, bodies: Bodies, i: int, outfit: Outfit, look: Look) -> list[Piece]:
@@ -202,7 +208,7 @@ def label_image(
     hidden = _hidden(joints, joint_depth, z_buffer, planes[0], size)
     keypoints = np.concatenate([joints, np.array([2, 1, 1, 0])[hidden][:, None]], 1).astype(np.float32)
     relief = float(depth_scale[1] * scale / max(depth_scale[0] + 100 * depth_scale[1], 0.1))
-    return Sample(planes, depth_scale, keypoints, hidden.astype(np.uint8), _boxes(w, image, planes[0], size), relief)
+    return Sample(planes, depth_scale, keypoints, hidden.astype(np.uint8), _boxes(w, image, depth, planes[0], size), relief)
 
 
 @dataclass(frozen=True)
@@ -235,7 +241,7 @@ class _Mesh:
 
 def _hidden(joints: np.ndarray, depth: np.ndarray, z_buffer: np.ndarray, classes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """SEEN where a point lies within its limb's thickness of the visible surface, else what is before it, or OUTSIDE the picture."""
-    inside = (joints >= -0.5).all(1) & (joints[:, 0] < size[0] - 0.5) & (joints[:, 1] < size[1] - 0.5)
+    inside = (depth >= NEAREST) & (joints >= -0.5).all(1) & (joints[:, 0] < size[0] - 0.5) & (joints[:, 1] < size[1] - 0.5)
     column, row = np.clip(np.rint(joints), 0, [size[0] - 1, size[1] - 1]).astype(int).T
     thickness = np.full(len(joints), 0.03)
     thickness[5:17] = 0.12
@@ -277,13 +283,15 @@ def _wrapped(angle: float) -> float:
     return float((angle + np.pi) % (2 * np.pi) - np.pi)
 
 
-def _boxes(w: Wardrobe, image: np.ndarray, classes: np.ndarray, size: tuple[int, int]) -> Float[np.ndarray, "7 4"]:
+def _boxes(w: Wardrobe, image: np.ndarray, depth: np.ndarray, classes: np.ndarray, size: tuple[int, int]) -> Float[np.ndarray, "7 4"]:
     """Boxes of PARTS: the person's around its drawn pixels, the parts' around their whole surface, clipped to the picture."""
     boxes = np.full((len(PARTS), 4), np.nan, np.float32)
     rows, columns = np.nonzero((classes > 0) & (classes <= LAST_OF_PERSON))
     if len(rows):
         boxes[0] = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
     for i, group in enumerate(w.part_vertices, 1):
+        if (depth[group] < NEAREST).any():  # reaches past the camera
+            continue
         x, y = image[group, 0], image[group, 1]
         least, most = np.array([x.min(), y.min()]), np.array([x.max(), y.max()])
         low, high = np.clip(least, 0, size), np.clip(most, 0, size)

@@ -28,6 +28,8 @@ SIGNS = (
     (0.8, 0, 0.9, 0.9, 0.9), (0.9, 0, 0, 0.95, 0.95), (0, 1, 1, 1, 1), (0.9, 1, 1, 1, 1), (0, 0, 0, 0, 0), (0.7, 0.75, 0.1, 0.05, 0),
     (0.9, 0, 0, 0, 0.95), (0, 0.95, 0.95, 0.95, 0), (0.8, 0, 0.95, 0.95, 0),
 )  # fmt: skip
+_MOST_BENT, _MOST_LIFTED = 60 * DEGREE, 65 * DEGREE  # of a hip that gives way to a shorter leg, and of a heel
+_X, _Z = np.array([1.0, 0, 0]), np.array([0, 0, 1.0])
 
 
 def rotation(axis: np.ndarray, angle: np.ndarray) -> Float[np.ndarray, "n 3 3"]:
@@ -297,12 +299,72 @@ def pose_from_attitudes(
     down = attitude == "lie"  # on the back, a side or the front, and turned any way on the ground
     rolled = rotation(z, rng.uniform(-np.pi, np.pi, n)) @ rotation(x, np.full(n, -np.pi / 2)) @ rotation(z, rng.uniform(-np.pi, np.pi, n))
     rotations["root"] = np.where(down[:, None, None], rolled, rotations["root"])
+    _plant_feet(rig, rotations, attitude)
     gaze = rotation(z, rng.normal(0, 12, n) * DEGREE) @ rotation(x, rng.normal(0, 7, n) * DEGREE)
     rotations["eye.L"] = rotations["eye.R"] = gaze
     pose = np.tile(np.eye(4), (n, len(rig.names), 1, 1))
     for name, r in rotations.items():
         pose[:, rig.names.index(name), :3, :3] = r
     return pose
+
+
+def _plant_feet(rig: Rig, rotations: dict[str, Float[np.ndarray, "n 3 3"]], attitude: np.ndarray) -> None:
+    """Put the feet of those whose `attitude` (n,) is stand or stride on the ground: local rotations by bone, changed in place.
+
+    Angles drawn joint by joint leave one foot in the air and tilt the other. Here the longer leg bends until both ankles are level, hip
+    and knee together, and the feet turn flat; of a stride, the rear one goes onto its toes, or stays in the air where it is swung so high
+    that they don't reach the ground. Worked out on the reference body; other people's proportions are close.
+    """
+    rows = np.flatnonzero(np.isin(attitude, ("stand", "stride")))
+    if not len(rows):
+        return
+    stride, own = attitude[rows] == "stride", {bone: turns[rows] for bone, turns in rotations.items()}
+    above = {side: _ankle(rig, own, side)[:, 2] for side in SIDES}
+    ahead = {side: -_ankle(rig, own, side)[:, 1] for side in SIDES}
+    for side, other in (SIDES, SIDES[::-1]):
+        lifts_heel = stride & (ahead[other] < ahead[side])  # the other foot is behind and comes down to its toes
+        level_with = np.where(lifts_heel, np.minimum(above[side], above[other]), above[other])
+        _bend(rig, own, side, level_with)
+    height = {side: _ankle(rig, own, side)[:, 2] for side in SIDES}
+    for side, other in (SIDES, SIDES[::-1]):
+        _set_down(rig, own, side, height[side] - height[other])
+    for bone, turns in own.items():
+        rotations.setdefault(bone, np.tile(np.eye(3), (len(attitude), 1, 1)))[rows] = turns
+
+
+def _ankle(rig: Rig, own: dict[str, np.ndarray], side: str) -> Float[np.ndarray, "n 3"]:
+    """Where the ankle is, the root at the origin."""
+    hip, knee, ankle = (rig.heads[rig.names.index(f"{bone}.{side}")] for bone in ("upperleg01", "lowerleg01", "foot"))
+    root, thigh, shin = own["root"], own[f"upperleg01.{side}"], own[f"lowerleg01.{side}"]
+    return np.einsum("nij,nj->ni", root, hip + np.einsum("nij,nj->ni", thigh, (knee - hip) + shin @ (ankle - knee)))
+
+
+def _bend(rig: Rig, own: dict[str, np.ndarray], side: str, level: Float[np.ndarray, " n"]) -> None:
+    """Bend hip and knee where the ankle is lower than `level`, until it is there, in place."""
+    thigh, shin = own[f"upperleg01.{side}"], own[f"lowerleg01.{side}"]
+    low, high = np.zeros(len(level)), np.full(len(level), _MOST_BENT)
+    for _ in range(20):
+        middle = (low + high) / 2
+        own[f"upperleg01.{side}"], own[f"lowerleg01.{side}"] = rotation(_X, -middle) @ thigh, shin @ rotation(_X, 2 * middle)
+        short = _ankle(rig, own, side)[:, 2] >= level
+        low, high = np.where(short, low, middle), np.where(short, middle, high)
+
+
+def _set_down(rig: Rig, own: dict[str, np.ndarray], side: str, lifted: Float[np.ndarray, " n"]) -> None:
+    """Turn a foot whose ankle is `lifted` above the other one's flat, or onto its toes, in place; its heading stays."""
+    place = lambda bone: rig.heads[rig.names.index(f"{bone}.{side}")]  # noqa: E731
+    ball = place("toe1-1") - place("foot")
+    reach, sole = np.hypot(ball[1], ball[2]), -ball[2]
+    # Turned down by a, the ball lies reach * sin(a + rest) below the ankle.
+    rest = np.arcsin(sole / reach)
+    lift = np.clip(np.arcsin(np.clip((sole + np.clip(lifted, 0, None)) / reach, -1, 1)) - rest, 0, None)
+    shin = own["root"] @ own[f"upperleg01.{side}"] @ own[f"lowerleg01.{side}"]
+    forward = shin @ own[f"foot.{side}"] @ [0, -1.0, 0]
+    flat = rotation(_Z, np.arctan2(forward[:, 0], -forward[:, 1])) @ rotation(_X, lift)
+    reaches = lift <= _MOST_LIFTED
+    own[f"foot.{side}"] = np.where(reaches[:, None, None], shin.swapaxes(1, 2) @ flat, own[f"foot.{side}"])
+    for toe in range(1, 6):
+        own[f"toe{toe}-1.{side}"] = rotation(_X, np.where(reaches, -lift, 0))
 
 
 def walking_poses(rig: Rig, phase: Float[np.ndarray, " n"], wave: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n k 4 4"]:

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int, UInt8
 
 from vitruvian.skeletons import COCO_WHOLEBODY_133
 from vitruvian.synth.backgrounds import Backdrops, lay_over
-from vitruvian.synth.classes import OTHER_SIDE, PARTS
+from vitruvian.synth.classes import OTHER_SIDE, OUTSIDE, PARTS, SEEN, SELF, THING
 from vitruvian.synth.occluders import occlude
 from vitruvian.synth.optics import degrade
 from vitruvian.synth.paint import Light, paint, sample_light
@@ -29,19 +29,22 @@ _CLASS_OF_PART = tuple(PERSON_PARTS.index(part.rpartition("_")[2]) for part in P
 _SWAP = np.array(COCO_WHOLEBODY_133.swap)
 _SURFACE = [PLANES.index(name) for name in ("segment", "place_x", "place_y", "place_z")]
 _OTHER_SIDE = np.array(OTHER_SIDE, np.uint8)
+_OF_WEIGHT = np.array([OUTSIDE, SELF, SEEN], np.uint8)  # by the third column of the store's keypoints
 SURFACE_STRIDE, UNTOLD = 8, 255  # pixels between the places at which a surface is told; the segment of those that something hides
-
-
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A painted person: RGBA image, keypoints (133, 3), part boxes (7, 4), surface (4, h, w): the planes of segment and place."""
+    """A painted person: RGBA image, keypoints (133, 3), part boxes (7, 4), surface (4, h, w): the planes of segment and place.
+
+    `hidden` (133,): SEEN, SELF, THING or OUTSIDE, see classes.
+    """
 
     image: np.ndarray
     keypoints: np.ndarray
     boxes: np.ndarray
     surface: np.ndarray
+    hidden: np.ndarray
 
 
 class PoseSample(NamedTuple):
@@ -54,6 +57,35 @@ class PoseSample(NamedTuple):
     image: UInt8[np.ndarray, "h w 3"]
     keypoints: Float[np.ndarray, "133 3"]
     surface: UInt8[np.ndarray, "4 h8 w8"]
+
+
+class Crop(NamedTuple):
+    """A crop as it was put together: RGB, its person, the affine that moved them there, and what lies before them (above 127)."""
+
+    image: UInt8[np.ndarray, "h w 3"]
+    figure: Figure
+    matrix: Float[np.ndarray, "2 3"]
+    covered: UInt8[np.ndarray, "h w"]
+
+    @property
+    def points(self) -> Float[np.ndarray, "133 2"]:
+        """The keypoints in pixels, wherever they are."""
+        return _apply(self.matrix, self.figure.keypoints[:, :2])
+
+
+class Scene(NamedTuple):
+    """RGB, boxes xyxy in pixels with their labels (indices of PERSON_PARTS, or DOUBTFUL), parts (indices of PARTS) and owners.
+
+    An owner is a row of `keypoints` (pixels, wherever they are) and of `hidden` (SEEN, SELF, THING, OUTSIDE of the scene).
+    """
+
+    image: UInt8[np.ndarray, "h w 3"]
+    boxes: Float[np.ndarray, "n 4"]
+    labels: Int[np.ndarray, " n"]
+    parts: Int[np.ndarray, " n"]
+    owners: Int[np.ndarray, " n"]
+    keypoints: Float[np.ndarray, "p 133 2"]
+    hidden: UInt8[np.ndarray, "p 133"]
 
 
 @dataclass(frozen=True)
@@ -90,16 +122,24 @@ class Studio:
         i = self.members[rng.integers(len(self.members))]
         planes = self.store.image(i)
         image, surface = paint(rng, planes[:PAINTED], float(self.store.relief[i]), light, self.store.look), planes[_SURFACE]
-        keypoints, boxes = self.store.keypoints[i].copy(), self.store.boxes[i].copy()
+        keypoints, boxes, hidden = self.store.keypoints[i].copy(), self.store.boxes[i].copy(), self._hidden(i)
         if rng.random() < 0.5:
             image = cv2.flip(image, 1)
-            keypoints = keypoints[self.swap]
+            keypoints, hidden = keypoints[self.swap], hidden[self.swap]
             keypoints[:, 0] = SIZE[0] - 1 - keypoints[:, 0]
             boxes = boxes[[0, 1, 2, 4, 3, 6, 5]]
             boxes[:, [0, 2]] = SIZE[0] - 1 - boxes[:, [2, 0]]
             surface = surface[:, :, ::-1].copy()
             surface[0], surface[1] = _OTHER_SIDE[surface[0]], 255 - surface[1]
-        return Figure(image, keypoints, boxes, surface)
+        return Figure(image, keypoints, boxes, surface, hidden)
+
+    def _hidden(self, i: int) -> UInt8[np.ndarray, " k"]:
+        """What becomes of person `i`'s keypoints; of those that the store was given later only that they are hidden is known."""
+        hidden = _OF_WEIGHT[self.store.keypoints[i][:, 2].astype(int)]
+        if self.store.hidden is not None:
+            told = self.store.hidden[i]
+            hidden[: len(told)] = told
+        return hidden
 
 
 def _curves(rng: np.random.Generator) -> np.ndarray:
@@ -189,8 +229,30 @@ def _surface_seen(figure: Figure, matrix: np.ndarray, hidden: np.ndarray) -> UIn
     return np.stack(planes)
 
 
+def hidden_in(
+    points: Float[np.ndarray, "k 2"], hidden: UInt8[np.ndarray, " k"], covered: np.ndarray, size: tuple[int, int]
+) -> UInt8[np.ndarray, " k"]:
+    """What becomes of a person's keypoints (SEEN ...) in a picture of `size` in which something lies before them where `covered`."""
+    inside = _are_inside(points, size) & (hidden != OUTSIDE)
+    column, row = np.clip(np.rint(points), 0, np.array(size) - 1).astype(int).T
+    return np.where(inside, np.where(covered[row, column], THING, hidden), OUTSIDE).astype(np.uint8)
+
+
+def _are_inside(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return (points > -0.5).all(1) & (points < np.array(size) - 0.5).all(1)
+
+
 def pose_crop(rng: np.random.Generator, studio: Studio, size: tuple[int, int] = (192, 256)) -> PoseSample:
     """One training crop of `size` (width, height)."""
+    crop = compose_crop(rng, studio, size)
+    points = crop.points
+    weight = _are_inside(points, size) & (crop.figure.keypoints[:, 2] > 0)
+    keypoints = np.concatenate([points, weight[:, None]], 1).astype(np.float32)
+    return PoseSample(crop.image, keypoints, _surface_seen(crop.figure, crop.matrix, crop.covered))
+
+
+def compose_crop(rng: np.random.Generator, studio: Studio, size: tuple[int, int]) -> Crop:
+    """Put one crop of `size` (width, height) together: a person, others beside and before them, things, a background."""
     look = studio.store.look
     light = sample_light(rng, look)
     figure = studio.person(rng, light)
@@ -206,20 +268,36 @@ def pose_crop(rng: np.random.Generator, studio: Studio, size: tuple[int, int] = 
     if look.lights:
         _cast_shadow(rng, canvas, figure, matrix, light)
     _lay(canvas, figure.image, matrix, _tint(rng), rng.choice([0, rng.uniform(0.3, 0.9)]))
-    hidden = np.zeros(canvas.shape[:2], np.uint8)
+    covered = np.zeros(canvas.shape[:2], np.uint8)
     if crowd and rng.random() < 0.45:
         before = studio.person(rng, light).image
-        hidden = _lay(canvas, before, _beside(rng, matrix, size, front=True), _tint(rng), rng.choice([0, rng.uniform(0.5, 3)]))
+        covered = _lay(canvas, before, _beside(rng, matrix, size, front=True), _tint(rng), rng.choice([0, rng.uniform(0.5, 3)]))
     points = _apply(matrix, figure.keypoints[:, :2])
     if rng.random() < 0.35 and look.occluders:
         for _ in range(rng.integers(1, 3)):
-            hidden = np.maximum(hidden, occlude(rng, canvas, studio.backdrop(rng, size), points))
+            covered = np.maximum(covered, occlude(rng, canvas, studio.backdrop(rng, size), points))
     if look.camera:
         canvas = degrade(rng, canvas)
     _blacken(rng, canvas, matrix, _cut_sides(box))
-    inside = (points > -0.5).all(1) & (points < np.array(size) - 0.5).all(1) & (figure.keypoints[:, 2] > 0)
-    keypoints = np.concatenate([points, inside[:, None]], 1).astype(np.float32)
-    return PoseSample(canvas, keypoints, _surface_seen(figure, matrix, hidden))
+    return Crop(canvas, figure, matrix, covered)
+
+
+def label_crop(crop: Crop) -> tuple[Scene, UInt8[np.ndarray, "h w"]]:
+    """All labels of a crop's person: as a scene of one, and the segment of their body at every pixel, UNTOLD where something hides it.
+
+    The person's box lies around their pixels, hidden or not; the parts' around the turned corners of what they were in the label image.
+    """
+    size = (crop.image.shape[1], crop.image.shape[0])
+    segments = cv2.warpAffine(crop.figure.surface[0], crop.matrix, size, flags=cv2.INTER_NEAREST)
+    hides = crop.covered > 127
+    found = _moved_boxes(crop.figure.boxes, crop.matrix, size)
+    rows, columns = np.nonzero(segments)
+    found[0] = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1) if len(rows) else np.nan
+    told = _visible_boxes([found], ((segments > 0) & ~hides).astype(np.int32), [0.0], size)
+    points = crop.points
+    hidden = hidden_in(points, crop.figure.hidden, hides, size)
+    segments[hides & (segments > 0)] = UNTOLD
+    return Scene(crop.image, *told, points[None].astype(np.float32), hidden[None]), segments
 
 
 def _beside(rng, matrix: np.ndarray, size: tuple[int, int], front: bool = False) -> np.ndarray:
@@ -235,7 +313,12 @@ def _beside(rng, matrix: np.ndarray, size: tuple[int, int], front: bool = False)
 def detection_scene(
     rng: np.random.Generator, studio: Studio, size: tuple[int, int] = (320, 320)
 ) -> tuple[np.ndarray, Float[np.ndarray, "n 4"], Int[np.ndarray, " n"]]:
-    """One training scene: RGB uint8, boxes xyxy in pixels and their labels (indices of PERSON_PARTS); nobody in one scene of five.
+    """One training scene: RGB uint8, boxes xyxy in pixels and their labels (indices of PERSON_PARTS); see `compose_scene`."""
+    return compose_scene(rng, studio, size)[:3]
+
+
+def compose_scene(rng: np.random.Generator, studio: Studio, size: tuple[int, int] = (320, 320)) -> Scene:
+    """Put one scene of `size` (width, height) together; nobody is in one of five.
 
     People are laid from far to near. Somebody mostly hidden, tiny, or of the background's colours gets one box labelled DOUBTFUL and no
     parts: a detector that must find those takes every dark patch for a person. A part keeps its box while a third of it is to be seen.
@@ -246,11 +329,13 @@ def detection_scene(
     if not look.crowds:
         count = min(count, 1)
     heights = np.sort(np.exp(rng.uniform(np.log(0.13 if count > 2 else 0.16), np.log(1.2 if count < 4 else 0.8), count))) * size[1]
+    people = [(_tall_enough(height, figure, size), figure) for height, figure in ((h, studio.person(rng, light)) for h in heights)]
+    people.sort(key=lambda row: row[0])
     found: list[np.ndarray] = []
     owner = np.zeros(size[::-1], np.int32)
     clear = []
-    for number, height in enumerate(heights, 1):
-        figure = studio.person(rng, light)
+    keypoints, hidden = np.zeros((count, len(studio.swap), 2), np.float32), np.zeros((count, len(studio.swap)), np.uint8)
+    for number, (height, figure) in enumerate(people, 1):
         boxes = figure.boxes
         angle = rng.choice([rng.normal(0, 3), rng.normal(0, 25)], p=[0.96, 0.04])
         matrix = cv2.getRotationMatrix2D((SIZE[0] / 2, SIZE[1] / 2), float(angle), height / SIZE[1])
@@ -266,11 +351,21 @@ def detection_scene(
         stands_out = coverage.any() and cv2.absdiff(canvas, before)[coverage].mean() > LEAST_CONTRAST
         clear.append(CLEAR * coverage.sum() if stands_out else np.inf)
         found.append(_moved_boxes(boxes, matrix, size))
+        keypoints[number - 1], hidden[number - 1] = _apply(matrix, figure.keypoints[:, :2]), figure.hidden
     if rng.random() < 0.35 and look.occluders:
         for _ in range(rng.integers(1, 4)):
-            owner[occlude(rng, canvas, studio.backdrop(rng, size), None) > 127] = 0
-    boxes, labels = _visible_boxes(found, owner, clear, size)
-    return degrade(rng, canvas) if look.camera else canvas, boxes, labels
+            owner[occlude(rng, canvas, studio.backdrop(rng, size), None) > 127] = count + 1
+    for row in range(count):
+        hidden[row] = hidden_in(keypoints[row], hidden[row], owner > row + 1, size)
+    told = _visible_boxes(found, owner, clear, size)
+    return Scene(degrade(rng, canvas) if look.camera else canvas, *told, keypoints, hidden)
+
+
+def _tall_enough(height: float, figure: Figure, size: tuple[int, int]) -> float:
+    """Somebody whom their label image cuts off on both sides must fill the scene: the height of the label image there, pixels."""
+    left, top, right, bottom = _cut_sides(figure.boxes[0])
+    least = max(size[0] * SIZE[1] / SIZE[0] if left and right else 0, size[1] if top and bottom else 0)
+    return max(float(height), 1.02 * least)  # a scene's person may be turned a little
 
 
 def _moved_boxes(boxes: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -296,9 +391,9 @@ def _to_the_edge(matrix: np.ndarray, box: np.ndarray, size: tuple[int, int]) -> 
                 matrix[axis, 2] += scene - edge
 
 
-def _visible_boxes(found, owner: np.ndarray, clear: list[float], size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes and labels; `clear` is how many pixels of each person must be left for it to be told."""
-    boxes, labels = [], []
+def _visible_boxes(found, owner: np.ndarray, clear: list[float], size: tuple[int, int]) -> tuple[np.ndarray, ...]:
+    """Boxes, labels, parts and owners; `clear` is how many pixels of each person must be left for it to be told."""
+    boxes, labels, rows = [], [], []
     for number, parts in enumerate(found, 1):
         if np.isnan(parts[0]).any():
             continue
@@ -306,6 +401,7 @@ def _visible_boxes(found, owner: np.ndarray, clear: list[float], size: tuple[int
         if (owner == number).sum() < clear[number - 1] or np.prod(whole[2:] - whole[:2]) < SMALLEST**2:
             boxes.append(whole)
             labels.append(DOUBTFUL)
+            rows.append((0, number - 1))
             continue
         for part, box in enumerate(parts):
             if np.isnan(box).any():
@@ -318,4 +414,5 @@ def _visible_boxes(found, owner: np.ndarray, clear: list[float], size: tuple[int
                 continue
             boxes.append(clipped)
             labels.append(_CLASS_OF_PART[part])
-    return np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64)
+            rows.append((part, number - 1))
+    return np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64), *np.array(rows, np.int64).reshape(-1, 2).T

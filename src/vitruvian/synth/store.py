@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING
 import numba
 import numpy as np
 
-from vitruvian._files import written_whole
+from vitruvian._files import read_json, written_whole
 from vitruvian.errors import FormatError
+from vitruvian.synth.classes import LAST_OF_PERSON, SEEN, THING
 from vitruvian.synth.look import Look
 
 if TYPE_CHECKING:
+    from vitruvian.synth.motion import Borrowed
     from vitruvian.synth.person import Sample, Wardrobe
 
 SHARD = 250
@@ -29,6 +31,7 @@ PLANES = ("class", "normal_x", "normal_y", "place_x", "place_y", "place_z", "dep
 CHANNELS = len(PLANES)
 PAINTED = 7  # planes that colour needs
 VERSION = 2
+LEAST_SEEN = 4  # keypoints
 
 
 @numba.njit(cache=True)
@@ -72,37 +75,50 @@ def write_shard(folder: Path, index: int, samples: list[Sample]) -> None:
         np.savez(file, **labels)
 
 
-def make_shard(folder: Path, index: int, seed: int, wardrobe: Wardrobe, look: Look | None = None) -> None:
-    """Draw and write the SHARD people of shard `index`."""
-    from vitruvian.synth.classes import LAST_OF_PERSON
-    from vitruvian.synth.person import THING, render_person, sample_bodies
+def make_shard(folder: Path, index: int, seed: int, wardrobe: Wardrobe, look: Look | None = None, borrowed: Borrowed | None = None) -> None:
+    """Draw and write the SHARD people of shard `index`; `borrowed`: where a share of them have their poses from."""
+    from vitruvian.synth.person import render_person, sample_bodies
 
     rng = np.random.default_rng((seed, index))
     samples = []
     while len(samples) < SHARD:
-        bodies = sample_bodies(rng, wardrobe, 50, look)
+        bodies = sample_bodies(rng, wardrobe, 50, look, borrowed)
         for i in range(len(bodies)):
             sample = render_person(rng, wardrobe, bodies, i, SIZE, look)
-            person = (sample.classes > 0) & (sample.classes <= LAST_OF_PERSON)
-            buried = (sample.hidden[:17] == THING).mean() > 0.6
-            if person.mean() > 0.01 and not buried and len(samples) < SHARD:
+            if len(samples) < SHARD and _is_shown(sample):
                 samples.append(sample)
     write_shard(folder, index, samples)
 
 
-def write_look(folder: Path, look: Look, seed: int) -> None:
-    """Say in `store.json` what the people are made with. FormatError where the folder already says otherwise."""
+def _is_shown(sample: Sample) -> bool:
+    """Whether enough of the person is in the picture, not buried under things, and with a few keypoints to be seen."""
+    person = (sample.classes > 0) & (sample.classes <= LAST_OF_PERSON)
+    buried = (sample.hidden[:17] == THING).mean() > 0.6
+    return bool(person.mean() > 0.01 and not buried and (sample.hidden == SEEN).sum() >= LEAST_SEEN)
+
+
+def write_look(folder: Path, look: Look, seed: int, motion: dict[str, object] | None = None) -> None:
+    """Say in `store.json` what the people are made with. FormatError where the folder already says otherwise.
+
+    `motion`: what tells apart motions that poses are borrowed from.
+    """
     path = folder / "store.json"
-    said = {"version": VERSION, "seed": seed, "look": look.as_dict()}
-    if path.exists():
-        before = json.loads(path.read_text())
-        if before != said:
-            raise FormatError(f"{folder} was begun with {before}: go on with the same seed and look, or take another folder")
-        return
-    if any(folder.glob("shard-*.npz")):
+    if not path.exists() and any(folder.glob("shard-*.npz")):
         raise FormatError(f"{folder} holds shards of an earlier format: take another folder")
-    with written_whole(path) as temporary:
-        temporary.write_text(json.dumps(said, indent=1))
+    keep_to(path, {"version": VERSION, "seed": seed, "look": look.as_dict()} | ({"motion": motion} if motion else {}))
+
+
+def keep_to(path: Path, said: dict[str, object]) -> None:
+    """Write into the JSON file `path` what its folder is made with. FormatError where it says something else already."""
+    if not path.exists():
+        with written_whole(path) as temporary:
+            temporary.write_text(json.dumps(said, indent=1))
+        return
+    before = read_json(path, 1 << 20)
+    if before != said:
+        old = before if isinstance(before, dict) else {}
+        parts = ", ".join(f"{name} {old.get(name)}" for name in {**said, **old} if old.get(name) != said.get(name))
+        raise FormatError(f"{path.parent} was begun with {parts}: go on with the same, or take another folder")
 
 
 def _read_look(folder: Path) -> Look:
@@ -118,7 +134,7 @@ class Store:
     """A folder of shards, opened for reading. `keypoints` (n, 133, 3) and `boxes` (n, 7, 4) as in Sample; images by index.
 
     `relief` (n,) as in Sample. `look`: what the people were made with.
-    `truth`: columns of person.Truth, and `hidden`, `depth_scale` of Sample, by name.
+    `truth`: columns of person.Truth, and `hidden`, `depth_scale` of Sample, by name. `hidden` (n, 133) as in Sample, None: nobody knows.
     """
 
     files: tuple[Path, ...]
@@ -128,6 +144,7 @@ class Store:
     relief: np.ndarray
     look: Look = Look()
     truth: dict[str, np.ndarray] = field(default_factory=dict)
+    hidden: np.ndarray | None = None
 
     @classmethod
     def open(cls, folder: str | Path, truth: bool = False) -> Store:
@@ -148,6 +165,7 @@ class Store:
             columns("relief"),
             _read_look(Path(folder)),
             {name.removeprefix("truth_"): columns(name) for name in names},
+            columns("hidden"),
         )
 
     def __len__(self) -> int:

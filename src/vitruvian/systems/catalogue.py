@@ -26,9 +26,9 @@ from torch import Tensor, nn
 
 from vitruvian._files import written_whole
 from vitruvian.errors import WeightsError
-from vitruvian.skeletons import by_name
+from vitruvian.skeletons import SKELETONS, Skeleton
 from vitruvian.systems.checkpoint import read_state, write_state
-from vitruvian.systems.export import Exported, write_onnx
+from vitruvian.systems.export import Exported, keypoint_notes, noted_keypoints, write_onnx
 from vitruvian.weights import Card, store
 from vitruvian.weights.card import file_sha256
 from vitruvian.weights.published import PUBLISHED
@@ -62,16 +62,17 @@ class System:
         return all(map(seen, self.marks)) and not any(map(seen, self.absent))
 
 
-_POSE2D, _DETECTION = "vitruvian.systems.pose2d", "vitruvian.systems.detection"
-_ANCHORS = (r"^(module\.)?(model\.0|backbone\.stem)\.conv\.", r"^(module\.)?(model\.\d+\.m|head)\.2\.weight$", r"(^|\.)anchors$")
+_POSE2D, _DETECTION, _BIOMECHANICS = (f"vitruvian.systems.{room}" for room in ("pose2d", "detection", "biomechanics"))
+_ANCHORS = (r"^(module\.)?(model\.0|backbone\.stem)\.conv\.", r"^(module\.)?(model\.\d+\.m|head)\.2\.weight$")
 _NAMES = r"^(module\.)?instrument_names$"
 SYSTEMS = (
     System("dwpose", f"{_POSE2D}.dwpose", (r"^student\.head\.cls_x\.weight$", r"^(student|teacher)\.backbone\.stage4\.")),
     System("rtmw", f"{_POSE2D}.rtmw", (r"^(module\.)?head\.cls_x\.weight$", r"^(module\.)?backbone\.stage4\.")),
     System("dsta", f"{_POSE2D}.dsta", (r"^(module\.)?(Spatial_pos_embed|space\.places)$", r"^(module\.)?(fc_coord|decoder)\.linear\.")),
     System("diffpose-video", f"{_POSE2D}.diffpose_video", (r"^(module\.)?strl\.places$", r"^(module\.)?decoder\.time\.")),
+    System("synthpose", f"{_BIOMECHANICS}.synthpose", (r"^(module\.)?((keypoint_)?head\.)?final_layer\.weight$",), (r"\.cls_x\.",)),
     System("rmpg", f"{_POSE2D}.rmpg", (r"^(module\.)?((keypoint_)?head\.)?(final_layer|multi_final_layers\.0)\.weight$",), (r"\.cls_x\.",)),
-    System("synthpose", "vitruvian.systems.biomechanics.synthpose", (r"^backbone\.embeddings\.", r"^head\.conv\.weight$")),
+    System("synthpose", f"{_BIOMECHANICS}.synthpose", (r"^backbone\.embeddings\.", r"^head\.conv\.weight$")),
     System("bpjdet", f"{_DETECTION}.bpjdet", _ANCHORS, (_NAMES,)),
     System("jointbdoe", f"{_DETECTION}.jointbdoe", _ANCHORS, (_NAMES,)),
     System("hsdb-instrument", f"{_DETECTION}.hsdb_instrument", (*_ANCHORS, _NAMES)),
@@ -92,17 +93,21 @@ SYSTEMS = (
 """In this order they are tried. DWPose's released files are RTMPose's ("rtmw"); its own row is for the containers of its two stages.
 
 BPJDet and JointBDOE have the same keys; the number of outputs, which each of them checks, tells them apart. Networks for instruments hold
-the names of these, as six parts of people and ten instruments have as many outputs. SynthPose's row is for ViTPose
-as the transformers package names it; its HRNet has the keys of RMPG's hosts."""
+the names of these, as six parts of people and ten instruments have as many outputs. SynthPose's second row is for
+ViTPose as the transformers package names it; the first for its HRNet, which has the keys of RMPG's hosts and 52 keypoints."""
 
 
 @dataclass(frozen=True)
 class Recognised:
-    """A checkpoint that was understood: whose it is, the configuration inferred from its shapes, and the network, filled, in eval mode."""
+    """A checkpoint that was understood: whose it is, the configuration inferred from its shapes, and the network, filled, in eval mode.
+
+    skeleton: the keypoint set that its notes name, None where they don't.
+    """
 
     system: System
     config: Any
     model: nn.Module
+    skeleton: Skeleton | None = None
 
     def hook(self, name: str, otherwise: Any = None) -> Any:
         """What the system's module calls `name`, or else the module of its network (DWPose's networks are RTMPose's)."""
@@ -129,11 +134,14 @@ class Recognised:
         hook = self.hook("exported")
         if hook is None:
             return None
-        if skeleton and "skeleton" not in inspect.signature(hook).parameters:
+        takes = "skeleton" in inspect.signature(hook).parameters
+        if skeleton and not takes:
             raise WeightsError(f"{self.system.name} gives no keypoints that could be named: leave --skeleton away")
-        found = hook(self.config, self.model, **({"skeleton": skeleton} if skeleton else {}))
+        noted = self.skeleton and (self.skeleton.name if self.skeleton.name in SKELETONS else self.skeleton)
+        said = skeleton or (noted if takes else "")
+        found = hook(self.config, self.model, **({"skeleton": said} if said else {}))
         cards = (*PUBLISHED.values(), *self.hook("CARDS", ()))
-        return replace(found, card=_as_published(found.card, stem, cards, bool(skeleton)))
+        return replace(found, card=_as_published(found.card, stem, cards, bool(said)))
 
     def licences(self, stem: str, exported: Exported | None) -> dict[str, str]:
         """Licences of code, weights and data of a published file called `stem`, whether it can be exported or not; "" where unknown."""
@@ -172,7 +180,7 @@ def load(network: str | Path) -> tuple[Path, Recognised]:
         raise WeightsError(f"no checkpoint {str(network)!r}: give the path of a file, or an id that convert-checkpoint printed")
     if path.suffix.lower() in (".onnx", ".zip"):
         raise WeightsError(f"{path} is for ONNX Runtime already: use it as it is, or vitruvian weights add")
-    return path, recognise(read_state(path))
+    return path, replace(recognise(read_state(path)), skeleton=noted_keypoints(path))
 
 
 def folder() -> Path:
@@ -198,12 +206,14 @@ def convert_checkpoint(
         raise WeightsError(f"{target.name!r} is no name for a converted checkpoint: end it with .safetensors")
     on_step(f"reading {source.name}")
     state = read_state(source)
-    found = recognise(state)
+    found = replace(recognise(state), skeleton=noted_keypoints(source))
     exported = found.exported(source.stem, skeleton)
     notes = {"system": found.system.name, "variant": found.variant, "config": json.dumps(_plain(found.config))}
+    named = exported is not None and exported.card.skeleton and (skeleton or found.skeleton)  # a guess is not kept
+    kept = keypoint_notes(exported.card.keypoint_set) if named else {}
     on_step(f"writing {target.name}")
     drop = found.hook("DROP", ())
-    write_state({name: value for name, value in state.items() if not any(re.search(p, name) for p in drop)}, target, notes)
+    write_state({name: value for name, value in state.items() if not any(re.search(p, name) for p in drop)}, target, notes | kept)
     card = {
         **notes,
         "config": _plain(found.config),
@@ -255,7 +265,7 @@ def _names(card: Card) -> set[str]:
 
 def _signature(card: Card) -> tuple[object, ...]:
     """What must agree between a published network and a file that bears its name."""
-    return card.task, card.codec, card.input_size, len(by_name(card.skeleton)) if card.skeleton else 0
+    return card.task, card.codec, card.input_size, len(card.keypoint_set) if card.skeleton else 0
 
 
 def _plain_name(name: str) -> str:

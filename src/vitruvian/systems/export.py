@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,8 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from vitruvian._files import written_whole
-from vitruvian.errors import MissingExtraError, WeightsError
-from vitruvian.skeletons import by_name
+from vitruvian.errors import FormatError, MissingExtraError, WeightsError
+from vitruvian.skeletons import Skeleton, by_name
+from vitruvian.skeletons.table import from_table, table_of
+from vitruvian.systems.biomechanics.marker_points import read_points
 from vitruvian.weights import Card
 from vitruvian.weights.card import file_sha256
 from vitruvian.weights.find import SKELETON_OF
@@ -41,17 +44,58 @@ class Exported:
     card: Card
 
 
-def keypoint_set(keypoints: int, name: str = "") -> str:
-    """The name of the keypoint set `name`, or ("") of the usual one of so many keypoints.
+def keypoint_set(keypoints: int, skeleton: str | Skeleton = "") -> Skeleton:
+    """The keypoint set that a network of so many keypoints has: the given one, or ("") the usual one of that number.
 
-    Raises WeightsError when there is none, or the one that is named has another number, and VitruvianError for an unknown name.
+    skeleton: the set, its name, or a file that declares one (`systems.biomechanics.marker_points`), told by its suffix .toml.
+    Raises WeightsError when there is none, or the one that is given has another number, VitruvianError for an unknown name, and
+    FormatError for a file that declares none.
     """
-    if not name and keypoints not in SKELETON_OF:
-        raise WeightsError(f"no keypoint set of {keypoints} keypoints is taken for granted: name one with --skeleton (skeleton=)")
-    skeleton = by_name(name or SKELETON_OF[keypoints])
-    if len(skeleton) != keypoints:
-        raise WeightsError(f"the network gives {keypoints} keypoints, {skeleton.name} has {len(skeleton)}: name another --skeleton")
-    return skeleton.name
+    if not skeleton and keypoints not in SKELETON_OF:
+        raise WeightsError(
+            f"no keypoint set of {keypoints} keypoints is taken for granted: name one with --skeleton (skeleton=), "
+            "or give the .toml file that declares it"
+        )
+    found = skeleton or SKELETON_OF[keypoints]
+    if isinstance(found, str):
+        found = read_points(found).skeleton if found.endswith(".toml") else by_name(found)
+    if len(found) != keypoints:
+        raise WeightsError(f"the network gives {keypoints} keypoints, {found.name} has {len(found)}: name another --skeleton")
+    return found
+
+
+def keypoint_notes(skeleton: Skeleton) -> dict[str, str]:
+    """What a checkpoint's notes say of its keypoint set, for `checkpoint.write_state`. Raises as `table_of`."""
+    return {_NOTE: json.dumps({"name": skeleton.name, "table": table_of(skeleton)})}
+
+
+def noted_keypoints(path: str | Path) -> Skeleton | None:
+    """The keypoint set that the notes of a checkpoint name, None where they don't (or the file is no .safetensors, or can't be read).
+
+    Raises FormatError where they say something that is no keypoint set.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".safetensors":
+        return None
+    try:
+        from safetensors import safe_open
+
+        with safe_open(str(path), "pt") as file:
+            note = (file.metadata() or {}).get(_NOTE)
+    except Exception:  # without the package, or damaged: whoever reads the weights says so
+        return None
+    if note is None:
+        return None
+    try:
+        said = json.loads(note)
+        return from_table(said["name"], said["table"])
+    except (ValueError, RecursionError, TypeError, KeyError) as error:
+        raise FormatError(f"{path}: its notes on keypoints are damaged; name the set with --skeleton") from error
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from error
+
+
+_NOTE = "keypoints"
 
 
 def write_onnx(exported: Exported, path: str | Path) -> tuple[Card, float]:

@@ -24,6 +24,7 @@ from vitruvian.data.readers import read_dataset
 from vitruvian.data.ubody import ubody
 from vitruvian.errors import VitruvianError
 from vitruvian.systems.checkpoint import write_state
+from vitruvian.systems.export import keypoint_notes
 from vitruvian.train.crew import Crew
 from vitruvian.train.feed import Annotated, Blend, Figures, Samples, Synthetic, batches, collate_samples
 from vitruvian.train.figures import Scene
@@ -109,6 +110,7 @@ def run_stage(
     )
     network = task.keep(model).eval()
     notes = {"recipe": recipe.name, "stage": stage.name, "system": recipe.system, "variant": stage.variant}
+    notes |= keypoint_notes(recipe.skeleton)
     if crew.leads:
         write_state(network.state_dict(), folder / NETWORK, notes)
     return network

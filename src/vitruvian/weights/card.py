@@ -15,6 +15,8 @@ from typing import Any, Literal, get_args
 
 from vitruvian._files import read_json, written_whole
 from vitruvian.errors import FormatError, WeightsError
+from vitruvian.skeletons import Skeleton, by_name
+from vitruvian.skeletons.table import from_table, table_of
 
 ASSETS = Path(__file__).parents[1] / "assets"
 """Where the networks lie that are installed with the package."""
@@ -57,7 +59,8 @@ An augmenter's: of each input feature, empty where unknown |
     | family, subject | the published system, such as "RTMPose"; what it looks at |
     | codec | how the outputs are read |
     | body | meshes: name of the body model that the network poses |
-    | skeleton | name of the keypoint set (`vitruvian.skeletons`), for pose and lifters |
+    | skeleton | name of the keypoint set (`vitruvian.skeletons`), for pose and lifters; a `Skeleton` may be given, and its name stays |
+    | keypoints | names, swap and links of that set (`vitruvian.skeletons.table`) where it is not built in, else {} |
     | classes | name of each label, for detection |
     | padding, split_ratio | pose: crop size over box size; SimCC bins per pixel |
     | diffusion_times | lifters by diffusion: number of times of the (cosine) schedule that the network was trained with; 0 for others |
@@ -102,14 +105,24 @@ it was made of, and the pictures that the ranges were taken from |
     calibration: str = ""
     body: str = ""
     diffusion_times: int = 0
+    keypoints: dict[str, list] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if isinstance(self.skeleton, Skeleton):
+            object.__setattr__(self, "keypoints", table_of(self.skeleton))
+            object.__setattr__(self, "skeleton", self.skeleton.name)
         for name, (valid, expected) in _SCHEMA.items():
             if not valid(getattr(self, name)):
                 raise FormatError(f"Card {self.id!r}: {name} must be {expected}, not {getattr(self, name)!r}: correct the card.")
         problem = _contradiction(self)
         if problem:
             raise FormatError(f"Card {self.id!r}: {problem}.")
+        _ = self.keypoints and self.keypoint_set  # which says what is wrong with it
+
+    @property
+    def keypoint_set(self) -> Skeleton:
+        """The set that `skeleton` names, built in or its own. Raises VitruvianError where this package lacks it, or the card names none."""
+        return from_table(self.skeleton, self.keypoints) if self.keypoints else by_name(self.skeleton)
 
     @classmethod
     def load(cls, path: str | Path) -> Card:
@@ -240,4 +253,5 @@ _SCHEMA: dict[str, tuple[Callable[[Any], bool], str]] = {
     "calibration": (_is_text, "a text"),
     "body": (_is_text, "a text"),
     "diffusion_times": (lambda v: _is_count(v) and v <= 100_000, "a number of times, 100000 at most"),
+    "keypoints": (lambda v: isinstance(v, dict), "a table of names, swap and links"),
 }

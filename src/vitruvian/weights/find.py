@@ -16,7 +16,10 @@ from vitruvian.weights.layout import Kind, layout_of
 EMBEDDED = ("person-parts-s", "wholebody-s", "lift-s")
 """Ids of the networks that are installed with the package: the default detector, the default pose network, the default lifter."""
 
-SKELETON_OF = {133: "coco-wholebody-133", 136: "halpe-136", 106: "lapa-106", 68: "face-68", 26: "halpe-26", 21: "hand-21", 17: "coco-17"}
+SKELETON_OF = {
+    **{133: "coco-wholebody-133", 136: "halpe-136", 106: "lapa-106", 68: "face-68", 52: "synthpose-52", 26: "halpe-26", 21: "hand-21"},
+    17: "coco-17",
+}
 """The keypoint set that a network with so many keypoints is taken to have."""
 _SUPPORTED = "SimCC, heat maps, RTMO, BPJDet, JointBDOE, RTMDet and YOLOX, with and without suppression inside (vitruvian.weights.layout)"
 _GREY_LEVELS = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)

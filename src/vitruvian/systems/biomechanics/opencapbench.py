@@ -11,6 +11,7 @@ leave the turn of segments open (pelvis, thigh, foot); dense anatomical ones (Sy
 | 12 scaling, 13 inverse kinematics | `opensim_tools`, `converged` |
 | 14 angles, 15 errors | `angle_errors` |
 | the whole of one trial, of many | `run_trial`, `run_benchmark` |
+| the data set's folder | `opencap_folder` |
 
 Two modes, named in every result:
 
@@ -27,8 +28,9 @@ Two modes, named in every result:
 | time shift | int() of the mean, rows by index | rounded, rows by time |
 
 Deviations: the published program detects people with its own networks; here keypoints come from takes or OpenPose files. Scaling here
-needs a static trial; the benchmark's default is a model scaled by motion capture, which is given as the trial's model. Not reproduced:
-how the published models were "adjusted", and the data set's evaluation (registration at SimTK), which was not at hand.
+needs a static trial (markers, or views of it); the benchmark's default is a model scaled by motion capture, which is given as the trial's
+model and keeps its own markers where it has them. Not reproduced: how the published models were "adjusted", and the data set's
+evaluation (registration at SimTK), which was not at hand.
 Licences: code MIT (much of it from opencap-core, Apache-2.0); models LaiUhlrich2022 Apache-2.0; SynthPose weights tagged Apache-2.0,
 trained in part on data with non-commercial terms.
 """
@@ -40,6 +42,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -54,6 +57,9 @@ from vitruvian.systems.biomechanics.isolated import run_isolated
 from vitruvian.systems.biomechanics.marker_sets import JOINT_CENTRES, PUBLISHED_SPARSE_WEIGHTS, SYNTHPOSE, MarkerSet, reduced
 from vitruvian.systems.biomechanics.trial_checks import MarkerGapError, read_trial
 from vitruvian.take import Take
+
+if TYPE_CHECKING:
+    from opensim import Model
 
 
 @dataclass(frozen=True)
@@ -277,10 +283,11 @@ def _resampled(times: Float[np.ndarray, " f"], points: Float[np.ndarray, "f m 3"
 class Trial:
     """One trial, all by path, so that a worker reads it (and a damaged file is that trial's problem only).
 
-    model: .osim, scaled; or a generic one, with a static trial (.trc) and mass (kg) to scale it by. markers: .trc to begin with, or views
-    (takes .npz, or folders of OpenPose files with `fps`) with a camera each (`Camera`, or calibration files such as OpenCap's pickles)
-    and the checkerboard's placement. weights: OpenSim task file; without it those of the marker set. truth: .mot. person: track id in
-    all views.
+    model: .osim, scaled; or a generic one, with a static trial (.trc, or a Trial of views, of which only these count) and mass (kg) to
+    scale it by. height: metres, where it is known; OpenSim's scaling does without it. markers: .trc to begin with, or views (takes .npz,
+    or folders of OpenPose files with `fps`) with a camera each (`Camera`, or calibration files such as OpenCap's pickles) and the
+    checkerboard's placement ("backWall" is turned round where the first camera sees the board upside down, as published).
+    weights: OpenSim task file; without it those of the marker set. truth: .mot. person: track id in all views.
     """
 
     name: str
@@ -290,8 +297,9 @@ class Trial:
     cameras: tuple[Path | Camera, ...] = ()
     placement: str = "none"
     truth: Path | None = None
-    static: Path | None = None
+    static: Path | Trial | None = None
     mass: float = 75.0
+    height: float | None = None
     weights: Path | None = None
     fps: float = 60.0
     person: int | None = None
@@ -332,7 +340,7 @@ class BenchmarkResult:
 
 def run_trial(trial: Trial, config: Config = VARIANTS["corrected"]) -> TrialResult:
     """Keypoints (or markers) to angles. Raises what its steps raise: TrialError, OpenSimError, FormatError, MissingExtraError."""
-    from vitruvian.systems.biomechanics.opensim_tools import inverse_kinematics, load_model, read_weights, scale_model
+    from vitruvian.systems.biomechanics.opensim_tools import inverse_kinematics, read_weights, scale_model
 
     made = None if trial.markers else _markers_of(trial, config)
     markers = read_trial(trial.markers) if made is None else made.trial
@@ -340,12 +348,16 @@ def run_trial(trial: Trial, config: Config = VARIANTS["corrected"]) -> TrialResu
         raise MarkerGapError(f"{trial.name} has no frames: look at its files")
     chosen = marker_set_of(markers.names)
     if made is not None:  # a set of keypoints may have only some of the names, and a film show only some of them: none is misspelt
-        chosen = reduced(chosen, [n for n, there in zip(markers.names, np.isfinite(markers.points).all(-1).any(0), strict=True) if there])
+        chosen = reduced(chosen, _seen(markers))
     published = config.mode == "published"
     weights = read_weights(trial.weights) if trial.weights else _weights(chosen, published)
-    model = load_model(trial.model, None if trial.weights else chosen)
+    model = _model_of(trial, chosen)
     if trial.static is not None:
-        model = scale_model(model, read_trial(trial.static), chosen, trial.mass, place=bool(chosen.placement))
+        static = _markers_of(trial.static, config).trial if isinstance(trial.static, Trial) else read_trial(trial.static)
+        if not len(static.times):
+            raise MarkerGapError(f"the static trial of {trial.name} has no frames: look at its files")
+        shown = reduced(chosen, _seen(static)) if isinstance(trial.static, Trial) else chosen
+        model = scale_model(model, static, shown, trial.mass, place=bool(shown.placement))
     missing = "ignore" if published or trial.weights else "error"
     method = "opensim" if published else "converged"
     found = inverse_kinematics(model, markers, weights, method=method, missing=missing, checked=not published)
@@ -359,6 +371,23 @@ def run_trial(trial: Trial, config: Config = VARIANTS["corrected"]) -> TrialResu
         len(found.gaps),
         made,
     )
+
+
+def _model_of(trial: Trial, chosen: MarkerSet) -> Model:
+    """The model with the set's markers; one that is scaled already and has them ("adjusted") keeps its own, which lie on that person."""
+    from vitruvian.systems.biomechanics.opensim_tools import load_model, model_markers, place_markers
+
+    model = load_model(trial.model)
+    if trial.weights or (trial.static is None and chosen.weights.keys() <= model_markers(model).keys()):
+        return model
+    place_markers(model, chosen.places, chosen.fixed)
+    model.initSystem()
+    return model
+
+
+def _seen(trial: Trc) -> list[str]:
+    """The markers that are seen in some frame."""
+    return [name for name, there in zip(trial.names, np.isfinite(trial.points).all(-1).any(0), strict=True) if there]
 
 
 def _weights(markers: MarkerSet, published: bool) -> Mapping[str, float]:
@@ -380,15 +409,19 @@ def _markers_of(trial: Trial, config: Config) -> Markers:
     if takes and marker_set_of(takes[0].skeleton.names) is JOINT_CENTRES:
         names = tuple(name for name in names if name in _MEANS or name in takes[0].skeleton.names)
     views = [view_of(take, camera, names, config.mode, trial.person) for take, camera in zip(takes, cameras, strict=True)]
-    return markers_from_views(names, views, trial.placement, config)
+    return markers_from_views(names, views, steps.placement_for(trial.placement, cameras[0]) if cameras else trial.placement, config)
 
 
 def run_benchmark(
     trials: Sequence[Trial], config: Config = VARIANTS["corrected"], workers: int = 2, timeout: float = 600.0
 ) -> BenchmarkResult:
     """All trials in processes of their own; one that fails, crashes or hangs has its `error` told and the others finish."""
-    results = sorted(iterate_trials(trials, config, workers, timeout), key=lambda pair: pair[0])
-    found = tuple(result for _, result in results)
+    return summed_up(dict(iterate_trials(trials, config, workers, timeout)), config)
+
+
+def summed_up(results: Mapping[int, TrialResult], config: Config) -> BenchmarkResult:
+    """What `iterate_trials` gave, in the trials' order, and the errors over all of them."""
+    found = tuple(results[place] for place in sorted(results))
     pairs = [(result.truth, result.angles) for result in found if result.truth is not None and result.angles is not None]
     return BenchmarkResult(config.mode, found, angle_errors(pairs, config.mode) if pairs else None)
 

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from vitruvian.errors import VitruvianError
+from vitruvian.geometry.camera import Camera
 from vitruvian.geometry.triangulate import linear_svd
 from vitruvian.systems.biomechanics.trial_checks import stretches
 
@@ -145,6 +146,11 @@ def to_opensim(points: Float[np.ndarray, "f m 3"], placement: str | Turn) -> Flo
     axes, degrees = placement
     turn = Rotation.from_euler(axes, degrees if len(axes) > 1 else degrees[0], degrees=True).as_matrix()
     return points @ turn.T / 1000
+
+
+def placement_for(said: str | Turn, first: Camera) -> str | Turn:
+    """The placement that data name, "backWall" told apart by whether the board is upside down for the first camera."""
+    return "backWall_upsideDown" if said == "backWall" and first.R_cam_world[1, 1] <= 0 else said
 
 
 def choose_person(

@@ -32,7 +32,7 @@ from torch import Tensor
 from vitruvian.codecs.heatmap import Heatmap
 from vitruvian.codecs.normalise import IMAGENET_MEAN, IMAGENET_STD
 from vitruvian.errors import WeightsError
-from vitruvian.skeletons import SYNTHPOSE_52
+from vitruvian.skeletons import SYNTHPOSE_52, Skeleton
 from vitruvian.systems.backbones import HRNetConfig, ResNetConfig, ViTConfig
 from vitruvian.systems.checkpoint import rename
 from vitruvian.systems.export import Exported, keypoint_set
@@ -88,13 +88,20 @@ def from_published(state: Mapping[str, Tensor]) -> tuple[Config, PoseNetwork]:
         if any(".experts." in name for name in renamed):
             raise WeightsError("this is a ViTPose+ with experts, not a classic ViTPose: take synthpose-vitpose-base-hf or -huge-hf")
         renamed = _numbered(_joined(renamed))
+    elif (outputs := _outputs(state)) != KEYPOINTS:  # before a large network is built for nothing
+        raise WeightsError(f"a heat-map network of {outputs} keypoints, no SynthPose with its {KEYPOINTS}")
     config, model = rmpg.from_published(renamed)
-    if config.groups or config.parts or (not published and config.keypoints != KEYPOINTS):
-        raise WeightsError(f"a heat-map network of {config.keypoints} keypoints, no SynthPose with its {KEYPOINTS}")
+    if config.groups or config.parts:
+        raise WeightsError("a network with parse graphs (RMPG), no SynthPose")
     if isinstance(config.host, HRNetConfig):  # convolutions do not tell the size; the published one
         config = replace(config, input_size=_HRNET_SIZE)
         model.config = config
     return config, model
+
+
+def _outputs(state: Mapping[str, Tensor]) -> int:
+    """How many maps the last layer gives, 0 where there is none."""
+    return next((len(value) for name, value in state.items() if re.search(r"(^|\.)final_layer\.weight$", name) and value.ndim), 0)
 
 
 def _joined(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -135,14 +142,13 @@ def variant_of(config: Config) -> str:
     return f"synthpose-{rmpg.variant_of(config)}"
 
 
-def exported(config: Config, model: PoseNetwork, skeleton: str = "") -> Exported:
+def exported(config: Config, model: PoseNetwork, skeleton: str | Skeleton = "") -> Exported:
     """What goes into an ONNX file: the heat maps. Raises as `keypoint_set`."""
     width, height = config.input_size
-    name = skeleton or (SYNTHPOSE_52.name if config.keypoints == KEYPOINTS else "")
     rule = {"udp": "heatmap-udp", "dark": "heatmap-dark"}.get(codec(config).rule, "heatmap")
     card = Card(
         *(variant_of(config), "pose2d", f"{variant_of(config)}.onnx", config.input_size, IMAGENET_MEAN, IMAGENET_STD),
-        skeleton=keypoint_set(config.keypoints, name),
+        skeleton=keypoint_set(config.keypoints, skeleton),
         codec=rule,
         subject="body",
         family="SynthPose",

@@ -1,6 +1,7 @@
-"""What BPJDet and JointBDOE share: sizes of the anchor-based detector, reading its published checkpoints, the gains of its losses.
+"""What BPJDet, JointBDOE and our hSDB-instrument share: sizes of the anchor-based detector, reading checkpoints, the gains of the losses.
 
-Their checkpoints have the same keys and differ in the number of outputs per anchor alone (cards bpjdet.md and jointbdoe.md, section 9).
+Published checkpoints have the same keys and differ in the number of outputs per anchor alone (cards bpjdet.md and jointbdoe.md, section 9).
+Networks that were trained here have the names of `nn.csp_darknet`; both are read.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from torch import Tensor
 from vitruvian.codecs.anchors import ANCHORS_P5, ANCHORS_P6
 from vitruvian.errors import WeightsError
 from vitruvian.nn.csp_darknet import ANCHORS_PER_CELL, BASE_WIDTHS, AnchorNet, Levels, Release, published_names, repeats
-from vitruvian.systems.checkpoint import check_fit, need, pour, rename
+from vitruvian.systems.checkpoint import check_fit, count_parts, need, pour, rename
 
 SIZES: dict[str, tuple[float, float]] = {  # width and depth factors
     "nano": (0.125, 0.33),
@@ -51,13 +52,28 @@ class Trunk:
 
 
 def infer_trunk(state: Mapping[str, Tensor]) -> Trunk:
-    """The network that a published state dict is of, from its keys and shapes. Raises WeightsError when it is none of the family."""
+    """The network that a state dict, published or ours, is of, from its keys and shapes. Raises WeightsError when it is of none."""
     state = {_PREFIX.sub("", name): value for name, value in state.items()}
+    if "head.0.weight" in state:
+        return _trunk_of_ours(state)
     levels: Levels = 4 if "model.33.m.0.weight" in state else 3
     release: Release = 5 if "model.0.conv.conv.weight" in state else 6
     outputs, _, *_ = need(state, f"model.{9 * levels - 3}.m.0.weight", 4)
     stem, *_ = need(state, f"model.0.conv.{'conv.' if release == 5 else ''}weight", 4)
-    blocks = len({name.split(".")[3] for name in state if re.match(r"^model\.6\.m\.\d+\.", name)})
+    return _trunk(levels, release, outputs, stem, count_parts(state, "model.6.m."))
+
+
+def _trunk_of_ours(state: Mapping[str, Tensor]) -> Trunk:
+    """The same from the names of `nn.csp_darknet`."""
+    levels: Levels = 4 if "head.3.weight" in state else 3
+    release: Release = 5 if "backbone.stem.conv.conv.weight" in state else 6
+    outputs, *_ = need(state, "head.0.weight", 4)
+    stem, *_ = need(state, f"backbone.stem.conv.{'conv.' if release == 5 else ''}weight", 4)
+    return _trunk(levels, release, outputs, stem, count_parts(state, "backbone.stage.2.blocks."))
+
+
+def _trunk(levels: Levels, release: Release, outputs: int, stem: int, blocks: int) -> Trunk:
+    """The network with so many outputs, channels of the stem, and blocks in the third stage. Raises WeightsError where they fit none."""
     if outputs % ANCHORS_PER_CELL or not blocks:
         raise WeightsError(f"{outputs} outputs and {blocks} blocks fit no anchor-based detector: it is a checkpoint of another system")
     depth = next((known for _, known in SIZES.values() if repeats(9, known) == blocks), blocks / 9)
@@ -65,7 +81,7 @@ def infer_trunk(state: Mapping[str, Tensor]) -> Trunk:
 
 
 def fill(build: Callable[[], AnchorNet], state: Mapping[str, Tensor], trunk: Trunk) -> AnchorNet:
-    """Build a network and fill it from a published state dict of that trunk; in eval mode.
+    """Build a network and fill it from a state dict of that trunk, published or ours; in eval mode.
 
     Raises WeightsError, which lists every missing, left-over or wrongly shaped entry.
     """

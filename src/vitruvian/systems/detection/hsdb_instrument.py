@@ -10,9 +10,9 @@ Card -> here
     class lists, class tree (section 2)               CHOLECYSTECTOMY, GASTRECTOMY, instrument_of, part_of, instruments_of
     which parts are one instrument (section 4)        tie_parts
     network, loss (section 4; card bpjdet.md)         Config, network, loss on `nn.csp_darknet` and `nn.anchors`
-    decoding, product classes (section 4)             find_instruments, Instruments.product_labels
+    decoding, product classes (section 4)             vitruvian.codecs.instruments
     labels and added synthetic labels (section 6)     data.hsdb_labels.LABELS; repeat_factors, weights of `loss` against the imbalance
-    per-class AP table (section 7)                    ap_table
+    per-class AP table (section 7)                    vitruvian.data.judge_instruments
 
     encoding                classes of the network               for
     instruments first       I instruments, head, wrist, body     parts are shared by all instruments: rare ones borrow from common ones
@@ -20,7 +20,8 @@ Card -> here
 Deviations
     The published baselines (mmdetection 1.1: Cascade R-CNN, FoveaBox, RetinaNet) are not re-made and their checkpoints are not read: no key
     table could be prepared. What is trained here is another network: its figures are no reproduction of the paper's.
-    Encoding (b) of the card, the full product classes in the head, is not here; `product_labels` gives the classes for its tables.
+    Encoding (b) of the card, the full product classes in the head, is not here; `Instruments.products` gives the classes for its tables.
+    A network carries the names of its instruments as a tensor ("instrument_names"): shapes don't tell them.
 
 Licences
     Data: no licence seen; surgical video, treat as research only. Baseline code: Apache-2.0 upstream. Nothing of either is contained here.
@@ -33,33 +34,24 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from vitruvian.codecs.anchors import Candidates, select, uncentre, uncentre_boxes
-from vitruvian.codecs.association import PartSet, Thresholds, hang_parts, owners_of
-from vitruvian.codecs.detections import Detections
-from vitruvian.data.hsdb_instrument import (
-    CHOLECYSTECTOMY,
-    GASTRECTOMY,
-    PARTS,
-    Tied,
-    instrument_of,
-    instruments_of,
-    part_of,
-)
-from vitruvian.metrics.boxes import FoundBoxes, TrueBoxes, box_average_precision
+from vitruvian.codecs.instruments import PARTS
+from vitruvian.data.hsdb_instrument import CHOLECYSTECTOMY, GASTRECTOMY, Tied, instrument_of, instruments_of, part_of
+from vitruvian.errors import WeightsError
 from vitruvian.nn.anchors import Matched, corners, decode, detection_loss, match, picture_size
-from vitruvian.nn.csp_darknet import AnchorNet, Levels
-from vitruvian.systems.detection.anchor_family import SIZES, Trunk, gains, size_name
+from vitruvian.nn.csp_darknet import AnchorNet, Levels, Release
+from vitruvian.systems.detection.anchor_family import DROP as DROP
+from vitruvian.systems.detection.anchor_family import SIZES, Trunk, fill, gains, infer_trunk, size_name
 from vitruvian.systems.detection.bpjdet import PART_GAIN, Targets, part_loss
 from vitruvian.systems.export import Exported
 from vitruvian.weights import Card
 
 __all__ = ["CHOLECYSTECTOMY", "GASTRECTOMY", "PARTS", "instrument_of", "instruments_of", "part_of"]
 
-SLOTS = PartSet(("instrument", *PARTS), PARTS)
-"""How parts are hung: class k + 1 of this set on slot k."""
+_NAMES = "instrument_names"
+_MOST_NAMES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -71,6 +63,7 @@ class Config:
     instruments: tuple[str, ...]
     input_size: tuple[int, int] = (960, 960)
     levels: Levels = 4
+    release: Release = 5
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -80,7 +73,7 @@ class Config:
     @property
     def trunk(self) -> Trunk:
         """The network without the meaning of its outputs."""
-        return Trunk(self.width, self.depth, 5 + len(self.classes) + 2 * len(PARTS), self.levels)
+        return Trunk(self.width, self.depth, 5 + len(self.classes) + 2 * len(PARTS), self.levels, self.release)
 
 
 VARIANTS: dict[str, Config] = {
@@ -94,9 +87,45 @@ CARDS: tuple[Card, ...] = ()
 
 def network(config: Config) -> AnchorNet:
     """The network of a configuration, its weights drawn at random: image (b, 3, h, w) in [0, 1] -> raw heads, see `nn.csp_darknet`."""
-    model = config.trunk.build()
+    model = _built(config)
     model.start_scores(len(config.classes))
     return model
+
+
+def _built(config: Config) -> AnchorNet:
+    """The network with the names of its instruments: UTF-8, a line each."""
+    model = config.trunk.build()
+    names = torch.tensor(list("\n".join(config.instruments).encode()), dtype=torch.uint8, device=model.anchors.device)
+    model.register_buffer(_NAMES, names)
+    return model
+
+
+def from_published(state: Mapping[str, Tensor]) -> tuple[Config, AnchorNet]:
+    """Build the network that a state dict of ours describes and fill it, in eval mode: nothing is published.
+
+    Size and levels are inferred from the shapes; the names of the instruments are in it.
+    Raises WeightsError, which lists every missing, left-over or wrongly shaped entry.
+    """
+    trunk = infer_trunk(state)
+    instruments = _names_in(state)
+    config = Config(trunk.width, trunk.depth, instruments, levels=trunk.levels, release=trunk.release)
+    if config.trunk.outputs != trunk.outputs:
+        raise WeightsError(f"{trunk.outputs} outputs per anchor are not those of {len(instruments)} instruments: the checkpoint is damaged")
+    return config, fill(lambda: _built(config), state, trunk)
+
+
+def _names_in(state: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """The names of the instruments, each once. Raises WeightsError where there are none."""
+    values = next((value for name, value in state.items() if name.removeprefix("module.") == _NAMES), None)
+    if values is None or values.dtype != torch.uint8 or values.ndim != 1 or not 0 < len(values) <= _MOST_NAMES:
+        raise WeightsError(f"the state dict names no instruments ({_NAMES}): it is a checkpoint of another system")
+    try:
+        names = tuple(bytes(values.tolist()).decode().split("\n"))
+    except UnicodeDecodeError as error:
+        raise WeightsError(f"{_NAMES} is no text ({error.reason}): the checkpoint is damaged") from error
+    if len(set(names)) < len(names) or not all(name.isprintable() and name.strip() for name in names) or set(names) & set(PARTS):
+        raise WeightsError(f"{_NAMES} are not the names of instruments, each once: the checkpoint is damaged")
+    return names
 
 
 class Deployed(nn.Module):
@@ -111,12 +140,17 @@ class Deployed(nn.Module):
         return corners(rows), rows[..., 4:5] * rows[..., 5 : 5 + self.classes], rows[..., 5 + self.classes :]
 
 
+def variant_of(config: Config) -> str:
+    """Number of instruments, size and levels, such as "hsdb-instrument-10-s6"."""
+    return f"hsdb-instrument-{len(config.instruments)}-{size_name(config.width, config.depth)}{2 + config.levels}"
+
+
 def exported(config: Config, model: AnchorNet) -> Exported:
-    """What goes into an ONNX file: boxes, scores and points of every anchor, before suppression (`find_instruments`)."""
+    """What goes into an ONNX file: boxes, scores and points of every anchor, before suppression (`codecs.instruments`)."""
     width, height = config.input_size
-    name = f"hsdb-instrument-{size_name(config.width, config.depth)}{2 + config.levels}"
-    scale = (0.0,) * 3, (255.0,) * 3
-    card = Card(name, "detection", f"{name}.onnx", config.input_size, *scale, classes=config.classes, family="hSDB-instrument")
+    name, scale = variant_of(config), ((0.0,) * 3, (255.0,) * 3)
+    what = {"classes": config.classes, "family": "hSDB-instrument", "codec": "bpjdet"}
+    card = Card(name, "detection", f"{name}.onnx", config.input_size, *scale, **what)
     return Exported(Deployed(model, len(config.classes)), {"image": (3, height, width)}, ("boxes", "scores", "points"), card)
 
 
@@ -182,70 +216,6 @@ def _weighted_class_loss(matched: list[Matched], targets: Targets, classes: int,
     return total
 
 
-@dataclass(frozen=True, eq=False)
-class Instruments:
-    """The instruments of one picture, best first: boxes of the wholes, their names' indices, and the row of `parts` in each slot, -1 empty.
-
-    parts: all that were detected; labels index PARTS.
-    """
-
-    wholes: Detections
-    part: Int[np.ndarray, "n 3"]
-    parts: Detections
-
-    @property
-    def owners(self) -> Int[np.ndarray, " m"]:
-        """The instrument of each part, -1 for none."""
-        return owners_of(self.part, len(self.parts))
-
-    def product_labels(self, instruments: Sequence[str], classes: Sequence[str]) -> Int[np.ndarray, " m"]:
-        """Each part's class of the data set's list, by its instrument or, where it hangs on none, the nearest; -1 where there is none."""
-        middles = [(found.boxes[:, :2] + found.boxes[:, 2:]) / 2 for found in (self.parts, self.wholes)]
-        owners, out = self.owners, np.full(len(self.parts), -1)
-        for row, label in enumerate(self.parts.labels.tolist()):
-            if len(self.wholes):
-                nearest = np.linalg.norm(middles[1] - middles[0][row], axis=1).argmin()
-                whole = owners[row] if owners[row] >= 0 else nearest
-                name = f"{instruments[self.wholes.labels[whole]]}_{PARTS[label].capitalize()}"
-                out[row] = classes.index(name) if name in classes else -1
-        return out
-
-    def outline(self, row: int) -> Float[np.ndarray, "k 2"]:
-        """The convex hull of an instrument's parts, of the whole box where it has none: tighter than the box of an oblique tool."""
-        hung = self.part[row][self.part[row] >= 0]
-        boxes = self.parts.boxes[hung] if len(hung) else self.wholes.boxes[row : row + 1]
-        return hull(boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 2))
-
-
-def hull(points: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "k 2"]:
-    """Corners of the convex hull."""
-    import cv2
-
-    return cv2.convexHull(np.asarray(points, np.float32))[:, 0]
-
-
-def find_instruments(
-    candidates: Candidates,
-    instruments: int,
-    input_size: tuple[int, int],
-    size: tuple[int, int],
-    thresholds: Thresholds = Thresholds(inside=0.9),  # noqa: B008  (frozen)
-) -> Instruments:
-    """Decoded rows of one picture -> its instruments with their parts, in pixels of the picture of `size` (width, height).
-
-    instruments: how many classes come before the parts. A part lies wholly in its instrument, so more of it must than for people.
-    """
-    t = thresholds
-    wholes, extras = select(candidates, range(instruments), t.body_score, t.body_iou)
-    parts, _ = select(candidates, range(instruments, instruments + len(PARTS)), t.part_score, t.part_iou)
-    wholes = Detections(uncentre_boxes(wholes.boxes, input_size, size), wholes.scores, wholes.labels)
-    parts = Detections(uncentre_boxes(parts.boxes, input_size, size), parts.scores, parts.labels - instruments)
-    hooks = uncentre(extras.reshape(-1, len(PARTS), 2), input_size, size)
-    numbered = Detections(parts.boxes, parts.scores, parts.labels + 1)
-    _, part = hang_parts(wholes.boxes, hooks, numbered, SLOTS, t.inside)
-    return Instruments(wholes, part, parts)
-
-
 def repeat_factors(present: Bool[np.ndarray, "n c"], share: float = 0.1) -> Float[np.ndarray, " n"]:
     """(n,) how often to draw each picture, at least 1: a class that is in fewer than `share` of the pictures is drawn more often.
 
@@ -255,32 +225,3 @@ def repeat_factors(present: Bool[np.ndarray, "n c"], share: float = 0.1) -> Floa
     often = present.mean(0) if len(present) else np.zeros(present.shape[1])
     factors = np.sqrt(np.maximum(share / np.maximum(often, 1e-9), 1.0))
     return np.where(present, factors, 1.0).max(1, initial=1.0)
-
-
-def ap_table(truth: TrueBoxes, found: FoundBoxes, classes: Sequence[str]) -> tuple[list[tuple[str, int, float, float]], dict[str, float]]:
-    """Rows (class, boxes to find, AP, AP50) as the paper reports them, and the means over the classes that there are to find.
-
-    Classes without ground truth have NaN and don't count: several are in one split only (card section 6). The means also say over how
-    many classes they are.
-    """
-    scores = box_average_precision(truth, found, len(classes))
-    counts = np.bincount(truth.labels[~truth.crowd], minlength=len(classes))
-    rows = [
-        (name, int(counts[i]), *(float(scores[key][i]) if counts[i] else float("nan") for key in ("AP", "AP50")))
-        for i, name in enumerate(classes)
-    ]
-    some = counts > 0
-    means = {key: float(scores[key][some].mean()) if some.any() else float("nan") for key in ("AP", "AP50", "AP75")}
-    return rows, means | {"classes": float(some.sum())}
-
-
-def table_text(rows: Sequence[tuple[str, int, float, float]], means: Mapping[str, float]) -> str:
-    """The table as Markdown, in per cent."""
-    lines = ["| class | boxes | AP | AP50 |", "|---|---|---|---|"]
-    lines += [f"| {name} | {count} | {_percent(ap)} | {_percent(half)} |" for name, count, ap, half in rows]
-    lines.append(f"| mean over {means['classes']:.0f} classes | | {_percent(means['AP'])} | {_percent(means['AP50'])} |")
-    return "\n".join(lines)
-
-
-def _percent(value: float) -> str:
-    return "-" if np.isnan(value) else f"{100 * value:.1f}"

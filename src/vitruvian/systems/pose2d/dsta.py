@@ -40,12 +40,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Float32
+from jaxtyping import Float
 from torch import Tensor, nn
 
+from vitruvian.codecs.fractions import decode_fractions
 from vitruvian.codecs.normalise import IMAGENET_MEAN, IMAGENET_STD
 from vitruvian.errors import WeightsError
 from vitruvian.nn.transformer import EPS, blocks
@@ -259,11 +259,8 @@ def joint_weights(target: Float[Tensor, "b 17 2"], visible: Float[Tensor, "b 17"
     return visible * inside * target.new_tensor(JOINT_WEIGHTS)
 
 
-def decode(
-    coords: Float[np.ndarray, "n k 2"], sigma: Float[np.ndarray, "n k 2"], size: tuple[int, int]
-) -> tuple[Float32[np.ndarray, "n k 2"], Float32[np.ndarray, "n k"]]:
-    """Network outputs -> keypoints in pixels of crops of `size` (width, height), and scores."""
-    return np.asarray(coords * np.asarray(size), np.float32), np.asarray(1 - np.mean(sigma, axis=-1), np.float32)
+decode = decode_fractions
+"""Network outputs -> keypoints in pixels of the crops, and scores."""
 
 
 def infer_config(state: Mapping[str, Tensor]) -> Config:
