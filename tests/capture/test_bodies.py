@@ -8,10 +8,11 @@ from vitruvian.body.compact import load_compact
 from vitruvian.body.regressors import point_regressor
 from vitruvian.capture import capture
 from vitruvian.capture.bodies import add_bodies
+from vitruvian.capture.cameras import capture_cameras
 from vitruvian.errors import VitruvianError
-from vitruvian.geometry.camera import pinhole
+from vitruvian.geometry.camera import looking_at, pinhole, project_all
 from vitruvian.runtime.lift import Lifter
-from vitruvian.skeletons import COCO_WHOLEBODY_133
+from vitruvian.skeletons import COCO_17, COCO_WHOLEBODY_133
 from vitruvian.take import People, Take
 
 FRAMES, SIZE, FOV = 24, (1280, 720), 50.0
@@ -38,11 +39,14 @@ def walker(heading=0.4, expression=None):
 
 def seen(points, tracks=1, size=SIZE):
     """A take of people who were seen exactly."""
-    camera = pinhole(size, FOV)
-    pixels = points @ camera.T
-    keypoints = pixels[..., :2] / pixels[..., 2:]
+    pixels = points @ pinhole(size, FOV).T
+    return take_of(pixels[..., :2] / pixels[..., 2:], tracks, size)
+
+
+def take_of(keypoints, tracks=1, size=SIZE):
+    """A take of people at these pixels."""
     boxes = np.concatenate([keypoints.min(1), keypoints.max(1)], 1)
-    count = len(points)
+    count = len(keypoints)
     people = People(np.arange(count), np.full(count, tracks), boxes, np.ones(count), keypoints, np.ones((count, 133)))
     return Take(people, COCO_WHOLEBODY_133, TIMES[:count], np.tile(size, (count, 1)))
 
@@ -110,6 +114,27 @@ def test_a_take_says_who_knew_the_field_of_view(networks, tmp_path):
     video = walk(tmp_path / "walk.mp4", np.arange(2) / 30)
     assert capture(video, tmp_path / "given", fov=50, **networks | {"mesh": True}).fov_source == "given"
     assert capture(video, tmp_path / "none", **networks).fov_source == ""  # keypoints need none
+
+
+def test_several_cameras_give_bodies_in_their_world(tmp_path):
+    """Somebody whom three cameras see: the bodies' points lie on the true ones, and 3D programs get them."""
+    truth = walker() * np.float32([1, -1, -1])  # y up
+    centre = truth.mean((0, 1))
+    places = [centre + np.array([4 * np.cos(a), 0.8, 4 * np.sin(a)]) for a in (0.2, 1.6, 2.9)]
+    cameras = [looking_at(place, centre, 900, SIZE, name=f"cam{i}") for i, place in enumerate(places, 1)]
+    takes = [take_of(view) for view in project_all(cameras, truth)]
+    take = capture_cameras(takes, cameras, tmp_path, mesh=True, smooth="none")
+    assert take.space == "world" and take.body == "compact" and (tmp_path / "bodies.glb").is_file()
+    model, people = load_compact(), take.people
+    posed = model.forward(people.body_pose, people.body_shape, people.body_expression, people.body_translation)
+    found = point_regressor(model, "coco-wholebody-133")(posed.vertices, posed.joints)
+    up = truth - np.float32([0, np.median(truth[..., 1] - people.points[..., 1]), 0])
+    assert np.median(np.linalg.norm(found - people.points, axis=-1)[:, :17]) < 0.02
+    assert np.median(np.linalg.norm(people.points - up, axis=-1)) < 0.02
+    few = lambda people: People(*(column[:, :17] if column.shape[1:2] == (133,) else column for column in people.columns().values()))  # noqa: E731
+    seventeen = [Take(few(t.people), COCO_17, t.times, t.sizes) for t in takes]
+    with pytest.raises(VitruvianError, match="133"):
+        capture_cameras(seventeen, cameras, mesh=True)
 
 
 def test_a_senseless_field_of_view_is_refused(networks, tmp_path):

@@ -9,6 +9,7 @@ from many_views import room, walker
 from mesh_network import people, write_network
 from random_body import random_body
 from vitruvian.body.bodyfile import save_body
+from vitruvian.cli import main
 from vitruvian.cli.evaluate_3d import SpaceOptions, evaluate_meshes, evaluate_space
 from vitruvian.data.human36m import CAMERAS, JOINTS
 from vitruvian.errors import FormatError, VitruvianError
@@ -121,6 +122,17 @@ def test_a_network_for_meshes_of_another_body_on_bedlam(tmp_path, capsys):
     assert "1 picture, 2 people" in out and "joints only" in out
     rows = dict(line.rsplit(maxsplit=1) for line in out.splitlines()[3:])
     assert rows["false positives"] == rows["missed"] == "0" and rows["F1 %"] == "100" and rows["NMVE mm"] == "-"
+
+
+def test_the_command_tells_sets_apart(tmp_path, capsys):
+    human36m(tmp_path)
+    lifter = flat_lifter(tmp_path / "flat.onnx")
+    command = ["eval", str(lifter), "--data", str(tmp_path), "--dataset"]
+    assert main([*command, "human36m", "--keypoints", "gt", "--device", "cpu"]) == 0
+    assert "2D points of gt" in capsys.readouterr().out
+    assert main([*command, "human36m", "--boxes", "boxes.json"]) == 2 and "--boxes" in capsys.readouterr().err
+    assert main([*command, "ehf", "--body", str(tmp_path / "none.npz")]) == 2 and "no body model" in capsys.readouterr().err
+    assert main([*command, "shelf"]) == 2 and "expected there" in capsys.readouterr().err
 
 
 def test_what_does_not_go_together_is_one_line(tmp_path, monkeypatch):

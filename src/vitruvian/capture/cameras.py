@@ -19,6 +19,7 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Int
 
+from vitruvian.capture.bodies import add_bodies_to_points
 from vitruvian.capture.outputs import delivered
 from vitruvian.capture.pipeline import Device, Progress, capture
 from vitruvian.capture.sinks import Background, Stopwatch, check_formats, overlay_sink
@@ -34,6 +35,7 @@ from vitruvian.media.live import is_live
 from vitruvian.media.pictures import picture_size
 from vitruvian.people.filters import nominal_step
 from vitruvian.people.offline import Method
+from vitruvian.skeletons import COCO_WHOLEBODY_133
 from vitruvian.take import Take
 from vitruvian.weights import Card, card_for
 
@@ -45,6 +47,7 @@ Source = str | Path | Take
 Format = Literal["trc", "bvh", "csv", "parquet", "rerun"]
 _EARLY = 0.5  # seconds
 _FILES = {"trc": "people.trc", "bvh": "people.bvh", "csv": "points.csv", "parquet": "points.parquet", "rerun": "take.rrd"}
+_BODIES_FILE = {"glb": "bodies.glb"}
 
 
 def capture_cameras(
@@ -64,6 +67,7 @@ def capture_cameras(
     threshold: float = 0.3,
     detect_every: int = 1,
     flip_test: bool = False,
+    mesh: bool = False,
     overlay: bool = True,
     formats: Sequence[Format] = ("trc",),
     device: Device = "auto",
@@ -77,8 +81,9 @@ def capture_cameras(
     out: folder for the files, None writes nothing; each camera's own take goes to a folder there. Files of an earlier capture are replaced,
     or removed, once the new ones are whole.
     offsets: seconds to add to each film's times to have the first one's clock; "auto" finds them by motion; None: they began together.
-    up, min_views, max_error, smooth: see `views.combine`. detector to flip_test, device: see `capture`, for each film. overlay: draw the
-    points back into the films. formats: other files to write, see `Format`; TRC and BVH are one file per person.
+    up, min_views, max_error, smooth: see `views.combine`. detector to flip_test, device: see `capture`, for each film. mesh: fit bodies to
+    the 133 points, and write bodies.glb. overlay: draw the points back into the films. formats: other files to write, see `Format`; TRC and
+    BVH are one file per person.
     on_progress: called with the camera's name while its film is captured, and while its overlay is drawn.
 
     Nobody, or nobody whom two cameras see, is a take without rows. A killed capture of a film goes on where it was. Raises VitruvianError
@@ -108,9 +113,13 @@ def capture_cameras(
     shifts = clocks(takes) if isinstance(offsets, str) else offsets
     _warn_of_ends(cameras, takes, shifts)
     combined = combine(takes, cameras, offsets=shifts, up=up, min_views=min_views, max_error=max_error, smooth=smooth)
+    if mesh and combined.take.skeleton is not COCO_WHOLEBODY_133:
+        raise VitruvianError(f"bodies are made of the 133 points, not of {combined.take.skeleton.name}: leave --mesh away")
+    if mesh:
+        combined = replace(combined, take=add_bodies_to_points(combined.take, report.fitted))
     if folder is not None:
         with delivered(folder) as workshop:
-            _write(combined, workshop, formats)
+            _write(combined, workshop, (*formats, "glb") if mesh and len(combined.take.people) else formats)
             for n, source in enumerate(sources if overlay else ()):
                 if not _is_take(source):
                     draw_view(combined, n, source, workshop / places[n].name, partial(report.drawn, n))
@@ -163,6 +172,11 @@ class _Report:
         self.newest[camera] = now
         if self.tell:
             self.tell(self.names[camera], now)
+
+    def fitted(self, done: int, total: int) -> None:
+        """So many rows have bodies."""
+        if 0 in self.newest:  # takes that are there already have told nothing
+            self(0, replace(self.newest[0], stage="bodies", done=done, total=total))
 
     def drawn(self, camera: int, done: int, total: int | None, seconds: Mapping[str, float]) -> None:
         """So many frames of its overlay are drawn."""
@@ -236,7 +250,7 @@ def _write(combined: Combined, folder: Path, formats: Sequence[str]) -> None:
     combined.take.save(folder / "take.npz")
     write_calibration(combined.cameras, folder / "calibration.toml")
     for name in formats:
-        write(combined.take, folder / _FILES[name], name)
+        write(combined.take, folder / (_FILES | _BODIES_FILE)[name], name)
 
 
 def _cameras(calibration: str | Path | Sequence[str | Path] | Sequence[Camera]) -> tuple[Camera, ...]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Group, Parameter
 
@@ -53,7 +53,7 @@ class SpaceOptions:
     hypotheses: int = 5
     steps: int = 2
     choose: Literal["mean", "jpma", "pose-best", "joint-best"] = "mean"
-    body: list[str] | None = None
+    body: Annotated[list[str] | None, Parameter(negative="")] = None
     vertex_parts: Path | None = None
 
 
