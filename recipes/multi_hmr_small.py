@@ -40,6 +40,7 @@ from vitruvian.codecs.normalise import IMAGENET_MEAN, IMAGENET_STD
 from vitruvian.metrics.meshes import MeshPart, PeopleInPictures, depth_order_accuracy, finger_errors, match_people, vertex_errors
 from vitruvian.metrics.poses3d import mpjpe, pa_mpjpe
 from vitruvian.synth.backgrounds import load_photographs
+from vitruvian.synth.camera import NEAREST
 from vitruvian.synth.occluders import occlude
 from vitruvian.synth.optics import degrade
 from vitruvian.synth.paint import paint, sample_light
@@ -152,7 +153,7 @@ def draw_scene(rng: np.random.Generator, studio: Studio, heads: np.ndarray) -> t
             break
         row = int(studio.members[rng.integers(len(studio.members))])
         truth = {name: values[row] for name, values in studio.store.truth.items()} | {"box": studio.store.boxes[row][0]}
-        if abs(truth["camera"][3]) > 1e-9 or np.isnan(truth["box"]).any():
+        if abs(truth["camera"][3]) > 1e-9 or np.isnan(truth["box"]).any() or truth["points"][:, 2].min() < NEAREST:
             continue
         placed = place_person(rng, truth, heads[row], camera)
         if placed is not None:

@@ -19,6 +19,7 @@ from vitruvian.body.compact import load_compact
 from vitruvian.body.model import subset
 from vitruvian.errors import FormatError
 from vitruvian.skeletons import COCO_WHOLEBODY_133
+from vitruvian.synth.camera import NEAREST
 from vitruvian.synth.scene import Studio, pose_crop
 from vitruvian.synth.store import SIZE, Store
 from vitruvian.systems.biomechanics.marker_points import MarkerPoints
@@ -41,9 +42,11 @@ def marker_labels(store: Store, points: MarkerPoints) -> Float[np.ndarray, "n k 
     for start in range(0, len(store), _BATCH):
         rows = slice(start, start + _BATCH)
         body = model.forward(*(truth[name][rows].astype(np.float32) for name in ("pose", "shape", "expression", "translation")))
-        parts.append(project(places(body.vertices), truth["camera"][rows]))
-    pixels = np.concatenate(parts) if parts else np.zeros((0, len(points.keypoint), 2))
-    inside = (pixels >= -0.5).all(-1) & (pixels < np.array(SIZE) - 0.5).all(-1)
+        spots = places(body.vertices)
+        parts.append(np.concatenate([project(spots, truth["camera"][rows]), spots[..., 2:]], -1))
+    found = np.concatenate(parts) if parts else np.zeros((0, len(points.keypoint), 3))
+    pixels, depth = found[..., :2], found[..., 2]
+    inside = (pixels >= -0.5).all(-1) & (pixels < np.array(SIZE) - 0.5).all(-1) & (depth >= NEAREST)
     labels = np.concatenate([pixels, 2.0 * inside[..., None]], -1).astype(np.float32)
     copied = points.keypoint >= 0
     labels[:, copied] = store.keypoints[:, points.keypoint[copied]]
@@ -53,7 +56,7 @@ def marker_labels(store: Store, points: MarkerPoints) -> Float[np.ndarray, "n k 
 def project(points: Float[np.ndarray, "n k 3"], camera: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "n k 2"]:
     """Points in the camera's frame to pixels of a label image, with its lens (`person.Truth.camera`, `camera.View.project`)."""
     scale, shift, bend = camera[:, None, :1], camera[:, None, 1:3], camera[:, None, 3:]
-    image = points[..., :2] / np.where(np.abs(points[..., 2:]) > 1e-6, points[..., 2:], 1e-6)
+    image = points[..., :2] / np.maximum(points[..., 2:], NEAREST)
     limit = np.where(bend != 0, 1 / (3.2 * np.maximum(np.abs(bend), 1e-12)), np.inf)  # as in View: beyond it the lens would fold back
     square = np.minimum((image**2).sum(-1, keepdims=True), limit)
     return image * (1 + bend * square) * scale + shift
