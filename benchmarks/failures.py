@@ -1,6 +1,6 @@
 """What does a pose network do worst? The held-out synthetic people with the least OKS, truth beside answer; and the mean by what is hard.
 
-    python benchmarks/failures.py --store people [--pose ID_OR_ONNX] [--crops 400] [--picture failures.png]
+    python benchmarks/failures.py --store people [--pose ID_OR_ONNX] [--crops 400] [--picture failures.jpg]
 
 Backgrounds are made, not photographed, so that the picture can be shown anywhere. Body points only.
 """
