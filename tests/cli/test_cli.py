@@ -143,6 +143,6 @@ def test_angles_of_a_capture_are_a_page_and_a_table(capsys, nets, here):
     code, out, _ = run(capsys, "capture", "walk.mp4", "-o", "out", "--angles", "--repair-swaps", *nets)
     assert code == 0 and "angles_person2.html" in out
     assert sorted(path.name for path in (here / "out").glob("angles*")) == [
-        f"angles_person{person}.{kind}" for person in (1, 2) for kind in ("csv", "html")
+        f"angles_person{person}.{kind}" for person in (1, 2) for kind in ("csv", "html", "png")
     ]
     assert "[deg]" in (here / "out" / "angles_person1.csv").read_text().split("\n")[0]

@@ -82,7 +82,7 @@ def test_every_option_belongs_to_a_function_of_the_library():
 
 @pytest.mark.parametrize(
     "options",
-    ["--repair-swaps", "--ground", "--fov 60", "--realtime", "--lift lift-s", "--mesh"],
+    ["--repair-swaps", "--ground", "--fov 60", "--realtime", "--lift lift-s"],
 )
 def test_options_that_mean_nothing_for_several_cameras_are_refused(capsys, two, here, options):
     code, out, err = run(capsys, *two, *options.split())
@@ -110,7 +110,8 @@ def test_options_reach_the_capture_of_several_cameras(capsys, monkeypatch, films
     options = "--no-mesh --smooth one-euro --offsets -0.1,0 --up -y --min-views 2 --formats csv,trc --threshold 0.5"
     code, *_ = run(capsys, "a.mp4", "b.mp4", "--calibration", "c.toml", "-o", "out", *options.split())
     assert code == 0 and asked == {
-        **{"smooth": "one-euro", "offsets": [-0.1, 0.0], "up": "-y", "min_views": 2, "formats": ["csv", "trc"], "threshold": 0.5}
+        **{"smooth": "one-euro", "offsets": [-0.1, 0.0], "up": "-y", "min_views": 2, "formats": ["csv", "trc"], "threshold": 0.5},
+        "mesh": False,
     }
 
 

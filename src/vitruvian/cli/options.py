@@ -105,7 +105,8 @@ class Bodies:
     Parameters
     ----------
     mesh
-        Bodies in metres too, by default: a mesh over the video, bodies.glb, skeleton.bvh and markers.trc. Not for cameras and streams.
+        Bodies in metres too, by default: a mesh over the video, bodies.glb, skeleton.bvh and markers.trc. Not for cameras and streams; of
+        several calibrated cameras bodies.glb, where asked for.
     mesh_network
         A network for meshes (Multi-HMR), its id or .onnx file, that alone finds the people and their bodies; no other network runs. For
         short: --mesh NETWORK.
