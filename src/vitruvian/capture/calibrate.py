@@ -69,7 +69,8 @@ def calibrate(
     joints = [[take.skeleton.index(name) for name in _JOINTS] for take in takes]
     pixels, weight = _common([replace(take, times=take.times + shift) for take, shift in zip(takes, shifts, strict=True)], joints)
     cameras = [_nowhere(take, fov or ASSUMED_FOV, names[c] if names else f"cam{c + 1}") for c, take in enumerate(takes)]
-    bundle = cameras_from_people(cameras, pixels, weight, focal=fov is None)
+    with np.errstate(over="ignore", invalid="ignore"):  # of views that contradict each other; they are judged below
+        bundle = cameras_from_people(cameras, pixels, weight, focal=fov is None)
     chains = [[_JOINTS.index(f"{side}_{joint}") for joint in ("hip", "knee", "ankle")] for side in ("left", "right")]
     leg = float(np.nanmean([length_along(bundle.points, chain) for chain in chains]))
     bundle = scaled(bundle, _LEG_SHARE * height / leg)
