@@ -17,8 +17,8 @@ from vitruvian.media import write_image
 from vitruvian.metrics.keypoints import oks
 from vitruvian.runtime import PoseEstimator
 from vitruvian.skeletons import COCO_17, COCO_WHOLEBODY_133
-from vitruvian.synth.classes import SEGMENTS
-from vitruvian.synth.scene import UNTOLD, Studio, pose_crop
+from vitruvian.synth.classes import SEGMENTS, UNTOLD
+from vitruvian.synth.scene import Studio, pose_crop
 from vitruvian.synth.store import Store
 from vitruvian.take import People
 from vitruvian.weights import card_for

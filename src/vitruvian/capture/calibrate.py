@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float, Int
 
+from vitruvian.capture.bodies import ASSUMED_FOV
 from vitruvian.capture.views import at_times
 from vitruvian.errors import VitruvianError
 from vitruvian.geometry.bundle import Bundle, cameras_from_people, length_along, scaled, upright
@@ -22,8 +23,8 @@ from vitruvian.geometry.camera import Camera, moved, pinhole
 from vitruvian.people.filters import nominal_step
 from vitruvian.take import Take
 
-ASSUMED_HEIGHT, ASSUMED_FOV = 1.7, 60.0
-"""Metres and degrees where nobody says more."""
+ASSUMED_HEIGHT = 1.7
+"""Metres where nobody says more."""
 _LEG_SHARE = 0.491  # hip to ankle of the body height: Winter, Biomechanics and Motor Control of Human Movement
 _SURE, _FEWEST, _WORST = 0.4, 200, 0.008  # confidence of a keypoint; keypoints in common; error as a share of the longer side
 _JOINTS = tuple(f"{side}_{joint}" for side in ("left", "right") for joint in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle"))
@@ -33,13 +34,12 @@ _JOINTS = tuple(f"{side}_{joint}" for side in ("left", "right") for joint in ("s
 class Calibrated:
     """cameras: c of them, in a world with y up and the floor at 0, metres. error: (c,) median pixels between keypoints and projections.
 
-    seen: (c,) keypoints that each shares with others. height: metres, what the scale rests on. fov: degrees of each lens.
+    seen: (c,) keypoints that each shares with others. fov: degrees of each lens.
     """
 
     cameras: tuple[Camera, ...]
     error: Float[np.ndarray, " c"]
     seen: Int[np.ndarray, " c"]
-    height: float
     fov: Float[np.ndarray, " c"]
 
 
@@ -74,7 +74,7 @@ def calibrate(
     chains = [[_JOINTS.index(f"{side}_{joint}") for joint in ("hip", "knee", "ankle")] for side in ("left", "right")]
     leg = float(np.nanmean([length_along(bundle.points, chain) for chain in chains]))
     bundle = scaled(bundle, _LEG_SHARE * height / leg)
-    return _judged(_upright(bundle), takes, height)
+    return _judged(_upright(bundle), takes)
 
 
 def _common(takes: Sequence[Take], joints: Sequence[Sequence[int]]) -> tuple[Float[np.ndarray, "c f k 2"], Float[np.ndarray, "c f k"]]:
@@ -111,7 +111,7 @@ def _upright(bundle: Bundle) -> Bundle:
     return replace(bundle, cameras=tuple(moved(camera, T) for camera in bundle.cameras), points=points)
 
 
-def _judged(bundle: Bundle, takes: Sequence[Take], height: float) -> Calibrated:
+def _judged(bundle: Bundle, takes: Sequence[Take]) -> Calibrated:
     """What was found, if it can be trusted."""
     there = np.isfinite(bundle.error).reshape(len(takes), -1)
     seen = there.sum(1)
@@ -124,4 +124,4 @@ def _judged(bundle: Bundle, takes: Sequence[Take], height: float) -> Calibrated:
                 f"{camera.name} is {error[c]:.0f} pixels off what the others see: give the field of view; or films don't run together"
             )
     fov = [2 * np.degrees(np.arctan(max(camera.size) / (2 * camera.intrinsics[0, 0]))) for camera in bundle.cameras]
-    return Calibrated(bundle.cameras, error, seen, height, np.array(fov))
+    return Calibrated(bundle.cameras, error, seen, np.array(fov))

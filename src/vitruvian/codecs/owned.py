@@ -67,14 +67,8 @@ def owned_bodies(
     contacts = np.full((len(found) + len(found.parts), part_set.states), np.nan, np.float32)
     row, slot = np.nonzero(found.part >= 0)
     contacts[len(found) + found.part[row, slot]] = found.states[row, slot]
-    return OwnedDetections(
-        boxes=np.concatenate([found.boxes, found.parts.boxes]).astype(np.float32),
-        scores=np.concatenate([found.scores, found.parts.scores]).astype(np.float32),
-        labels=np.concatenate([np.zeros(len(found)), found.parts.labels]).astype(np.int32),
-        persons=np.concatenate([np.arange(len(found)), found.owners]).astype(np.int32),
-        angles=np.full(len(contacts), np.nan, np.float32),
-        contacts=contacts,
-    )
+    bodies = Detections(found.boxes, found.scores, np.zeros(len(found), np.int32))
+    return _rows(bodies, found.parts, found.owners, contacts)
 
 
 def owned_instruments(
@@ -88,14 +82,19 @@ def owned_instruments(
     """`codecs.instruments.find_instruments` as rows: instruments first, then parts, each best first."""
     instruments = candidates.scores.shape[1] - len(PARTS)
     found = find_instruments(candidates, instruments, input_size, size, thresholds, rule, max_boxes)
-    count = len(found.wholes) + len(found.parts)
+    parts = Detections(found.parts.boxes, found.parts.scores, found.parts.labels + instruments)
+    return _rows(found.wholes, parts, found.owners, np.zeros((len(found.wholes) + len(parts), 0), np.float32))
+
+
+def _rows(wholes: Detections, parts: Detections, owners: np.ndarray, contacts: np.ndarray) -> OwnedDetections:
+    """Wholes, then their parts; owners: the whole of each part, -1 for none."""
     return OwnedDetections(
-        boxes=np.concatenate([found.wholes.boxes, found.parts.boxes]).astype(np.float32),
-        scores=np.concatenate([found.wholes.scores, found.parts.scores]).astype(np.float32),
-        labels=np.concatenate([found.wholes.labels, found.parts.labels + instruments]).astype(np.int32),
-        persons=np.concatenate([np.arange(len(found.wholes)), found.owners]).astype(np.int32),
-        angles=np.full(count, np.nan, np.float32),
-        contacts=np.zeros((count, 0), np.float32),
+        boxes=np.concatenate([wholes.boxes, parts.boxes]).astype(np.float32),
+        scores=np.concatenate([wholes.scores, parts.scores]).astype(np.float32),
+        labels=np.concatenate([wholes.labels, parts.labels]).astype(np.int32),
+        persons=np.concatenate([np.arange(len(wholes)), owners]).astype(np.int32),
+        angles=np.full(len(contacts), np.nan, np.float32),
+        contacts=contacts,
     )
 
 

@@ -38,6 +38,8 @@ SEGMENTS = ("nothing", *_BONES, *(f"{side}_{name}" for side in ("left", "right")
 _SIDES = {"left": "right", "right": "left"}
 OTHER_SIDE = tuple(SEGMENTS.index("_".join((_SIDES.get(side, side), *rest))) for side, *rest in (name.split("_", 1) for name in SEGMENTS))
 """What each segment is in the mirror."""
+UNTOLD = 255
+"""In place of a segment where something hides the person: it may be any."""
 
 
 def segment_of(bone: str) -> int:

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int, UInt8
 
 from vitruvian.skeletons import COCO_WHOLEBODY_133
 from vitruvian.synth.backgrounds import Backdrops, lay_over
-from vitruvian.synth.classes import OTHER_SIDE, OUTSIDE, PARTS, SEEN, SELF, THING
+from vitruvian.synth.classes import OTHER_SIDE, OUTSIDE, PARTS, SEEN, SELF, THING, UNTOLD
 from vitruvian.synth.occluders import occlude
 from vitruvian.synth.optics import degrade
 from vitruvian.synth.paint import Light, paint, sample_light
@@ -30,7 +30,7 @@ _SWAP = np.array(COCO_WHOLEBODY_133.swap)
 _SURFACE = [PLANES.index(name) for name in ("segment", "place_x", "place_y", "place_z")]
 _OTHER_SIDE = np.array(OTHER_SIDE, np.uint8)
 _OF_WEIGHT = np.array([OUTSIDE, SELF, SEEN], np.uint8)  # by the third column of the store's keypoints
-SURFACE_STRIDE, UNTOLD = 8, 255  # pixels between the places at which a surface is told; the segment of those that something hides
+SURFACE_STRIDE = 8  # pixels between the places at which a surface is told
 
 
 @dataclass(frozen=True)

@@ -32,10 +32,10 @@ from torch import Tensor, nn
 from vitruvian.nn.cspnext import Block, ConvBlock, CSPNeXt
 from vitruvian.nn.transformer import blocks
 from vitruvian.nn.vit import resample_positions
+from vitruvian.synth.classes import SEGMENTS, UNTOLD
 
 STRIDE = 8
 COARSE = 32
-UNTOLD = 255  # the segment of cells that may be anything
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Config:
     layers: int = 2
     middle: int = 112
     fine: int = 80
-    segments: int = 17
+    segments: int = len(SEGMENTS)
     input_size: tuple[int, int] = (192, 256)
 
 
