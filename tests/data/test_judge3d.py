@@ -1,12 +1,12 @@
 """Lifters and takes on made-up data sets in their official layouts: who knows the truth gets full marks, and errors come out as made."""
 
-import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from many_views import room, walker
+from sets_3d import write_human36m, write_shelf
 from vitruvian.codecs.lifting import mirrored, normalise_keypoints
 from vitruvian.data.films3d import Film3D, Set3D
 from vitruvian.data.human36m import CAMERAS, JOINTS
@@ -62,28 +62,19 @@ class Oracle:
         return (out.reshape(*batch.shape[:-1], 3).astype(np.float32),)
 
 
-def h36m_folder(folder, frames=6):
-    """Two subjects, two actions, in the layout of VideoPose3D; calibration in millimetres."""
-    points = {
+def h36m_points(frames=6):
+    """Two subjects, two actions, of which one has two films."""
+    return {
         s: {a: np.float32(RNG.normal(0, 0.15, (frames, 32, 3)) + [0, 1, 0]) for a in ("Walking 1", "Walking", "Eating")}
         for s in ("S9", "S11")
     }
-    np.savez(folder / "data_3d_h36m.npz", positions_3d=np.array(points, object))
-    flat = {
-        s: {a: [project(c, p[:, JOINTS]).astype(np.float32) for c in RING] for a, p in actions.items()} for s, actions in points.items()
-    }
-    np.savez(folder / "data_2d_h36m_gt.npz", positions_2d=np.array(flat, object))
-    intrinsics = {n: {"calibration_matrix": c.intrinsics.tolist(), "distortion": [0.0] * 5} for n, c in zip(CAMERAS, RING, strict=True)}
-    places = {n: {"R": c.R_cam_world.tolist(), "t": (1000 * c.t_cam_world[:, None]).tolist()} for n, c in zip(CAMERAS, RING, strict=True)}
-    document = {"intrinsics": intrinsics, "extrinsics": {s: places for s in points}}
-    (folder / "camera-parameters.json").write_text(json.dumps(document))
-    return points
 
 
 @pytest.fixture
 def human36m(tmp_path):
     """The set, and an oracle of it that is 17 cm off in one joint of 17."""
-    points = h36m_folder(tmp_path)
+    points = h36m_points()
+    write_human36m(tmp_path, points, RING)
 
     def make(codec="lift-frame", off=0.0):
         oracle = Oracle(H36M_17, codec, off=off)
@@ -263,28 +254,12 @@ def test_a_take_turned_to_y_up_is_turned_back():
 
 
 def shelf_take(folder, frames=610):
-    """The made-up Shelf: two actors who walk, one absent for a frame; and a perfect take of 133 points of it."""
-    import scipy.io
-
+    """A Shelf of two actors who walk, one absent for a frame; and the 133 points (frames, 2, 133, 3) that were seen there."""
     times = np.arange(frames) / 25
     coco = np.stack([walker(times, (0, 0), (0, 0.05)), walker(times, (1.5, 0), (0, -0.05))], 1)
-    h36m = brought(coco, COCO_17, H36M_17)
-    truth = brought(h36m, H36M_17, SHELF_14)
-    actors = np.empty((1, 2), object)
-    for p in range(2):
-        rows = np.empty((frames, 1), object)
-        for f in range(frames):
-            rows[f, 0] = truth[f, p] if (f, p) != (305, 0) else np.zeros((1, 1))
-        actors[0, p] = rows
-    scipy.io.savemat(folder / "actorsGT.mat", {"actor3D": actors})
-    cameras = {
-        str(n): {
-            "R": c.R_cam_world.tolist(), "T": (1000 * c.centre_world[:, None]).tolist(), "fx": c.intrinsics[0, 0],
-            "fy": c.intrinsics[1, 1], "cx": c.intrinsics[0, 2], "cy": c.intrinsics[1, 2], "k": [[0.0]] * 3, "p": [[0.0]] * 2,
-        }
-        for n, c in enumerate(RING)
-    }  # fmt: skip
-    (folder / "calibration_shelf.json").write_text(json.dumps(cameras))
+    truth = brought(brought(coco, COCO_17, H36M_17), H36M_17, SHELF_14)
+    truth[305, 0] = np.nan
+    write_shelf(folder, truth, RING)
     whole = np.zeros((*coco.shape[:2], 133, 3))
     whole[:, :, :17] = coco
     return whole

@@ -8,6 +8,7 @@ import pytest
 import scipy.io
 
 from many_views import room, walker
+from sets_3d import write_human36m, write_shelf
 from vitruvian.data import inf3dhp as inf
 from vitruvian.data import shelf_campus
 from vitruvian.data.egohumans import egohumans, read_colmap
@@ -28,22 +29,12 @@ RING = room(4)
 # Human3.6M
 
 
-def h36m_folder(folder, frames=5, subjects=("S9", "S11"), shorter=0):
-    """Random joints, true projections of the ring's cameras."""
-    points = {s: {"Walking 1": RNG.normal(0, 0.5, (frames, 32, 3)).astype(np.float32), "Eating": np.zeros((2, 32, 3))} for s in subjects}
-    flat = {
-        s: {
-            name: [project(camera, values[: len(values) - shorter, JOINTS]).astype(np.float32) for camera in RING]
-            for name, values in actions.items()
-        }
-        for s, actions in points.items()
+def h36m_folder(folder, frames=5, shorter=0):
+    """Random joints of two subjects, seen by the ring's cameras."""
+    points = {
+        s: {"Walking 1": RNG.normal(0, 0.5, (frames, 32, 3)).astype(np.float32), "Eating": np.zeros((2, 32, 3))} for s in ("S9", "S11")
     }
-    np.savez(folder / "data_3d_h36m.npz", positions_3d=np.array(points, object))
-    np.savez(folder / "data_2d_h36m_gt.npz", positions_2d=np.array(flat, object), metadata=np.array({"num_joints": 17}, object))
-    intrinsics = {n: {"calibration_matrix": c.intrinsics.tolist(), "distortion": [0.0] * 5} for n, c in zip(CAMERAS, RING, strict=True)}
-    places = {n: {"R": c.R_cam_world.tolist(), "t": (1000 * c.t_cam_world[:, None]).tolist()} for n, c in zip(CAMERAS, RING, strict=True)}
-    document = {"intrinsics": intrinsics, "extrinsics": {s: places for s in subjects}}
-    (folder / "camera-parameters.json").write_text(json.dumps(document))
+    write_human36m(folder, points, RING, shorter)
     return points
 
 
@@ -306,34 +297,16 @@ def test_panoptic_damaged(tmp_path, text):
 # Shelf and Campus
 
 
-def shelf_folder(folder, name="shelf", frames=610):
-    actors = np.empty((1, 2), object)
-    truth = RNG.normal(0, 0.4, (2, frames, 14, 3)) + [0, 0, 1]
-    for p in range(2):
-        rows = np.empty((frames, 1), object)
-        for f in range(frames):
-            rows[f, 0] = truth[p, f] if f != 305 or p else np.zeros((1, 1))
-        actors[0, p] = rows
-    scipy.io.savemat(folder / "actorsGT.mat", {"actor3D": actors})
-    cameras = {
-        str(n): {
-            "R": c.R_cam_world.tolist(), "T": (1000 * c.centre_world[:, None]).tolist(), "fx": c.intrinsics[0, 0],
-            "fy": c.intrinsics[1, 1], "cx": c.intrinsics[0, 2], "cy": c.intrinsics[1, 2], "k": [[0.0]] * 3, "p": [[0.0]] * 2,
-        }
-        for n, c in enumerate(RING)
-    }  # fmt: skip
-    (folder / f"calibration_{name}.json").write_text(json.dumps(cameras))
-    return truth
-
-
 def test_shelf_and_campus_frames_that_count(tmp_path):
-    truth = shelf_folder(tmp_path)
+    truth = RNG.normal(0, 0.4, (610, 2, 14, 3)) + [0, 0, 1]
+    truth[305, 0] = np.nan
+    write_shelf(tmp_path, truth, RING)
     (film,) = shelf(tmp_path)
     assert film.frames[[0, -1]].tolist() == [300, 600] and film.points.shape == (301, 2, 14, 3) and film.counts.all()
     assert np.isnan(film.points[5, 0]).all()
-    np.testing.assert_allclose(film.points[5, 1], truth[1, 305])
-    np.testing.assert_allclose(film.seen(2)[0], project(RING[2], truth[:, 300]), atol=1e-6)
-    shelf_folder(tmp_path, "campus")
+    np.testing.assert_allclose(film.points[5, 1], truth[305, 1])
+    np.testing.assert_allclose(film.seen(2)[0], project(RING[2], truth[300]), atol=1e-6)
+    write_shelf(tmp_path, truth, RING, "campus")
     (film,) = campus(tmp_path, "all")
     assert len(film.points) == 610 and film.counts.sum() == 121
     (tmp_path / "calibration_campus.json").write_text('{"0": {"R": 1}}')

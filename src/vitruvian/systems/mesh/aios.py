@@ -13,7 +13,7 @@ Card -> here
     4.3 decoder, expansions, masks             aios_decoder.Decoder, layouts, blocked_pairs
     4.4 heads                                  aios_decoder.Decoder (reports)
     2 camera                                   camera_translation; codecs.mesh.into_camera for known cameras
-    5 pictures, choice of people               aios_pictures.batch, people, see
+    5 pictures, choice of people               codecs.aios.batch, people, see
     6 matching, denoising queries, losses      vitruvian.systems.mesh.aios_loss
     deformable attention                       vitruvian.nn.deformable
 
@@ -56,10 +56,11 @@ from vitruvian.codecs.nms import nms
 from vitruvian.errors import VitruvianError, WeightsError
 from vitruvian.systems.backbones import ResNetConfig, infer_backbone
 from vitruvian.systems.checkpoint import count_parts, filled, need, rename
+from vitruvian.systems.export import Exported
 from vitruvian.systems.mesh.aios_decoder import Body, Decoder, Found, Noisy
 from vitruvian.systems.mesh.aios_encoder import GROUPS, Encoder, Proposals, Scene, Selection
-from vitruvian.systems.mesh.aios_pictures import LONG, SHORT, batch, own_cameras
-from vitruvian.systems.mesh.published import SMPLX_FILE, published_card
+from vitruvian.codecs.aios import LONG, SHORT, batch, own_cameras
+from vitruvian.systems.mesh.published import SMPLX_FILE, mesh_card, published_card
 
 THRESHOLD, CROWD_THRESHOLD = 0.5, 0.1  # of the published demo; the lower one is recommended for crowds
 MOST = 50  # people that the published program gives
@@ -115,7 +116,7 @@ CARDS = (
     published_card(
         "aios_checkpoint",
         "AiOS",
-        (1333, 800),
+        (LONG, SHORT),
         "smplx-neutral",
         (
             "S-Lab License 1.0: non-commercial",
@@ -206,7 +207,7 @@ class AiOS(nn.Module):
         Raises VitruvianError for pictures under 32 pixels.
         """
         if min(image.shape[2:]) < 32:
-            raise VitruvianError(f"pictures of {tuple(image.shape[2:])} pixels are too small: scale them, with aios_pictures.batch")
+            raise VitruvianError(f"pictures of {tuple(image.shape[2:])} pixels are too small: scale them, with codecs.aios.batch")
         if padding is None:
             padding = torch.zeros_like(image[:, 0], dtype=torch.bool)
         return self.finder(self.backbone(image)[1:], padding, noisy, every)
@@ -222,7 +223,7 @@ def freeze_backbone(model: AiOS) -> None:
 class People(NamedTuple):
     """People, one per row, by picture and falling score. Boxes (left, top, right, bottom) and points as fractions of the picture.
 
-    `hands` and their points are left, then right. `translation` is in metres in the camera of training (`aios_pictures.intrinsics`).
+    `hands` and their points are left, then right. `translation` is in metres in the camera of training (`codecs.aios.intrinsics`).
     """
 
     picture: Int[Tensor, " n"]
@@ -293,7 +294,7 @@ def see(
     """Everybody in RGB pictures of any sizes; `people` with boxes and points in pixels of each picture, translations in its camera.
 
     `cameras` are intrinsic matrices in pixels; None: those of training, in which everybody is far away. `threshold` and `overlap` as for
-    `people`, `short` and `long` as for `aios_pictures.batch`. Raises VitruvianError for what is no RGB picture.
+    `people`, `short` and `long` as for `codecs.aios.batch`. Raises VitruvianError for what is no RGB picture.
     """
     pictures, device = batch(images, short, long), next(model.parameters()).device
     pixels, padding = (torch.as_tensor(x, device=device) for x in pictures[:2])
@@ -396,3 +397,12 @@ class Deployed(nn.Module):
             *(found.keypoints, found.hand_keypoints, found.face_keypoints),
             *(smplx_rotations(body), body.shape, body.expression, camera_translation(body.camera)),
         )
+
+
+def exported(config: Config, model: AiOS, canvas: tuple[int, int] = (LONG, SHORT)) -> Exported:
+    """What goes into an ONNX file: everybody in pictures that lie in a canvas of (width, height), to be posed by the ground floor.
+
+    Deformable attention wants the sizes of its maps, so that the canvas is fixed [ours]; upright pictures are made smaller in it.
+    """
+    inputs = {"image": (3, *canvas[::-1]), "extent": (2,)}
+    return Exported(Deployed(model), inputs, Deployed.OUTPUTS, mesh_card("aios", "AiOS", canvas, "smplx-neutral"))

@@ -20,7 +20,7 @@ from vitruvian.skeletons import COCO_17
 from vitruvian.systems.detection.rtmdet import overlaps
 from vitruvian.systems.mesh.aios import Output, camera_translation, corners, smplx_rotations
 from vitruvian.systems.mesh.aios_decoder import Body, Found, Noisy
-from vitruvian.systems.mesh.aios_pictures import FOCAL
+from vitruvian.codecs.mesh import WEAK_FOCAL
 
 PERSON = 1  # the class of people
 ALPHA, GAMMA = 0.25, 2.0  # of the focal loss
@@ -172,7 +172,7 @@ def posed_terms(joints: Tensor, truth: Truth, row: Tensor, sizes: Float[Tensor, 
     """Joints relative to the pelvis, relative to the first joint of their part, and in the picture, by part."""
     aim, counts, terms = truth.joints[row], truth.posed[row], {}
     # The weak camera may say a depth near 0, where nothing can be seen: kept a tenth of a metre away.
-    seen = joints[..., :2] / joints[..., 2:].clamp(min=0.1) * FOCAL / sizes[:, None] + 0.5
+    seen = joints[..., :2] / joints[..., 2:].clamp(min=0.1) * WEAK_FOCAL / sizes[:, None] + 0.5
     for part, which in POINTS.items():
         value, target = joints[:, which], aim[:, which]
         terms[f"3d_{part}"] = mean_gap(value - joints[:, :1], target - aim[:, :1], counts)

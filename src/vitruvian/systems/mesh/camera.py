@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vitruvian.codecs.mesh import WEAK_FOCAL
+
 VIEW = math.radians(60)  # the field of view that is taken for granted
 
 
@@ -33,3 +35,12 @@ def project(points: Float[Tensor, "*n 3"], intrinsics: Float[Tensor, "*n 3 3"]) 
     """Where a camera sees points in front of it."""
     seen = (intrinsics @ points[..., None])[..., 0]
     return seen[..., :2] / seen[..., 2:].clamp(min=1e-6)
+
+
+def camera_translation(camera: Float[Tensor, "b 3"], side: int, focal: float = WEAK_FOCAL) -> Float[Tensor, "b 3"]:
+    """Weak camera (scale, x, y) -> where the body is, metres: before a camera of `focal` pixels that looks at the middle of a crop of `side`.
+
+    As DaNet and PyMAF-X have it.
+    """
+    scale, x, y = camera.unbind(-1)
+    return torch.stack((x, y, 2 * focal / (side * scale + 1e-9)), -1)

@@ -14,8 +14,8 @@ Card -> here
     4.4 global stream                        MapEncoder, Regressor.body_net
     4.5 local streams                        MapEncoder, GroupedLayer, Regressor.rotation_features
     4.6 aggregation, tables of the graph     GraphLayers, kinematic_tables, Regressor.forward
-    2 camera                                 camera_translation, body_parameters
-    5 crops                                  vitruvian.codecs.crop (PADDING, INPUT_SIDE, ImageNet's mean and std)
+    2 camera                                 camera.camera_translation, body_parameters
+    5 crops                                  vitruvian.codecs.danet
     6 losses, PartDrop, jitter               vitruvian.systems.mesh.danet_loss; drop_parts, Estimator.forward(jitter=)
     dense-correspondence heads and losses    vitruvian.nn.iuv
 
@@ -49,6 +49,8 @@ from torch import Tensor, nn
 
 from vitruvian.body import BodyParameters
 from vitruvian.body.pose import rotation_vectors, rotations_from_6d
+from vitruvian.codecs.danet import INPUT_SIDE
+from vitruvian.codecs.mesh import WEAK_FOCAL
 from vitruvian.errors import VitruvianError, WeightsError
 from vitruvian.nn.hrnet import HRNet
 from vitruvian.nn.iuv import IUV, PARTS, IUVHead, clean, without_parts
@@ -56,10 +58,11 @@ from vitruvian.nn.resnet import DEPTHS, BasicBlock, Bottleneck, ResNet, conv, re
 from vitruvian.skeletons import SMPL_24
 from vitruvian.systems.backbones import HRNetConfig, infer_backbone
 from vitruvian.systems.checkpoint import filled, need, rename
-from vitruvian.systems.mesh.published import SMPL_FILE, published_card
+from vitruvian.systems.export import Exported
+from vitruvian.systems.mesh.camera import camera_translation
+from vitruvian.systems.mesh.published import SMPL_FILE, mesh_card, published_card
 
-INPUT_SIDE, STRIDE, PADDING = 224, 4, 1.2
-FOCAL = 5000.0  # pixels of the crop, taken for granted in training
+STRIDE = 4
 JOINTS, LOCAL, CAMERA, SHAPE = 24, 6, 3, 10  # LOCAL: parts that a partial map tells apart
 SHARPNESS = 10.0  # of heat maps, before their expectation is taken
 SEEN = 0.5  # a joint whose parts show less at its place is taken for hidden
@@ -444,13 +447,7 @@ def drop_parts(whole: IUV, partial: IUV, dropped: Bool[Tensor, "b 25"]) -> tuple
     return without_parts(whole, dropped), without_parts(partial, dropped[:, table])
 
 
-def camera_translation(camera: Float[Tensor, "b 3"], side: int = INPUT_SIDE, focal: float = FOCAL) -> Float[Tensor, "b 3"]:
-    """Where the body is, metres: before a camera of `focal` pixels that looks at the middle of a crop of `side` pixels."""
-    scale, x, y = camera.unbind(-1)
-    return torch.stack((x, y, 2 * focal / (side * scale + 1e-9)), -1)
-
-
-def body_parameters(found: Parameters, side: int = INPUT_SIDE, focal: float = FOCAL) -> BodyParameters:
+def body_parameters(found: Parameters, side: int = INPUT_SIDE, focal: float = WEAK_FOCAL) -> BodyParameters:
     """Parameters for an SMPL body (24 joints), tensors; camera axes of OpenCV, metres, in the camera of the crop."""
     none = found.shape.new_zeros(len(found.shape), 0)
     return BodyParameters(rotation_vectors(found.rotations), found.shape, none, camera_translation(found.camera, side, focal))
@@ -504,13 +501,20 @@ def half_from_published(state: Mapping[str, Tensor]) -> tuple[Config, Estimator 
 
 
 class Deployed(nn.Module):
-    """For ONNX: normalised crops -> camera (b, 3), shape (b, 10), rotations (b, 24, 3, 3)."""
+    """For ONNX: normalised crops -> rotations (b, 24, 3, 3), shapes (b, 10), translations (b, 3) in metres in the camera of the crop."""
 
-    OUTPUTS = ("cameras", "shapes", "rotations")
+    OUTPUTS = ("rotations", "shapes", "translations")
 
     def __init__(self, model: DaNet):
         super().__init__()
         self.network = model
 
     def forward(self, image: Float[Tensor, "b 3 s s"]) -> tuple[Tensor, Tensor, Tensor]:
-        return tuple(self.network(image)[0][:3])
+        found = self.network(image)[0]
+        return found.rotations, found.shape, camera_translation(found.camera, image.shape[-1])
+
+
+def exported(config: Config, model: DaNet) -> Exported:
+    """What goes into an ONNX file: crops of people (`vitruvian.codecs.danet`) to SMPL."""
+    card = mesh_card("danet", "DaNet", (INPUT_SIDE, INPUT_SIDE), "smpl-neutral")
+    return Exported(Deployed(model), {"image": (3, INPUT_SIDE, INPUT_SIDE)}, Deployed.OUTPUTS, card)

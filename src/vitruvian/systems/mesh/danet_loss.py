@@ -14,8 +14,11 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from vitruvian.codecs.danet import INPUT_SIDE
+from vitruvian.codecs.mesh import WEAK_FOCAL
 from vitruvian.nn.iuv import PARTS, IUVLabels, IUVPoints, map_losses, point_losses
-from vitruvian.systems.mesh.danet import FOCAL, INPUT_SIDE, PARTIAL, Estimate, Parameters, camera_translation, crop_around
+from vitruvian.systems.mesh.camera import camera_translation
+from vitruvian.systems.mesh.danet import PARTIAL, Estimate, Parameters, crop_around
 
 WEIGHTS: Mapping[str, float] = {
     **{"index": 1.0, "uv": 0.5, "annotation": 1.0, "partial_index": 1.0, "partial_uv": 0.5},
@@ -50,7 +53,7 @@ class Truth(NamedTuple):
 def project(joints: Float[Tensor, "b k 3"], camera: Float[Tensor, "b 3"], side: int = INPUT_SIDE) -> Float[Tensor, "b k 2"]:
     """Where the crop's camera sees points that are given without the translation: in [-1, 1] of the crop."""
     there = joints + camera_translation(camera, side)[:, None]
-    return there[..., :2] / there[..., 2:].clamp(min=1e-3) * (FOCAL / (side / 2))
+    return there[..., :2] / there[..., 2:].clamp(min=1e-3) * (WEAK_FOCAL / (side / 2))
 
 
 def partial_labels(maps: IUVLabels, places: Float[Tensor, "b 24 2"], scales: Float[Tensor, "b 24"]) -> IUVLabels:

@@ -471,15 +471,6 @@ class Deployed(nn.Module):
 def exported(config: Config, model: MultiHMR) -> Exported:
     """What goes into an ONNX file: everybody in a square picture, to be posed by the ground floor (`vitruvian.runtime.mesh`)."""
     size, deployed = config.image_size, Deployed(model, min(32, config.grid**2))
-    card = Card(
-        id=f"multi-hmr-{variant_of(config)}",
-        task="mesh",
-        file=f"multi-hmr-{variant_of(config)}.onnx",
-        input_size=(size, size),
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
-        body={"smplx": "smplx-neutral", "anny": "anny-makehuman", "compact": "compact"}[config.body],
-        subject="whole-body",
-        family="Multi-HMR",
-    )
+    body = {"smplx": "smplx-neutral", "anny": "anny-makehuman", "compact": "compact"}[config.body]
+    card = mesh_card(f"multi-hmr-{variant_of(config)}", "Multi-HMR", (size, size), body)
     return Exported(deployed, {"image": (3, size, size), "camera": (4,)}, deployed.outputs, card)

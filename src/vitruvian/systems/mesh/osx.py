@@ -12,8 +12,8 @@ Card -> here
     4.3 boxes of hands and face                     BoxNet, regions
     4.4 feature-level crops, RoIAlign               osx_parts.RoIPyramid, roi_align
     4.5 decoders and regressors                     osx_parts.KeypointDecoder; OSX.hands, OSX.face, HandRegressor, FaceRegressor
-    5 crop, camera of the whole picture             osx_crop (numpy)
-    6 losses                                        loss_terms, osx_loss
+    5 crop, camera of the whole picture             vitruvian.codecs.osx (numpy)
+    6 losses                                        vitruvian.systems.mesh.osx_loss
     2 the body, its 137 joints                      osx_body
 
     published file        encoder  decoders       EHF PA-PVE, PVE all (mm; in the card from memory)
@@ -47,12 +47,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vitruvian.body.pose import rotations_from_6d
+from vitruvian.codecs.mesh import WEAK_FOCAL
 from vitruvian.errors import VitruvianError, WeightsError
 from vitruvian.nn.deconv import deconvolutions
 from vitruvian.nn.vit import ViT
 from vitruvian.systems.checkpoint import count_parts, filled, need, rename
+from vitruvian.systems.export import Exported
 from vitruvian.systems.mesh.osx_parts import KeypointDecoder, PositionNet, RoIPyramid, expected_place, read_at
-from vitruvian.systems.mesh.published import SMPLX_FILE, published_card
+from vitruvian.systems.mesh.published import GREY_LEVELS, SMPLX_FILE, mesh_card, published_card
 
 HEAD_WIDTH = 64  # of an attention head of the encoder
 CROP = (512, 384)  # height, width of the input
@@ -62,7 +64,7 @@ BODY, HAND, FACE = 25, 20, 72  # keypoints
 HAND_CELLS, FACE_CELLS = 8, 4  # of the coarsest crop
 BOX_SCALE = 8  # the boxes' map is so much finer than the patches
 ENLARGED = (2.0, 2.0, 1.5)  # boxes of left hand, right hand, face
-FOCAL, SIZE_METRES = 5000.0, 2.5
+SIZE_METRES = 2.5
 SHAPE, CAMERA, EXPRESSION, JAW, HANDS, JOINTS = 0, 1, 2, 3, slice(4, 6), slice(6, 31)  # rows of the tokens
 TOKENS = 31
 
@@ -126,7 +128,7 @@ VARIANTS: dict[str, Config] = {
 }
 _LICENCES = ("MIT, with parts of smplx (non-commercial)", f"not stated; poses {SMPLX_FILE}", "COCO, Human3.6M, MPII: pictures for research")
 CARDS = tuple(
-    published_card(name, "OSX", (384, 512), "smplx-neutral", _LICENCES, figures, "arXiv 2303.16160")
+    published_card(name, "OSX", CROP[::-1], "smplx-neutral", _LICENCES, figures, "arXiv 2303.16160", GREY_LEVELS)
     for name, figures in (("osx_l", {"EHF PA-PVE, mm": 48.7, "EHF PVE, mm": 70.8}), ("osx_l_wo_decoder", {}))
 )
 
@@ -267,7 +269,7 @@ class TokenFaceRegressor(nn.Module):
 
 
 class OSX(nn.Module):
-    """Crops of people (RGB in 0..1, see osx_crop) -> `Prediction`."""
+    """Crops of people (RGB in 0..1, see codecs.osx) -> `Prediction`."""
 
     def __init__(self, config: Config):
         super().__init__()
@@ -297,7 +299,7 @@ class OSX(nn.Module):
         """The feature map and the tokens. Raises VitruvianError for crops of another size."""
         if tuple(image.shape[2:]) != CROP:
             raise VitruvianError(
-                f"the network takes crops of {CROP[0]}x{CROP[1]} (height, width), not {tuple(image.shape[2:])}: use osx_crop"
+                f"the network takes crops of {CROP[0]}x{CROP[1]} (height, width), not {tuple(image.shape[2:])}: use codecs.osx"
             )
         patches, grid = self.encoder.tokens(image[:, :, ::2, ::2])
         tokens = self.encoder.encode(torch.cat((self.task_tokens.expand(image.shape[0], -1, -1), patches), 1))
@@ -307,7 +309,7 @@ class OSX(nn.Module):
         """Keypoints, rotations, shape and place of the body."""
         places, volume = self.body_position_net(maps)
         six, shape, camera = self.body_regressor(tokens, places)
-        farthest = math.sqrt(FOCAL**2 * SIZE_METRES**2 / (256 * 192))
+        farthest = math.sqrt(WEAK_FOCAL**2 * SIZE_METRES**2 / (256 * 192))
         translation = torch.cat((camera[:, :2], farthest * camera[:, 2:].sigmoid()), 1)
         return Body(six, shape, camera, translation, places, volume)
 
@@ -377,82 +379,6 @@ def hand_places(places: Float[Tensor, "n 20 3"], squares: Float[Tensor, "b 3 4"]
     return out[0], out[1]
 
 
-class Labels(NamedTuple):
-    """What the loss compares, of a prediction or of the truth, or (numbers 0 or 1 that broadcast) how far the truth is known.
-
-    `pose` rotation vectors; `joints` 137 in metres (body 25, hands 20 each, face 72) as the data has them, `fitted_joints` those of fitted
-    bodies; `projected` the 137 in cells of the 12x16 map; `places`, `fitted_places` (65) and `face_places` as in `Prediction`. Of a
-    prediction, the fitted ones repeat the others.
-    """
-
-    pose: Float[Tensor, "b 53 3"]
-    shape: Float[Tensor, "b 10"]
-    expression: Float[Tensor, "b 10"]
-    joints: Float[Tensor, "b 137 3"]
-    fitted_joints: Float[Tensor, "b 137 3"]
-    boxes: Float[Tensor, "b 3 4"]
-    projected: Float[Tensor, "b 137 2"]
-    places: Float[Tensor, "b 65 3"]
-    fitted_places: Float[Tensor, "b 65 3"]
-    face_places: Float[Tensor, "b 72 3"]
-
-
-PARTS = ((slice(0, 25), 0), (slice(25, 45), 12), (slice(45, 65), 13), (slice(65, 137), 7))
-"""Body, left hand, right hand, face: their rows among the 137 joints, and the joint that each is counted from (pelvis, wrists, neck)."""
-
-
-def from_part_roots(joints: Float[Tensor, "b 137 3"]) -> Float[Tensor, "b 137 3"]:
-    """Joints counted from the root of their part."""
-    return torch.cat([joints[:, rows] - joints[:, root : root + 1] for rows, root in PARTS], 1)
-
-
-def in_hand_cells(places: Float[Tensor, "b k d"], squares: Float[Tensor, "b 3 4"], hands: tuple[slice, slice]) -> Float[Tensor, "b k d"]:
-    """The hands' rows of `places` (cells of the map) in cells of their crops; other rows and depths stay."""
-    parts = [places[:, : hands[0].start]]
-    for rows, square in zip(hands, (squares[:, 0], squares[:, 1]), strict=True):
-        extent = (square[:, 2:] - square[:, :2]).clamp(min=1e-3)[:, None]
-        inside = (places[:, rows, :2] - square[:, None, :2]) / extent * (2 * HAND_CELLS)
-        parts.append(torch.cat((inside, places[:, rows, 2:]), -1))
-    return torch.cat((*parts, places[:, hands[1].stop :]), 1)
-
-
-def loss_terms(prediction: Labels, truth: Labels, known: Labels, in_crop: Float[Tensor, "b 3 4"]) -> dict[str, Float[Tensor, ""]]:
-    """Every term: the mean absolute difference over all numbers, those that are not known as zero (card, section 6). All weigh the same.
-
-    `in_crop` are the predicted `regions`, in whose cells hands are measured. An empty batch gives 0.
-    """
-    squares = in_crop.detach() * (GRID[0] / CROP[0])
-    hands, shown = (PARTS[1][0], PARTS[2][0]), known.projected.expand_as(truth.projected)
-
-    def mean(gap: Tensor, valid: Tensor) -> Tensor:
-        gap = torch.where(valid.expand_as(gap) > 0, gap, torch.zeros_like(gap))  # an unknown number may be NaN
-        return (gap.abs() * valid).sum() / max(gap.numel(), 1)
-
-    def plain(name: str) -> Tensor:
-        return mean(getattr(prediction, name) - getattr(truth, name), getattr(known, name))
-
-    terms = {name: plain(name) for name in ("pose", "shape", "expression", "boxes", "face_places")}
-    for name in ("joints", "fitted_joints"):
-        gap = from_part_roots(getattr(prediction, name)) - from_part_roots(getattr(truth, name))
-        terms[name] = mean(gap, getattr(known, name))
-    for name in ("places", "fitted_places"):
-        gap = in_hand_cells(getattr(prediction, name), squares, hands) - in_hand_cells(getattr(truth, name), squares, hands)
-        terms[name] = mean(gap, getattr(known, name))
-    gap = in_hand_cells(prediction.projected, squares, hands) - in_hand_cells(truth.projected, squares, hands)
-    gap = torch.where(shown > 0, gap, torch.zeros_like(gap))
-    local = [gap[:, :25]]
-    for rows, _ in PARTS[1:]:  # only the shape of hands and face counts here, not where they are
-        middle = (gap[:, rows] * shown[:, rows]).sum(1, keepdim=True) / shown[:, rows].sum(1, keepdim=True).clamp(min=1)
-        local.append(gap[:, rows] - middle)
-    terms["projected"] = mean(torch.cat(local, 1), shown)
-    return terms
-
-
-def osx_loss(prediction: Labels, truth: Labels, known: Labels, in_crop: Float[Tensor, "b 3 4"]) -> Float[Tensor, ""]:
-    """The training loss: the plain sum of the terms."""
-    return sum(loss_terms(prediction, truth, known, in_crop).values())
-
-
 def _fold(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Published tables in the layout of ours: places without the class token's, one matrix for all heads, three levels."""
     out = {}
@@ -504,11 +430,7 @@ def from_published(state: Mapping[str, Tensor]) -> tuple[Config, OSX]:
 
 
 class Deployed(nn.Module):
-    """For ONNX: crops -> the parts of `Prediction`, as far as the variant has them. The body is posed by the caller."""
-
-    def __init__(self, model: OSX):
-        super().__init__()
-        self.network = model
+    """For ONNX: crops -> what `Prediction` has of this variant. The body is posed by the caller (`vitruvian.runtime.mesh`)."""
 
     PARTS: ClassVar = {
         "rotations": "rotations",
@@ -521,6 +443,10 @@ class Deployed(nn.Module):
         "regions": "regions",
     }
 
+    def __init__(self, model: OSX):
+        super().__init__()
+        self.network = model
+
     @property
     def outputs(self) -> tuple[str, ...]:
         """Names of what `forward` gives."""
@@ -532,3 +458,9 @@ class Deployed(nn.Module):
         """`outputs` names them."""
         prediction = self.network(image)
         return tuple(getattr(prediction, self.PARTS[name]) for name in self.outputs)
+
+
+def exported(config: Config, model: OSX) -> Exported:
+    """What goes into an ONNX file: crops of people (`vitruvian.codecs.osx`) to SMPL-X."""
+    deployed = Deployed(model)
+    return Exported(deployed, {"image": (3, *CROP)}, deployed.outputs, mesh_card("osx", "OSX", CROP[::-1], "smplx-neutral", GREY_LEVELS))

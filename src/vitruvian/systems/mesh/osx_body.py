@@ -10,10 +10,13 @@ from torch import Tensor
 
 from vitruvian.body import BodyModel, BodyOutput
 from vitruvian.body.points import published_joints
-from vitruvian.body.pose import full_pose, rotation_vectors
+from vitruvian.body.pose import full_pose, rotation_vectors, split_pose
 from vitruvian.body.torch import TorchBody
+from vitruvian.codecs import mesh
+from vitruvian.codecs.mesh import WEAK_FOCAL
 from vitruvian.errors import VitruvianError
-from vitruvian.systems.mesh.osx import FOCAL, GRID, Labels, Prediction
+from vitruvian.systems.mesh.osx import GRID, Prediction
+from vitruvian.systems.mesh.osx_loss import Labels
 
 KEYPOINT_NAMES = (
     *("pelvis", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle", "neck"),
@@ -41,9 +44,8 @@ def body_pose(model: BodyModel, rotations: Float[Tensor, "b 53 3 3"], hand_mean:
     """
     if model.kind != "smplx":
         raise VitruvianError(f"OSX speaks of SMPL-X bodies, {model.name} is {model.kind}: give an SMPL-X file")
-    vectors = rotation_vectors(rotations)
-    blocks = {"root": vectors[:, 0], "body": vectors[:, 1:22], "left_hand": vectors[:, 22:37], "right_hand": vectors[:, 37:52]}
-    return full_pose(model, **blocks, jaw=vectors[:, 52], hand_mean=hand_mean)
+    pose = rotation_vectors(mesh.body_pose(model, rotations))
+    return full_pose(model, **split_pose(model, pose), hand_mean=True) if hand_mean else pose
 
 
 def pose_bodies(body: TorchBody, prediction: Prediction, hand_mean: bool = True) -> BodyOutput:
@@ -63,7 +65,7 @@ def keypoints(model: BodyModel, output: BodyOutput) -> Float[Tensor, "b 137 3"]:
 
 def project(points: Float[Tensor, "b k 3"]) -> Float[Tensor, "b k 2"]:
     """Points in the crop's camera -> cells of the map of 12x16 patches. Cells of the 384x512 crop are 32 pixels wide."""
-    ratio = FOCAL / 16  # in cells: a crop of the camera has 16 pixels per cell
+    ratio = WEAK_FOCAL / 16  # in cells: a crop of the camera has 16 pixels per cell
     middle = points.new_tensor([GRID[1] / 2, GRID[0] / 2])
     return points[..., :2] / points[..., 2:].clamp(min=1e-4) * ratio + middle
 

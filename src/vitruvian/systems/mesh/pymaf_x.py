@@ -16,7 +16,7 @@ Card -> here
     7 steps of one iteration                                PyMAFX.forward
     6 losses                                                loss_terms, pymaf_x_loss
     body models in the loop                                 pymaf_x_bodies
-    5 crops, camera of the whole picture                    pymaf_x_crop (numpy)
+    5 crops, camera of the whole picture                    vitruvian.codecs.pymaf_x (numpy)
 
     published file                    EHF PVE all, hands, face (mm; in the card from memory)
     PyMAF-X_model_checkpoint_v1.1.pt  64.9, 29.7, 19.7
@@ -69,7 +69,6 @@ from vitruvian.systems.mesh.pymaf_x_regressor import (
 )
 
 ITERATIONS = 3
-FOCAL = 5000.0
 PARTS = ("body", "hand", "face")
 
 KEYMAP: tuple[tuple[str, str], ...] = (
@@ -214,13 +213,13 @@ class Output(NamedTuple):
 
 def camera_translation(camera: Float[Tensor, "b 3"], size: int) -> Float[Tensor, "b 3"]:
     """Weak-perspective (scale, x, y) -> metres in front of a camera of focal length 5000 pixels whose crop has `size` pixels."""
-    return torch.stack((camera[:, 1], camera[:, 2], 2 * FOCAL / (size * camera[:, 0] + 1e-9)), 1)
+    return torch.stack((camera[:, 1], camera[:, 2], 2 * WEAK_FOCAL / (size * camera[:, 0] + 1e-9)), 1)
 
 
 def project(points: Float[Tensor, "b n 3"], camera: Float[Tensor, "b 3"], size: int) -> Float[Tensor, "b n 2"]:
     """Where a crop shows points: (x, y) in [-1, 1]."""
     moved = points + camera_translation(camera, size)[:, None]
-    return moved[..., :2] / moved[..., 2:] * (2 * FOCAL / size)
+    return moved[..., :2] / moved[..., 2:] * (2 * WEAK_FOCAL / size)
 
 
 def part_camera(camera: Float[Tensor, "b 3"]) -> Float[Tensor, "b 3"]:
