@@ -19,10 +19,15 @@ def walker(times: np.ndarray, start=(0.0, 0.0), speed=(0.0, 1.0), phase: float =
     """(f, 17, 3): somebody who walks over the floor (x, z) with swinging arms and legs, bouncing a little."""
     heading = np.arctan2(*speed) if any(speed) else 0.0
     swing = np.sin(2 * np.pi * 0.9 * times + phase)
+    bend = 0.15 * (1 + np.cos(2 * np.pi * 1.8 * times + 2 * phase))
     pose = np.tile(STANDING * size, (len(times), 1, 1))
-    for points, reach in (((7, 14), 0.15), ((8, 13), -0.15), ((9, 16), 0.32), ((10, 15), -0.32)):
-        pose[:, points, 2] += (reach * swing)[:, None]
-        pose[:, points, 1] += 0.15 * abs(reach) * (1 + np.cos(2 * np.pi * 1.8 * times + 2 * phase + reach))[:, None]
+    for side in (0, 1):  # left, right
+        forward = swing * (1 if side == 0 else -1)
+        limbs = (5, 7, -0.55 * forward), (7, 9, -0.7 * forward - bend), (11, 13, 0.36 * forward), (13, 15, 0.4 * forward + bend)
+        for top, end, angle in limbs:
+            bone = (STANDING[end + side] - STANDING[top + side]) * size
+            down, ahead = bone[1] * np.cos(angle), bone[2] + bone[1] * np.sin(angle)
+            pose[:, end + side] = pose[:, top + side] + np.stack([np.full_like(angle, bone[0]), down, ahead], 1)
     pose[..., 1] += 0.02 * np.sin(2 * np.pi * 1.8 * times + phase)[:, None]
     turn = np.array([[np.cos(heading), 0, np.sin(heading)], [0, 1, 0], [-np.sin(heading), 0, np.cos(heading)]])
     place = np.stack([start[0] + speed[0] * times, np.zeros_like(times), start[1] + speed[1] * times], -1)

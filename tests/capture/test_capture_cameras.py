@@ -47,7 +47,8 @@ def test_two_films_and_a_calibration_give_a_take_and_its_files(films, two_networ
     assert take.space == "world" and take.tracks.tolist() == [1] and take.people.frame.tolist() == list(range(12))
     for frame in (0, 11):
         off = np.linalg.norm(take.people.at(frame).points[0] - true_points(frame), axis=-1)
-        assert np.median(off) < 0.3  # a pixel of disparity is 11 cm here
+        assert np.nanmedian(off) < 0.3  # a pixel of disparity is 11 cm here, so that some limbs are too long
+        assert np.isfinite(off).mean() > 0.8
     assert {(name, now.stage) for name, now in seen} == {(name, stage) for name in ("left", "right") for stage in ("frames", "drawing")}
     last = seen[-1][1]
     assert (last.frames, last.done) == (12, 12) and {"pose", "draw"} <= set(last.seconds)
@@ -59,7 +60,9 @@ def test_two_films_and_a_calibration_give_a_take_and_its_files(films, two_networ
     np.testing.assert_allclose(markers.points[:, 0], take.people.points[:, 0], atol=1e-5)
     by_name = {camera.name: camera for camera in read_calibration(out / "calibration.toml")}
     own = Take.load(out / "left" / "take.npz").people.at(5).keypoints[0]
-    np.testing.assert_allclose(project(by_name["left"], take.people.at(5).points[0]), own, atol=2)
+    points = take.people.at(5).points[0]
+    there = np.isfinite(points).all(-1)
+    np.testing.assert_allclose(project(by_name["left"], points[there]), own[there], atol=2)
 
 
 def test_takes_can_be_given_instead_of_films(films, two_networks, tmp_path):

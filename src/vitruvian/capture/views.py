@@ -1,6 +1,6 @@
 """Takes of several calibrated cameras put together to one in the world: no video, no network, only what was seen.
 
-common clock -> who is who -> which side is left -> triangulation -> gaps and smoothing
+common clock -> who is who -> which side is left -> triangulation -> limbs of one length -> gaps and smoothing
 
     combined = combine(takes, cameras)          # combined.take: points (N, K, 3) metres, y up
     view = seen_by(combined.take, combined.cameras[0])
@@ -21,10 +21,11 @@ from vitruvian.errors import VitruvianError
 from vitruvian.geometry.boxes import enclosing
 from vitruvian.geometry.camera import Axis, Camera, fitted, moved, project, undistort, up_axis, y_up
 from vitruvian.geometry.follow import follow
+from vitruvian.geometry.limbs import limbs_of, with_steady_limbs
 from vitruvian.geometry.match import SEEN
 from vitruvian.geometry.sides import exchanged_sides
 from vitruvian.geometry.synchronise import synchronise, vertical_speeds
-from vitruvian.geometry.triangulate import reprojection_errors, triangulate
+from vitruvian.geometry.triangulate import Triangulation, put, reprojection_errors, taken, triangulate
 from vitruvian.people.filters import nominal_step
 from vitruvian.people.offline import Method, presets, smooth_take
 from vitruvian.skeletons import Skeleton
@@ -102,7 +103,7 @@ def combine(
     ids = _identities(views, cameras, times, skeleton, limit)
     keys, measured, confidence, scores = _gathered(views, ids, len(skeleton))
     measured, confidence = _agreed_sides(cameras, skeleton, keys, measured, confidence)
-    found = triangulate(cameras, measured, confidence, min_views=min_views, threshold=limit)
+    found = _triangulated(cameras, skeleton, keys, measured, confidence, min_views, limit)
     kept = _are_people(found.points, keys, _limbs(skeleton), _BRIEF if len(times) >= _FILM else 1)
     _doubt(views, found.used[:, kept], _limbs(skeleton))
     keys, measured, points, used = keys[kept], measured[:, kept], found.points[kept], found.used[:, kept]
@@ -267,6 +268,25 @@ def _gathered(
         place = _find(keys, np.stack([view.frame[rows], of[rows]], 1))
         measured[c, place], confidence[c, place], scores[c, place] = view.keypoints[rows], view.confidence[rows], view.scores[rows]
     return keys, measured, confidence, scores
+
+
+def _triangulated(
+    cameras: Sequence[Camera],
+    skeleton: Skeleton,
+    keys: Int[np.ndarray, "n 2"],
+    measured: Float[np.ndarray, "c n k 2"],
+    confidence: Float[np.ndarray, "c n k"],
+    min_views: int,
+    limit: float,
+) -> Triangulation:
+    """Points of all rows, each person's with limbs of one length."""
+    found = triangulate(cameras, measured, confidence, min_views=min_views, threshold=limit)
+    limbs = limbs_of(skeleton)
+    for track in np.unique(keys[:, 1]):
+        rows = keys[:, 1] == track
+        own = measured[:, rows], confidence[:, rows]
+        found = put(found, with_steady_limbs(cameras, *own, taken(found, rows), limbs, min_views=min_views, threshold=limit), rows)
+    return found
 
 
 def _are_people(

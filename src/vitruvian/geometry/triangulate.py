@@ -112,6 +112,19 @@ def triangulate_rays(
     )
 
 
+def taken(found: Triangulation, rows: np.ndarray) -> Triangulation:
+    """Some rows of triangulated points."""
+    return Triangulation(found.points[rows], found.confidence[rows], found.used[:, rows], found.error[rows])
+
+
+def put(found: Triangulation, other: Triangulation, *place: np.ndarray | int) -> Triangulation:
+    """`found` with `other` at some rows, or at some rows of one point."""
+    points, confidence, used, error = found.points.copy(), found.confidence.copy(), found.used.copy(), found.error.copy()
+    points[place], confidence[place], error[place] = other.points, other.confidence, other.error
+    used[(slice(None), *place)] = other.used
+    return Triangulation(points, confidence, used, error)
+
+
 def reprojection_errors(
     cameras: Sequence[Camera], points: Float[np.ndarray, "*n 3"], keypoints: Float[np.ndarray, "c *n 2"]
 ) -> Float[np.ndarray, " c *n"]:
