@@ -34,7 +34,7 @@ def seen(points):
 
 def steady(pixels, confidence, **options):
     found = triangulate(ring(), pixels, confidence)
-    return found, with_steady_limbs(ring(), pixels, confidence, found, limbs_of(COCO_17), **options)
+    return found, with_steady_limbs(ring(), pixels, confidence, found, limbs_of(COCO_17.names), **options)
 
 
 def test_a_wrist_that_two_of_four_cameras_see_elsewhere_alike_is_found(arms):
@@ -90,7 +90,7 @@ def test_points_that_agree_with_too_few_cameras_are_not_taken(arms):
 
 
 def test_fingers_and_toes_hang_on_wrists_and_ankles_and_may_come_nearer():
-    limbs = {limb.end: limb for limb in limbs_of(COCO_WHOLEBODY_133)}
+    limbs = {limb.end: limb for limb in limbs_of(COCO_WHOLEBODY_133.names)}
     of = COCO_WHOLEBODY_133.index
     tip = COCO_WHOLEBODY_133.parts["right_hand"].stop - 1
     assert limbs[tip].starts == (of("right_wrist"), of("right_elbow"), of("right_shoulder")) and limbs[tip].loose
@@ -100,8 +100,8 @@ def test_fingers_and_toes_hang_on_wrists_and_ankles_and_may_come_nearer():
 
 
 def test_sets_without_such_names_have_no_limbs_and_nobody_has_none_wrong(arms):
-    assert len(limbs_of(COCO_17)) == 8
+    assert len(limbs_of(COCO_17.names)) == 8
     empty = triangulate(ring(), np.zeros((4, 0, 17, 2)), np.zeros((4, 0, 17)))
-    found = with_steady_limbs(ring(), np.zeros((4, 0, 17, 2)), np.zeros((4, 0, 17)), empty, limbs_of(COCO_17))
+    found = with_steady_limbs(ring(), np.zeros((4, 0, 17, 2)), np.zeros((4, 0, 17)), empty, limbs_of(COCO_17.names))
     assert found.points.shape == (0, 17, 3)
-    assert all(limb.end < len(PANOPTIC_15) for limb in limbs_of(PANOPTIC_15))
+    assert all(limb.end < len(PANOPTIC_15) for limb in limbs_of(PANOPTIC_15.names))

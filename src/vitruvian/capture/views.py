@@ -281,7 +281,7 @@ def _triangulated(
 ) -> Triangulation:
     """Points of all rows, each person's with limbs of one length."""
     found = triangulate(cameras, measured, confidence, min_views=min_views, threshold=limit)
-    limbs = limbs_of(skeleton)
+    limbs = limbs_of(skeleton.names)
     for track in np.unique(keys[:, 1]):
         rows = keys[:, 1] == track
         own = measured[:, rows], confidence[:, rows]

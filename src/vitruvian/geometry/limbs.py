@@ -20,10 +20,10 @@ from jaxtyping import Bool, Float
 
 from vitruvian.geometry.camera import Camera
 from vitruvian.geometry.triangulate import Triangulation, put, reprojection_errors, taken, triangulate
-from vitruvian.skeletons import Skeleton
 
 SLACK = 0.35
 """Of a limb's length: keypoints of bent and of clothed joints lie elsewhere on the limb than those of straight ones."""
+_NOISE = 0.02  # metres, for limbs as short as from the wrist to the hand's root
 _STRETCHED = 0.1  # as SLACK, of several limbs in a row, which are seldom stretched
 FEWEST = 12
 """Lengths of a limb, of both sides together, from which its length is told."""
@@ -42,21 +42,26 @@ class Limb:
     loose: bool = False
 
 
-def limbs_of(skeleton: Skeleton) -> tuple[Limb, ...]:
+_CHAINS = (
+    (("shoulder", "elbow", "wrist"), ("hand_", "thumb", "forefinger", "middle_finger", "ring_finger", "pinky_finger")),
+    (("hip", "knee", "ankle"), ("toe", "heel")),
+)
+"""Words in the names of an arm's and a leg's points, and of what hangs on them."""
+
+
+def limbs_of(names: Sequence[str]) -> tuple[Limb, ...]:
     """Arms and legs of a keypoint set from the trunk outwards, then fingers and feet, as far as the set has such points."""
-    found = []
-    for words, part in ((("shoulder", "elbow", "wrist"), "{}_hand"), (("hip", "knee", "ankle"), "foot")):
-        for side in ("left", "right"):
-            names = [f"{side}_{word}" for word in words]
-            if not all(name in skeleton.names for name in names):
+    place, found = {name: n for n, name in enumerate(names)}, []
+    for words, ends in _CHAINS:
+        for side, opposite in (("left", "right"), ("right", "left")):
+            if not all(f"{one}_{word}" in place for word in words for one in (side, opposite)):
                 continue
-            first, second, third = (skeleton.index(name) for name in names)
-            found += [((first,), second, False), ((second, first), third, False)]
-            ends = range(len(skeleton))[skeleton.parts.get(part.format(side), slice(0))]
-            found += [((third, second, first), end, True) for end in ends if skeleton.names[end].startswith(side)]
-    swap = skeleton.swap
-    limbs = [Limb(starts, end, (int(swap[starts[0]]), int(swap[end])), loose) for starts, end, loose in found]
-    return tuple(sorted(limbs, key=lambda limb: len(limb.starts)))
+            first, second, third = (f"{side}_{word}" for word in words)
+            hanging = [name for name in names if name.startswith(side) and any(word in name for word in ends)]
+            for *starts, end in ((first, second), (second, first, third), *((third, second, first, name) for name in hanging)):
+                mirrored = place[starts[0].replace(side, opposite)], place.get(end.replace(side, opposite), place[end])
+                found.append(Limb(tuple(place[name] for name in starts), place[end], mirrored, end in hanging))
+    return tuple(sorted(found, key=lambda limb: len(limb.starts)))
 
 
 def with_steady_limbs(
@@ -103,10 +108,10 @@ def _fits(
     """Whether ends are where the limb reaches from the first of its starts that is there; with none, and lengths unknown, they are."""
     apart = np.linalg.norm(ends[:, None] - starts, axis=-1)
     reach = np.cumsum([length.get(point, np.nan) for point in (limb.end, *limb.starts[:-1])])
-    near = apart <= (1 + _STRETCHED) * reach
-    near[:, 0] = apart[:, 0] <= (1 + SLACK) * reach[0]
+    near = apart <= (1 + _STRETCHED) * reach + _NOISE
+    near[:, 0] = apart[:, 0] <= (1 + SLACK) * reach[0] + _NOISE
     if not limb.loose:
-        near[:, 0] &= apart[:, 0] >= (1 - SLACK) * reach[0]
+        near[:, 0] &= apart[:, 0] >= (1 - SLACK) * reach[0] - _NOISE
     told = np.isfinite(apart) & np.isfinite(reach)
     first = told.argmax(1)
     return near[np.arange(len(ends)), first] | ~told.any(1)

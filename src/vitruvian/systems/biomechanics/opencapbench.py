@@ -20,7 +20,7 @@ Two modes, named in every result:
 | clocks of the cameras | taken as equal, also in length | true timestamps; shifts found from the motion (`geometry.synchronise`) |
 | person | the largest sure one, then the nearest box | the track that is asked for, or the longest |
 | low-pass | 30 Hz on pixels: none at 60 frames per second | 12 Hz (the published gait setting) on points in space |
-| triangulation | homogeneous, all cameras | robust: cameras that are far off do not count |
+| triangulation | homogeneous, all cameras | robust: cameras that are far off, and points that make a limb too long, do not count |
 | missing points | markers at the world's origin | NaN, which do not count; gaps up to 0.2 s are filled |
 | resampling | linear, continued beyond the last frame | cubic, inside what was seen |
 | inverse kinematics | OpenSim's solver at 1e-5, which stops early | to the minimum (`converged`) |
@@ -201,6 +201,7 @@ def published_markers(names: Sequence[str], views: Sequence[View], placement: st
 
 def corrected_markers(names: Sequence[str], views: Sequence[View], placement: str | steps.Turn, config: Config) -> Markers:
     """The same on true times, with cameras' shifts found, outliers left out, and missing points missing. See the module's table."""
+    from vitruvian.geometry.limbs import limbs_of, with_steady_limbs
     from vitruvian.geometry.triangulate import triangulate
 
     offsets = _offsets(views) if config.synchronise else np.zeros(len(views))
@@ -212,7 +213,9 @@ def corrected_markers(names: Sequence[str], views: Sequence[View], placement: st
     times = start + np.arange(int(np.floor((end - start) * own_rate + 1e-6)) + 1) / own_rate
     seen = [_at_times(view, times - shift) for view, shift in zip(views, offsets, strict=True)]
     keypoints, confidence = (np.stack(values) for values in zip(*seen, strict=True))
-    found = triangulate([view.camera for view in views], keypoints, confidence, threshold=config.outlier)
+    cameras = [view.camera for view in views]
+    found = triangulate(cameras, keypoints, confidence, threshold=config.outlier)
+    found = with_steady_limbs(cameras, keypoints, confidence, found, limbs_of(names), threshold=config.outlier)
     points, filled = smooth_points(times, found.points, config.cutoff, config.longest_gap)
     even = np.arange(int(np.floor((times[-1] - times[0]) * config.rate + 1e-6)) + 1) / config.rate
     turned = steps.to_opensim(1000 * _resampled(times - times[0], points, even), placement)
