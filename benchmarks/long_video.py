@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 
 import vitruvian as vt
+from vitruvian.capture import Progress
 from vitruvian.media import VideoWriter, open_video
 
 VIDEO = Path(__file__).parents[2] / "shared" / "data" / "video" / "sports2d" / "demo.mp4"
@@ -43,7 +44,7 @@ def looped(height: int, seconds: float, path: Path) -> Path:
 def capture_here(video: Path, out: Path, kill_at: int | None, detect_every: int) -> None:
     """Capture in this process; print frames, seconds and the peak of its memory."""
 
-    def on_progress(now: vt.capture.Progress) -> None:
+    def on_progress(now: Progress) -> None:
         if now.frames == kill_at:
             signal.raise_signal(signal.SIGKILL)
 

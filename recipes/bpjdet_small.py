@@ -27,7 +27,8 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -39,15 +40,18 @@ from vitruvian.codecs.anchors import Candidates, select
 from vitruvian.codecs.association import HEAD, Bodies, Thresholds, find_bodies, hang_parts, inside_share
 from vitruvian.codecs.detections import Detections
 from vitruvian.codecs.orientation import Facing, find_facing
+from vitruvian.data.parts import PartPicture
 from vitruvian.metrics.association import FoundPairs, Setup, TruePairs, miss_rate, pair_scores
 from vitruvian.metrics.orientation import Facings, OrientationScores, orientation_scores
+from vitruvian.nn.anchors import Targets
 from vitruvian.people.joining import join_parts
 from vitruvian.synth.crowds import Actor, Crowd, cast, crowd_picture
 from vitruvian.synth.scene import Studio
 from vitruvian.synth.store import Store
 from vitruvian.systems.detection import bpjdet, jointbdoe
-from vitruvian.systems.detection.anchor_family import Trunk
+from vitruvian.train.detectors import facing_targets, labels_in, part_targets
 from vitruvian.train.loop import Schedule, train
+from vitruvian.train.scenes import CLASSES, LEAST_VISIBLE, Mirror, Taught, collate_taught, picture_of, scaled
 
 SIZE = (192, 160)
 WIDTH, DEPTH = 0.125, 0.33
@@ -55,7 +59,6 @@ BATCH, NEW = 8, 2  # pictures of a batch, and how many of them were never seen: 
 DENSITIES = (2, 4, 6, 8, 12, 16, 20)
 TRAIN_DENSITIES = (1, 2, 3, 4, 6, 8, 12, 16, 20)
 PICTURES = 100  # per density; with fewer the miss rate's published rule reads the final recall
-LEAST_VISIBLE = 0.25  # less of a person neither teaches nor counts
 BINS, CROP = 72, (48, 96)  # of the classifier; width, height of a crop
 HEADS = bpjdet.Config(WIDTH, DEPTH, HEAD, SIZE, levels=3)
 FACING = jointbdoe.Config(WIDTH, DEPTH, "vector", SIZE, levels=3)
@@ -102,9 +105,9 @@ def prepare(store: Path, out: Path) -> None:
         )
 
 
-def pictures_to_tensor(images: Sequence[np.ndarray]) -> Tensor:
+def tensor(images: Sequence[np.ndarray]) -> Tensor:
     """RGB uint8 -> (n, 3, h, w) in [0, 1]."""
-    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
+    return scaled(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2))
 
 
 def head_rows(crowd: Crowd) -> tuple[np.ndarray, np.ndarray]:
@@ -113,52 +116,23 @@ def head_rows(crowd: Crowd) -> tuple[np.ndarray, np.ndarray]:
     return crowd.parts[heads], crowd.owners[heads]
 
 
-def head_targets(crowd: Crowd) -> bpjdet.Targets:
-    """People who are visible enough, and their heads."""
-    boxes, owners = head_rows(crowd)
-    seen = crowd.visible >= LEAST_VISIBLE
-    number = np.where(seen, np.cumsum(seen) - 1, -1)
-    mine = number[owners] >= 0
-    return bpjdet.targets_of(crowd.bodies[seen], boxes[mine], np.ones(mine.sum(), int), number[owners[mine]], HEAD)
-
-
-def facing_targets(crowd: Crowd) -> jointbdoe.Targets:
-    """People who are visible enough, with the fraction of a turn that they face."""
-    seen = crowd.visible >= LEAST_VISIBLE
-    zeros = torch.zeros(int(seen.sum())).long()
-    return jointbdoe.Targets(torch.from_numpy(crowd.bodies[seen]), zeros, zeros, torch.from_numpy(crowd.headings[seen] / (2 * math.pi) % 1))
-
-
-def batches(scenes: Scenes, targets_of: Callable[[Crowd], object], collate: Callable[[list], object]) -> Iterator[list]:
+def batches(scenes: Scenes, teach: Callable[[PartPicture], Targets], mirror: Mirror) -> Iterator[list]:
     """[pictures, targets] without end; a picture is seen four times or so, mirrored and in other exposures."""
-    recent: list[Crowd] = []
+    recent: list[Taught] = []
     while True:
-        fresh = [scenes.crowd(int(scenes.rng.choice(TRAIN_DENSITIES))) for _ in range(NEW if recent else BATCH)]
+        crowds = [scenes.crowd(int(scenes.rng.choice(TRAIN_DENSITIES))) for _ in range(NEW if recent else BATCH)]
+        fresh = [Taught(crowd.image, teach(picture_of(crowd))) for crowd in crowds]
         known = [recent[scenes.rng.integers(len(recent))] for _ in range(BATCH - len(fresh))]
         recent = [*recent, *fresh][-64:]
-        crowds = [mirrored_crowd(c) if scenes.rng.random() < 0.5 else c for c in [*fresh, *known]]
-        yield [pictures_to_tensor([jitter(scenes.rng, c.image) for c in crowds]), collate([targets_of(c) for c in crowds])]
-
-
-def mirrored_crowd(crowd: Crowd) -> Crowd:
-    """The picture in a mirror, as far as heads and headings go."""
-    bodies, parts = crowd.bodies.copy(), crowd.parts.copy()
-    for boxes in (bodies, parts):
-        boxes[:, [0, 2]] = SIZE[0] - boxes[:, [2, 0]]
-    return replace(crowd, image=np.ascontiguousarray(crowd.image[:, ::-1]), bodies=bodies, parts=parts, headings=-crowd.headings)
+        turned = [Taught(t.image[:, ::-1].copy(), mirror(t.targets, SIZE[0])) if scenes.rng.random() < 0.5 else t for t in [*fresh, *known]]
+        images, targets = collate_taught([Taught(jitter(scenes.rng, t.image), t.targets) for t in turned])
+        yield [scaled(images), targets]
 
 
 def jitter(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     """Another exposure, and now and then blur."""
     image = cv2.convertScaleAbs(image, alpha=rng.uniform(0.7, 1.3), beta=rng.uniform(-25, 25))
     return cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.0)) if rng.random() < 0.3 else image
-
-
-def collate_facing(pictures: list[jointbdoe.Targets]) -> jointbdoe.Targets:
-    """The people of several pictures."""
-    images = torch.cat([torch.full_like(one.images, i) for i, one in enumerate(pictures)])
-    return jointbdoe.Targets(*(torch.cat([getattr(one, n) for one in pictures]) for n in ("boxes", "labels")), images,
-                             torch.cat([one.turns for one in pictures]))  # fmt: skip
 
 
 class CropClassifier(nn.Module):
@@ -197,7 +171,7 @@ def crop_batches(scenes: Scenes) -> Iterator[list]:
             crops.append(crop(image, crowd.bodies[row] + scenes.rng.normal(0, 0.05, 4) * size))
             angles.append(crowd.headings[row])
         if len(crops) >= 64:
-            yield [pictures_to_tensor(crops[:64]), torch.tensor(angles[:64])]
+            yield [tensor(crops[:64]), torch.tensor(angles[:64])]
             crops, angles = crops[64:], angles[64:]
 
 
@@ -218,9 +192,10 @@ def run_training(arm: str, out: Path, seconds: float, steps: int) -> nn.Module:
     if arm == "crops":
         return train(model, crop_batches(scenes), crop_loss, schedule, out / arm)
     if arm == "heads":
-        feed = batches(scenes, head_targets, bpjdet.collate)
+        teach = partial(part_targets, labels=labels_in(HEAD, CLASSES), part_set=HEAD)
+        feed = batches(scenes, teach, partial(bpjdet.mirrored, part_set=HEAD))
         return train(model, feed, lambda m, b: bpjdet.loss(m, m(b[0]), b[1], HEAD, "mean"), schedule, out / arm)
-    feed, kind = batches(scenes, facing_targets, collate_facing), "wrapped" if arm == "facing" else "published"
+    feed, kind = batches(scenes, facing_targets, jointbdoe.mirrored), "wrapped" if arm == "facing" else "published"
     return train(model, feed, lambda m, b: jointbdoe.loss(m, m(b[0]), b[1], kind, "mean"), schedule, out / arm)
 
 
@@ -228,11 +203,7 @@ def build(arm: str) -> nn.Module:
     """The network of an arm, at random."""
     if arm == "crops":
         return CropClassifier()
-    config = {"heads": HEADS, "facing": FACING, "plain": PLAIN}[arm]
-    trunk: Trunk = config.trunk
-    model = trunk.build()
-    model.start_scores(2 if arm == "heads" else 1)
-    return model
+    return bpjdet.network(HEADS) if arm == "heads" else jointbdoe.network({"facing": FACING, "plain": PLAIN}[arm])
 
 
 def load(arm: str, out: Path) -> tuple[nn.Module, int]:
@@ -246,7 +217,7 @@ def load(arm: str, out: Path) -> tuple[nn.Module, int]:
 def candidates_of(deployed: nn.Module, image: np.ndarray) -> Candidates:
     """Decoded rows of one picture of the input's size."""
     with torch.inference_mode():
-        boxes, scores, *extras = deployed(pictures_to_tensor([image]))
+        boxes, scores, *extras = deployed(tensor([image]))
     return Candidates(boxes[0].numpy(), scores[0].numpy(), torch.cat(extras, -1)[0].numpy())
 
 
@@ -436,7 +407,7 @@ def find_angles(networks: dict, arm: str, image: np.ndarray) -> tuple[Facings, f
     if arm == "crops" and len(found):
         people = found.people.boxes[found.people.scores >= 0.3]
         with torch.inference_mode():
-            scores = networks["crops"][0](pictures_to_tensor([crop(image, box) for box in people])) if len(people) else torch.zeros(0, BINS)
+            scores = networks["crops"][0](tensor([crop(image, box) for box in people])) if len(people) else torch.zeros(0, BINS)
         angles = np.concatenate([scores.argmax(1).numpy() * (2 * math.pi / BINS), np.zeros(len(found) - len(people))])
     return Facings(found.people.boxes, angles, found.people.scores), 1e3 * (time.perf_counter() - start)
 

@@ -28,13 +28,13 @@ from vitruvian.codecs.anchors import Candidates
 from vitruvian.codecs.association import Rule, hang_parts
 from vitruvian.codecs.detections import Detections
 from vitruvian.codecs.instruments import SLOTS, Instruments, find_instruments
-from vitruvian.data.hsdb_instrument import Tied
 from vitruvian.data.judge_instruments import product_table, table_text
 from vitruvian.geometry.boxes import iou
 from vitruvian.synth.instruments import PARTS, TOOLS, InstrumentPicture, instrument_picture
 from vitruvian.systems.checkpoint import write_state
 from vitruvian.systems.detection import hsdb_instrument as system
 from vitruvian.train.loop import Schedule, train
+from vitruvian.train.scenes import Taught, collate_taught, scaled, tied_of
 
 SIZE = (192, 192)
 NAMES = ("AtraumaticGrasper", "CurvedAtraumaticGrasper", "MarylandBipolarForceps", "Electrichook", "Scissors", "SmallClipApplier")
@@ -60,13 +60,6 @@ def frame(number: int, randomised: bool) -> InstrumentPicture:
     return instrument_picture(rng, names, SIZE, randomised)
 
 
-def tied(picture: InstrumentPicture) -> Tied:
-    """The instruments of a drawn frame, nothing ambiguous."""
-    parts = np.full((len(picture.names), len(PARTS), 4), np.nan)
-    parts[picture.owners, picture.labels] = picture.parts
-    return Tied(picture.names, picture.wholes, parts, np.zeros(len(picture.names), bool))
-
-
 def batches(randomised: bool, seed: int) -> Iterator[list]:
     """[pictures, targets] without end, frames with rare tools more often (`repeat_factors`)."""
     rng = np.random.default_rng(seed)
@@ -76,15 +69,8 @@ def batches(randomised: bool, seed: int) -> Iterator[list]:
     while True:
         chosen = rng.choice(len(pool), BATCH, p=share / share.sum())
         pictures = [frame(*pool[i]) for i in chosen]
-        each = [system.targets_of(tied(picture), NAMES) for picture in pictures]
-        images = torch.cat([torch.full_like(one.images, i) for i, one in enumerate(each)])
-        boxes, labels, points = (torch.cat([getattr(one, name) for one in each]) for name in ("boxes", "labels", "points"))
-        yield [tensor([picture.image for picture in pictures]), system.Targets(boxes, labels, images, points)]
-
-
-def tensor(images: list[np.ndarray]) -> torch.Tensor:
-    """RGB uint8 -> (n, 3, h, w) in [0, 1]."""
-    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
+        images, targets = collate_taught([Taught(one.image, system.targets_of(tied_of(one), NAMES)) for one in pictures])
+        yield [scaled(images), targets]
 
 
 def run_training(arm: str, out: Path, steps: int, seconds: float) -> nn.Module:
@@ -162,7 +148,8 @@ def measure(out: Path) -> list[dict]:
             rng = np.random.default_rng((number, 77))
             picture = instrument_picture(rng, rng.choice(NAMES, rng.integers(1, 4)).tolist(), SIZE)
             with torch.inference_mode():
-                boxes, scores, points = (x[0].numpy() for x in deployed(tensor([picture.image])))
+                image = torch.from_numpy(picture.image[None]).permute(0, 3, 1, 2)
+                boxes, scores, points = (x[0].numpy() for x in deployed(scaled(image)))
             one = find_instruments(Candidates(boxes, scores, points), len(NAMES), SIZE, SIZE)
             truth.append(true_products(picture))
             found.append(one.products(NAMES, PRODUCTS))

@@ -16,7 +16,6 @@ there. Figures seen: claims_pose3d.md.
 from __future__ import annotations
 
 import argparse
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +26,11 @@ from vitruvian._files import written_whole
 from vitruvian.geometry.camera import Camera
 from vitruvian.geometry.triangulate import triangulate
 from vitruvian.systems.pose3d import selfpose3d as sp
-from vitruvian.systems.pose3d.selfpose3d import Augmented, SelfPose3d
+from vitruvian.systems.pose3d import selfpose3d_loss as learning
+from vitruvian.systems.pose3d.selfpose3d import SelfPose3d
+from vitruvian.systems.pose3d.selfpose3d_loss import Augmented
 from vitruvian.systems.pose3d.voxels import Space, Views, soft_argmax, views_of
+from vitruvian.train.views3d import draw_people
 
 CELLS, INPUT, SIZE = (60, 34), (240, 136), (960, 544)
 CONFIG = sp.Config(
@@ -60,43 +62,6 @@ def cameras() -> list[Camera]:
 RING = cameras()
 
 
-def limb(rng: np.random.Generator, n: int, out: np.ndarray, lengths: tuple[float, float], spread: float) -> tuple[np.ndarray, np.ndarray]:
-    """Two bones that hang down and swing about: offsets (n, 3) of the middle and the end. `out` is the sideways axis (n, 3)."""
-    bones = []
-    direction = np.array([0, 0, -1.0]) + 0.2 * out
-    for length in lengths:
-        direction = direction + spread * rng.normal(size=(n, 3))
-        direction /= np.linalg.norm(direction, axis=1, keepdims=True)
-        bones.append(length * direction)
-    return bones[0], bones[0] + bones[1]
-
-
-def draw_people(rng: np.random.Generator, b: int, most: int = 3) -> tuple[np.ndarray, np.ndarray]:
-    """Joints (b, most, 15, 3) in Panoptic's order, metres, z up; and who is there (b, most). People keep 0.8 m apart where they can."""
-    there = np.arange(most) < rng.integers(1, most + 1, (b, 1))
-    places = np.zeros((b, most, 2))
-    for i, j in product(range(b), range(most)):
-        for _ in range(50):
-            places[i, j] = rng.uniform((-0.75, -1.25), (1.0, 1.25))  # where made-up roots are drawn in such a box
-            if (np.linalg.norm(places[i, :j] - places[i, j], axis=-1) > 0.8).all():
-                break
-    n = b * most
-    size, heading = rng.uniform(0.9, 1.1, (n, 1)), rng.uniform(-np.pi, np.pi, n)
-    left = np.stack([np.cos(heading), np.sin(heading), np.zeros(n)], 1)
-    front = np.stack([-left[:, 1], left[:, 0], np.zeros(n)], 1)
-    points = np.zeros((n, 15, 3))
-    points[:, 2, :2], points[:, 2, 2] = places.reshape(n, 2), 0.92 * size[:, 0]
-    up = np.array([0, 0, 1.0]) + 0.15 * rng.normal(size=(n, 3))
-    points[:, 0] = points[:, 2] + 0.52 * size * up
-    points[:, 1] = points[:, 0] + size * (0.14 * up + 0.1 * front)
-    for sign, shoulder, hip in ((1, 3, 6), (-1, 9, 12)):
-        points[:, shoulder], points[:, hip] = points[:, 0] + 0.18 * sign * size * left, points[:, 2] + 0.11 * sign * size * left
-        for start, lengths, spread in ((shoulder, (0.29, 0.25), 0.6), (hip, (0.42, 0.42), 0.25)):
-            for step, bone in enumerate(limb(rng, n, sign * left, lengths, spread), 1):
-                points[:, start + step] = points[:, start] + size * bone
-    return points.reshape(b, most, 15, 3), there
-
-
 def views(b: int, count: int = 4) -> Views:
     """The cameras of b scenes."""
     return Views(*(x.expand(b, *x.shape[1:]) for x in views_of(RING[:count], INPUT)))
@@ -106,7 +71,7 @@ def pseudo_poses(
     rng: np.random.Generator, points: np.ndarray, there: np.ndarray, count: int, noise: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Keypoints in input pixels (b, v, p, 15, 2), and which there are (b, v, p, 15). `noise` in pixels of the cameras."""
-    seen = sp.seen_at(torch.from_numpy(points).float(), views(len(points), count), INPUT[0])
+    seen = learning.seen_at(torch.from_numpy(points).float(), views(len(points), count), INPUT[0])
     shaken = seen + noise * INPUT[0] / SIZE[0] * torch.from_numpy(rng.normal(size=seen.shape)).float()
     visible = torch.from_numpy((rng.random(seen.shape[:-1]) > 0.05) & there[:, None, :, None]).float()
     return shaken, visible
@@ -120,7 +85,7 @@ def train_roots(seed: int, steps: int) -> SelfPose3d:
     optimiser = torch.optim.Adam(model.root_net.parameters(), 3e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=steps)
     for _ in range(steps):
-        terms = sp.root_terms(model, [views(8)], None, CELLS, generator)
+        terms = learning.root_terms(model, [views(8)], None, CELLS, generator)
         optimiser.zero_grad()
         sum(terms.values()).backward()
         optimiser.step()
@@ -132,11 +97,10 @@ def augmentations(keypoints: torch.Tensor, visible: torch.Tensor, generator: tor
     """Two random affines of the same pseudo poses."""
     out = []
     for _ in range(2):
-        change = sp.draw_affines(len(keypoints), INPUT, generator)
-        moved = sp.moved(keypoints, change)
-        out.append(
-            Augmented(sp.render(moved, CELLS, visible), moved, visible, sp.augmented(views(len(keypoints), keypoints.shape[1]), change))
-        )
+        change = learning.draw_affines(len(keypoints), INPUT, generator)
+        moved = learning.moved(keypoints, change)
+        seen = learning.augmented(views(len(keypoints), keypoints.shape[1]), change)
+        out.append(Augmented(learning.render(moved, CELLS, visible), moved, visible, seen))
     return out[0], out[1]
 
 
@@ -152,7 +116,7 @@ def train_poses(roots: SelfPose3d, kind: str, noise: float, seed: int, steps: in
     for _ in range(steps):
         points, there = draw_people(rng, SCENES)
         keypoints, visible = pseudo_poses(rng, points, there, 4, noise)
-        plain = sp.render(keypoints, CELLS, visible)
+        plain = learning.render(keypoints, CELLS, visible)
         with torch.no_grad():
             found = model.roots(plain, where)
         if not bool(found.valid.any()):
@@ -161,7 +125,7 @@ def train_poses(roots: SelfPose3d, kind: str, noise: float, seed: int, steps: in
             loss = supervised(model, plain, found, points, there)
         else:
             sides = augmentations(keypoints, visible, generator)
-            loss = sum(sp.pose_terms(model, sides, found.centre, found.valid, crossed=kind == "crossed").values())
+            loss = sum(learning.pose_terms(model, sides, found.centre, found.valid, crossed=kind == "crossed").values())
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -196,7 +160,7 @@ def recall(model: SelfPose3d, count: int, noise: float, scenes: int = 48) -> flo
     points, there = draw_people(rng, scenes)
     keypoints, visible = pseudo_poses(rng, points, there, count, noise)
     with torch.inference_mode():
-        found = model.roots(sp.render(keypoints, CELLS, visible), model.root_sampling(views(scenes, count), CELLS))
+        found = model.roots(learning.render(keypoints, CELLS, visible), model.root_sampling(views(scenes, count), CELLS))
     hits = [len(nearest(c.numpy(), v.numpy(), p[t], 0.3)) for c, v, p, t in zip(found.centre, found.valid, points, there, strict=True)]
     return sum(hits) / there.sum()
 
@@ -206,7 +170,7 @@ def errors(model: SelfPose3d, how: str, count: int, noise: float, scenes: int = 
     rng = np.random.default_rng(6)
     points, there = draw_people(rng, scenes)
     keypoints, visible = pseudo_poses(rng, points, there, count, noise)
-    maps, scene_views = sp.render(keypoints, CELLS, visible), views(scenes, count)
+    maps, scene_views = learning.render(keypoints, CELLS, visible), views(scenes, count)
     out = []
     with torch.inference_mode():
         found = model.roots(maps, model.root_sampling(scene_views, CELLS))

@@ -70,6 +70,25 @@ def bodyhands(folder: Path) -> Path:
     return folder
 
 
+def contacthands(folder: Path) -> Path:
+    """The first hand touches its own body, of the second nobody is sure; both also belong to people."""
+
+    def element(kind: str, box: np.ndarray, number: int, more: str = "") -> str:
+        sides = "".join(f"<{side}>{value:g}</{side}>" for side, value in zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True))
+        return f"<object><name>{kind}</name><body_id>{number}</body_id>{more}<bndbox>{sides}</bndbox></object>"
+
+    states = [f"<contact_state>{words}</contact_state>" for words in ("0,1,0,0", "2,2,2,2")]
+    rows = [element("person", box, i) for i, box in enumerate(PEOPLE)]
+    rows += [element("hand", box, i, states[i]) for i, box in enumerate(PARTS)]
+    for name, content in (("Annotations/a.xml", "".join(rows)), ("Annotations/b.xml", "")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"<annotation>{content}</annotation>")
+    (folder / "ImageSets/Main").mkdir(parents=True)
+    (folder / "ImageSets/Main/test.txt").write_text("a\nb\n")
+    pictures(folder / "JPEGImages", "a.jpg", "b.jpg")
+    return folder
+
+
 def cocohumanparts(folder: Path) -> Path:
     rows = [{"bbox": xywh(box), "hier": [*part.tolist(), 1, *[0] * 25]} for box, part in zip(PEOPLE, PARTS, strict=True)]
     document(folder / "annotations/person_humanparts_val2017.json", *rows)

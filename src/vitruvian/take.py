@@ -20,8 +20,9 @@ PARTS = ("head", "face", "left_hand", "right_hand", "left_foot", "right_foot")
 Space = Literal["", "camera", "world"]
 """Where points and bodies are: nowhere known; in the camera's frame (x right, y down, z forward); in the world (y up). Metres."""
 
-FovSource = Literal["", "given", "exif", "assumed"]
-"""Who said how wide the camera saw: nobody; the user; the photographs' EXIF (their median); or nobody, and the usual is taken."""
+FovSource = Literal["", "given", "exif", "estimated", "assumed"]
+"""Who said how wide the camera saw: nobody; the user; the photographs' EXIF (their median); the people in the film, by how they stand and
+walk; or nobody, and the usual is taken."""
 
 Spec = tuple[str, tuple[int | str, ...]]
 """A column's dtype and its shape after the rows; "k" is the number of keypoints, another letter any number."""
@@ -162,7 +163,7 @@ class Take:
     source: what was asked for. cards: ids of the networks. version: of the package that made it.
     space: the frame of points and bodies. body: the body model that the body columns belong to, "" for none.
     fov: degrees that the camera of points and bodies sees across the picture's longer side, 0 where that is not known.
-    fov_source: who says so.
+    fov_source: who says so. fov_spread: where it is "estimated", one standard deviation, degrees; else 0.
     complete: False where the capture was stopped early.
     Raises VitruvianError where these don't fit each other.
     """
@@ -180,6 +181,7 @@ class Take:
     body: str = ""
     fov: float = 0.0
     fov_source: FovSource = ""
+    fov_spread: float = 0.0
 
     def __post_init__(self) -> None:
         for name, (dtype, tail) in FRAME_COLUMNS.items():
@@ -270,6 +272,8 @@ def _problem(take: Take) -> str | None:
         return f"space {take.space!r} is none of {', '.join(map(repr, get_args(Space)))}"
     if not 0 <= take.fov < 180:
         return f"a field of view of {take.fov} degrees; give one between 0 and 180"
+    if not 0 <= take.fov_spread < 180:
+        return f"a spread of {take.fov_spread} degrees; give one between 0 and 180"
     if take.fov_source not in get_args(FovSource):
         return f"a field of view from {take.fov_source!r}; it is from one of {', '.join(map(repr, get_args(FovSource)))}"
     if take.people.points is not None and not take.space:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vitruvian.codecs.anchors import Candidates
-from vitruvian.codecs.orientation import direction, find_facing, octant, yaw_of_shoulders
+from vitruvian.codecs.orientation import direction, find_facing, octant
 
 QUARTERS = np.arange(4) * math.pi / 2
 
@@ -17,14 +17,6 @@ def test_arrows_point_up_for_people_who_face_away_and_left_for_a_quarter():
 
 def test_octants_have_names_around_their_middle():
     assert octant(np.array([0.1, -0.1, math.pi, math.radians(135), math.nan])) == ["back", "back", "front", "front left", ""]
-
-
-def test_yaw_of_shoulders():
-    # Away from the camera the left shoulder is at the picture's left; then facing left, the camera, right.
-    left = np.array([[-1.0, 0, 5], [0, 0, 4], [1, 0, 5], [0, 0, 6]])
-    right = np.array([[1.0, 0, 5], [0, 0, 6], [-1, 0, 5], [0, 0, 4]])
-    np.testing.assert_allclose(yaw_of_shoulders(left, right), QUARTERS, atol=1e-6)
-    assert np.isnan(yaw_of_shoulders(left * np.nan, right)).all()
 
 
 def rows(turns, scores, extra=()):

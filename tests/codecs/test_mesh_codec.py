@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mesh_network import people
+from random_body import random_body
 from vitruvian.body.compact import load_compact
 from vitruvian.body.regressors import point_regressor
 from vitruvian.codecs.mesh import body_pose, camera_code, decode, pixels, seen_bodies
@@ -57,6 +58,14 @@ def test_outputs_that_do_not_fit_are_refused():
         decode(said(2, scores=np.ones(3)), load_compact(), 0.3)
     with pytest.raises(VitruvianError, match="joints"):
         body_pose(load_compact(), np.tile(np.eye(3), (1, 53, 1, 1)))
+
+
+def test_eyes_that_a_network_does_not_speak_of_stay_and_the_jaw_goes_before_them():
+    turns = np.arange(53.0)[None, :, None, None] * np.ones((1, 1, 3, 3))
+    pose = body_pose(random_body("smplx"), turns)
+    assert pose[0, :, 0, 1].tolist() == [*range(22), 52, 0, 0, *range(22, 52)] and (pose[0, 23:25] == np.eye(3)).all()
+    whole = np.zeros((2, 55, 3, 3))
+    assert body_pose(random_body("smplx"), whole) is whole
 
 
 def test_points_are_the_projection_of_points_in_space_and_who_is_outside_is_left_out():

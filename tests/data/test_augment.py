@@ -141,3 +141,10 @@ def test_crowds_and_unlabelled_people_are_left_out():
     visible[1] = 0
     people = labels(points, visible, np.tile([0.0, 0, 20, 20], (3, 1)), crowd=np.array([True, False, False]))
     assert len(cut(np.zeros((20, 20, 3), np.uint8), people, COCO_17, SIZE)) == 1
+
+
+def test_gains_change_by_shares_of_what_is_there():
+    grey = np.full((40, 4, 4, 3), 100, np.uint8)
+    found = change_looks(grey.copy(), Looks(gains=(0.0, 0.7, 0.4), blur=0, median=0, dropout=0), np.random.default_rng(0))
+    assert (found == found[..., :1]).all() and 60 <= found.min() < 70 and 130 < found.max() <= 140
+    assert not change_looks(grey * 0, Looks(gains=(0.1, 0.7, 0.4), blur=0, median=0, dropout=0), np.random.default_rng(0)).any()

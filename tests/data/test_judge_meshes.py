@@ -1,11 +1,13 @@
 """Networks for meshes on made-up sets in their official layouts: who knows the truth gets full marks, errors come out as made."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mesh_network import people, write_network
+from published_bodies import PARENTS
 from random_body import random_body
 from vitruvian.body.bodyfile import save_body
 from vitruvian.body.model import BodyParameters
@@ -16,6 +18,7 @@ from vitruvian.data.bodies import BodyDataset, BodyLabels, BodyPicture, in_camer
 from vitruvian.data.ehf import SHIFT, TURN
 from vitruvian.data.judge_meshes import (
     body_models,
+    finger_table,
     joints_of_vertices,
     judge_meshes,
     parts_of,
@@ -125,6 +128,42 @@ def test_an_error_of_pose_and_wrong_depths_are_measured(tmp_path):
     assert rows["left_hand"]["PVE mm"] > 1 > 0.01 > people_table(judged, dataset)["MPJPE mm"]
     assert rows["hands"]["PVE mm"] == pytest.approx((rows["left_hand"]["PVE mm"] + rows["right_hand"]["PVE mm"]) / 2)
     assert people_table(judged, dataset)["depth order %"] == 0
+
+
+CHAINED = replace(SMPLX, parents=PARENTS["smplx"])
+
+
+def fingers_of(tmp_path, joint, axis, by):
+    """Two people in one picture, of whom one joint is said wrongly: their true parameters, and the finger table."""
+    truth = bodies(2)
+    said = replace(truth, pose=truth.pose.copy())
+    said.pose[:, SMPLX.joint_names.index(joint), axis] += by
+    judged = judge_meshes(one_picture(tmp_path, truth), Knows([said], CHAINED), {"neutral": CHAINED})
+    return truth, said, finger_table(judged)
+
+
+def test_a_bent_finger_costs_itself_only(tmp_path):
+    truth, said, rows = fingers_of(tmp_path, "left_index2", 0, 0.5)
+    assert len(rows) == 10 and {name for name, row in rows.items() if row["about the wrist mm"] > 0.01} == {"left_index"}
+    joints = [CHAINED.forward(one.pose, one.shape, one.expression).joints for one in (truth, said)]
+    last = np.linalg.norm(joints[1] - joints[0], axis=-1)[:, SMPLX.joint_names.index("left_index3")]
+    assert rows["left_index"]["about the wrist mm"] == pytest.approx(1000 * last.mean() / 3, rel=1e-4)  # of its three joints one moves
+    assert rows["left_index"]["turned mm"] > 0 and rows["right_index"]["turned mm"] < 0.01
+
+
+def test_a_turned_wrist_costs_no_finger_once_the_hand_is_turned_back(tmp_path):
+    _, _, rows = fingers_of(tmp_path, "right_wrist", 1, 0.7)
+    for name, row in rows.items():
+        assert (row["about the wrist mm"] > 1) == name.startswith("right_") and row["turned mm"] < 0.01
+
+
+def test_bodies_without_fingers_have_no_table(tmp_path):
+    group = bodies(1, kind="smpl")
+    labels = BodyLabels("smpl", group, ("neutral",), np.eye(3)[None], np.zeros((1, 3)))
+    write_image(tmp_path / "a.png", np.zeros((SIZE[1], SIZE[0], 3), np.uint8))
+    picture = BodyPicture(tmp_path / "a.png", 0, SIZE, CAMERA, labels)
+    judged = judge_meshes(BodyDataset("3dpw", "", lambda: iter([picture])), Knows([group], SMPL), {"neutral": SMPL})
+    assert finger_table(judged) == {} == finger_table([])
 
 
 def test_ehf_has_meshes_and_no_joints(tmp_path):

@@ -1,5 +1,6 @@
 """Judging a detector: one that knows the truth gets full marks in every set's own table, and one that mixes up owners is found out."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +14,8 @@ from vitruvian.errors import FormatError, VitruvianError
 
 FOLDERS = {
     "crowdhuman": "crowdhuman", "crowdhuman-face": "bodyface", "citypersons": "citypersons", "citypersons-face": "bodyface",
-    "citypersons-head": "bodyface", "bodyhands": "bodyhands", "cocohumanparts": "cocohumanparts", "mebow": "mebow",
+    "citypersons-head": "bodyface", "bodyhands": "bodyhands", "contacthands": "contacthands", "cocohumanparts": "cocohumanparts",
+    "mebow": "mebow",
 }  # fmt: skip
 WITH_PARTS = [kind for kind in FOLDERS if kind not in ("citypersons", "mebow")]
 
@@ -38,7 +40,9 @@ class Knowing:
         angles = np.concatenate([picture.headings[:people] + np.radians(self.turned), np.full(many, np.nan)]).astype(np.float32)
         if not self.owns:
             return [Detections(boxes, scores, labels)]
-        return [OwnedDetections(boxes, scores, labels, persons, angles, np.zeros((len(boxes), 0), np.float32))]
+        nothing = np.full((people, picture.contacts.shape[1]), np.nan)
+        contacts = np.concatenate([nothing, picture.contacts]).astype(np.float32)
+        return [OwnedDetections(boxes, scores, labels, persons, angles, contacts)]
 
 
 @pytest.fixture
@@ -83,6 +87,23 @@ def test_hands_of_the_wrong_bodies(judged):
     assert judged("bodyhands", swap=True)["hand"] == {"AP50": pytest.approx(1), "cond. acc.": 0, "Joint AP": 0}
 
 
+def test_contacts_are_hands_in_a_state(tmp_path):
+    dataset = read_parts("contacthands", part_sets.contacthands(tmp_path))
+
+    def marks(change):
+        knowing = Knowing(dataset)
+        find = lambda images: [replace(one, contacts=change(one.contacts)) for one in knowing(images)]  # noqa: E731
+        find.card, find.layout = knowing.card, knowing.layout
+        table = part_table(judge_parts(dataset, find), dataset, "contacthands")
+        return [table[name]["AP50"] for name in ("hand", "contact: self", "contact: object", "contact: mean")]
+
+    sure = marks(lambda told: told)
+    assert sure[:2] == [1, 1] and np.isnan(sure[2]) and sure[3] == 1  # nobody touches a thing, and of one hand nobody knows
+    assert marks(lambda told: np.where(told == 1, 0.1, 0.9).astype(np.float32))[1] == 1  # the unsure hand is no fault
+    with pytest.raises(VitruvianError, match="what hands touch"):
+        marks(lambda told: told[:, :0])
+
+
 def test_subordinate_parts_are_those_that_hang_on_somebody(judged):
     table = judged("cocohumanparts", missed=1)  # the second head's owner is not found
     assert table["head"]["AP"] == pytest.approx(1) and table["head"]["AP sub"] == pytest.approx(51 / 101)
@@ -93,6 +114,7 @@ def test_headings(judged):
     table = judged("mebow", turned=10.0, missed=1)
     assert table["MEBOW"]["Acc-5"] == 0 and table["MEBOW"]["Acc-15"] == 1 and table["MEBOW"]["MAE"] == pytest.approx(10, abs=1e-3)
     assert (table["MEBOW"]["matched"], table["MEBOW"]["people"]) == (1, 2) and table["MEBOW all"]["Acc-15"] == 0.5
+    assert table["MEBOW sure"]["Acc-15"] == 0.5 and table["person"]["AP50"] == pytest.approx(51 / 101)
     assert "FULL" not in table
 
 
@@ -120,7 +142,9 @@ def test_limits_and_nothing_at_all(tmp_path):
         table = part_table([], dataset, kind)
         assert all(not value > 0 for row in table.values() for value in row.values())
     nobody = JudgedParts(
-        next(iter(dataset)), Detections(*(np.zeros(s, np.float32) for s in ((0, 4), 0)), np.zeros(0, int)), np.zeros(0, int), np.zeros(0)
+        next(iter(dataset)),
+        Detections(*(np.zeros(s, np.float32) for s in ((0, 4), 0)), np.zeros(0, int)),
+        *(np.zeros(s, k) for s, k in ((0, int), (0, float), ((0, 0), float))),
     )
     truth, found = boxes_of([nobody])
     assert len(truth.image) == 4 and len(found.image) == 0 and part_table([nobody], dataset, "crowdhuman")["person"]["AP"] == 0

@@ -5,13 +5,14 @@ import json
 import numpy as np
 import pytest
 import scipy.io
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vitruvian.data.bodyface import bodyface
 from vitruvian.data.bodyhands import bodyhands
 from vitruvian.data.citypersons import citypersons
 from vitruvian.data.cocohumanparts import cocohumanparts
+from vitruvian.data.contacthands import contacthands
 from vitruvian.data.crowdhuman import crowdhuman
 from vitruvian.data.mebow import mebow, write_weak
 from vitruvian.data.parts import box_of, pairs_of
@@ -135,6 +136,47 @@ def test_bodyhands(tmp_path):
         list(bodyhands(tmp_path, "train"))
 
 
+def contact_files(folder, *objects):
+    write(folder / "ImageSets/Main/test.txt", "a\n\n")
+    write(folder / "Annotations/a.xml", f"<annotation>{''.join(objects)}</annotation>")
+
+
+HAND = "<object><name>hand</name>{}<bndbox><xmin>5</xmin><ymin>6</ymin><xmax>{}</xmax><ymax>9</ymax></bndbox></object>"
+
+
+def test_contacthands(tmp_path):
+    state = "<contact_state>0, 1,2,0</contact_state>"
+    contact_files(tmp_path, HAND.format(state, 15), HAND.format("", 25), HAND.format("", 15).replace("hand", "cup"))
+    (picture,) = contacthands(tmp_path)
+    assert picture.parts.tolist() == [[5, 6, 15, 9], [5, 6, 25, 9]] and picture.owners.tolist() == [-1, -1] and len(picture.bodies) == 0
+    np.testing.assert_array_equal(picture.contacts, [[0, 1, np.nan, 0], [np.nan] * 4])
+    assert picture.file == tmp_path / "JPEGImages/a.jpg"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<annotation>", "no xml", "<!DOCTYPE a [<!ENTITY b 'c'>]><annotation/>",
+        f"<a>{HAND.format('', 'nan')}</a>", f"<a>{HAND.format('', '')}</a>", f"<a>{HAND.format('', '1e9')}</a>",
+        f"<a>{HAND.format('<contact_state>0,1</contact_state>', 9)}</a>",
+        f"<a>{HAND.format('<contact_state>0,1,3,0</contact_state>', 9)}</a>", "<annotation><object><name>hand</name></object></annotation>",
+    ],
+)  # fmt: skip
+def test_hostile_files_of_contacthands(tmp_path, text):
+    contact_files(tmp_path)
+    write(tmp_path / "Annotations/a.xml", text)
+    with pytest.raises(FormatError):
+        list(contacthands(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "missing"])
+def test_names_that_contacthands_lists(tmp_path, name):
+    contact_files(tmp_path)
+    write(tmp_path / "ImageSets/Main/test.txt", name)
+    with pytest.raises(FormatError):
+        list(contacthands(tmp_path))
+
+
 def mebow_files(folder, labels, weak=None):
     write(folder / "annotations/person_keypoints_val2017.json", cocolike(*[{"bbox": [i, 2, 10, 20]} for i in range(3)]))
     write(folder / "annotations/val_hoe.json", labels)
@@ -177,7 +219,7 @@ def test_hostile_documents(tmp_path, document):
         list(cocohumanparts(tmp_path))
 
 
-@pytest.mark.parametrize("reader", [crowdhuman, citypersons, bodyface, cocohumanparts, bodyhands, mebow])
+@pytest.mark.parametrize("reader", [crowdhuman, citypersons, bodyface, cocohumanparts, bodyhands, contacthands, mebow])
 def test_a_folder_without_the_files_is_told_what_belongs_there(tmp_path, reader):
     with pytest.raises(FormatError, match="expected there"):
         reader(tmp_path)
@@ -190,6 +232,7 @@ def test_pairs_for_the_metrics(tmp_path):
     assert len(pairs_of([], 1).image) == 0
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no fault
 @given(
     st.recursive(
         st.none() | st.floats() | st.text() | st.booleans(), lambda x: st.lists(x, max_size=5) | st.dictionaries(st.text(), x, max_size=2)

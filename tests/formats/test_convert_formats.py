@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from vitruvian.errors import FormatError
 from vitruvian.formats.bvh import Bvh, end_positions, forward_kinematics
 from vitruvian.formats.convert import EVERYTHING, FORMATS, Options, convert_take, format_called, format_of, losses, markers_of, read, write
+from vitruvian.formats.lens import read_lens
 from vitruvian.formats.mot import Mot, write_mot
 from vitruvian.formats.persons import y_up_points
 from vitruvian.formats.rig import motion_from_points
@@ -87,6 +88,22 @@ def test_losses_are_named():
     motion = motion_from_points(take.people.points, take.skeleton, take.times)
     assert losses(motion, "a.trc") == ("rotations",) and losses(motion, "a.bvh") == ()
     assert all(chosen.holds <= EVERYTHING for chosen in FORMATS)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".json", ".parquet"])
+def test_what_is_known_of_the_whole_take_comes_back(tmp_path, suffix):
+    about = {"source": "walk.mp4", "cards": ("a", "b"), "complete": False, "fov": 63.5, "fov_source": "estimated", "fov_spread": 4.0}
+    take = replace(walk_take(3), **about)
+    back = read(write(take, tmp_path / f"walk{suffix}")[0])
+    assert {name: getattr(back, name) for name in about} == about
+    assert losses(take, "a.csv") == ("source and networks", "field of view")
+
+
+@pytest.mark.parametrize(
+    "told", [{"fov": "wide"}, {"fov": -3}, {"fov": 400}, {"fov": 60, "fov_source": ["me"]}, {"fov": 60, "fov_spread": None}]
+)
+def test_a_lens_that_cannot_be_is_not_known(told):
+    assert read_lens(told) == {}
 
 
 def test_suffixes_and_names():

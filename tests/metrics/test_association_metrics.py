@@ -6,7 +6,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vitruvian.metrics.association import CROWDHUMAN, FPPI, FoundPairs, Setup, TruePairs, eleven_point_ap, miss_rate, pair_scores
+from vitruvian.metrics.association import (
+    CROWDHUMAN,
+    FPPI,
+    FoundPairs,
+    Setup,
+    TruePairs,
+    crowd_precision,
+    eleven_point_ap,
+    miss_rate,
+    pair_scores,
+)
 
 BODY, PART = np.array([0, 0, 40, 100.0]), np.array([10, 0, 30, 20.0])
 
@@ -104,6 +114,28 @@ def test_nobody_found_and_nobody_there():
     scores = pair_scores(truth, none)
     assert scores.part_ap == 0 and scores.joint_ap == 0 and math.isnan(scores.conditional_accuracy)
     assert math.isnan(pair_scores(rows(truth, slice(0, 0)), none).part_ap)
+
+
+def bodies_alone(pictures, **more):
+    truth, found = pairs(pictures)
+    return replace(truth, parts=None, **more), replace(found, parts=None, part_scores=None)
+
+
+def test_toolkit_precision_is_the_area_under_the_curve_as_it_is():
+    truth, found = bodies_alone(4)
+    assert crowd_precision(truth, found) == pytest.approx(1)
+    assert crowd_precision(truth, rows(found, slice(0, 3))) == pytest.approx(0.75)
+    # The surest is false: precision 0, 1/2, 2/3, 3/4, 4/5 at recall 0, 1/4, ... 1; trapezoids of a quarter each.
+    wrong = with_extra(found, bodies=BODY + 500, scores=0.99)
+    expected = (0 / 2 + 1 / 2 + 2 / 3 + 3 / 4 + 4 / 5 / 2) / 4
+    assert crowd_precision(truth, wrong) == pytest.approx(expected)
+
+
+def test_toolkit_precision_leaves_out_what_is_to_be_ignored():
+    truth, found = bodies_alone(4, ignore=np.array([True, False, False, False]))
+    assert crowd_precision(truth, found) == pytest.approx(1)
+    assert math.isnan(crowd_precision(rows(truth, slice(0, 1)), found))
+    assert crowd_precision(truth, rows(found, slice(0, 0))) == 0
 
 
 def test_wrong_bodies_cost_conditional_accuracy_and_joint_ap_only():

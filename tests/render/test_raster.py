@@ -2,16 +2,17 @@
 
 import numpy as np
 
-from vitruvian.render.raster import rasterise, vertex_normals
+from vitruvian.render.raster import interpolate_faces, nearest_faces, of_faces, vertex_normals
 
 SQUARE = np.array([[2, 2], [8, 2], [8, 8], [2, 8]], np.float32)  # clockwise on screen, y down
 SEEN = np.array([[0, 2, 1], [0, 3, 2]], np.int32)  # counter-clockwise as seen
 
 
-def draw(points, depth, faces, classes, attributes, size=(12, 10), **options):
-    return rasterise(
-        points, np.asarray(depth, np.float32), faces, np.asarray(classes, np.uint8), np.asarray(attributes, np.float32), size, **options
-    )
+def draw(points, depth, faces, classes, attributes, size=(12, 10), double_sided=None):
+    """Classes, attributes and depth of the pixels."""
+    classes = np.asarray(classes, np.uint8)
+    owner, near = nearest_faces(points, np.asarray(depth, np.float32), faces, classes, size, double_sided)
+    return of_faces(owner, classes), interpolate_faces(owner, points, np.asarray(depth), faces, np.asarray(attributes, np.float32)), near
 
 
 def test_square_covers_its_pixels_and_interpolates_attributes():

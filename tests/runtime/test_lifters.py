@@ -81,6 +81,21 @@ def test_clips_are_seen_at_the_rate_that_networks_were_trained_at(lifters):
     assert np.linalg.norm(half.points - whole.points[::2], axis=-1)[:, LIMBS].mean() < 0.02
 
 
+def test_a_text_changes_what_is_lifted_and_unknown_ones_are_refused(exported, lifters):
+    def told(text):
+        return lifted(Lifter(exported[0]["finepose"], text=text, device="cpu", threads=1)).points[:, LIMBS]
+
+    walking = told("walking ")
+    np.testing.assert_array_equal(walking, told("Walking"))
+    nothing = lifted(lifters["finepose"]).points[:, LIMBS]
+    np.testing.assert_array_equal(told(""), nothing)
+    assert np.abs(walking - nothing).max() > 1e-4
+    with pytest.raises(VitruvianError, match="Directions, Discussion"):
+        told("Juggling")
+    with pytest.raises(VitruvianError, match="leave the text"):
+        Lifter(exported[0]["hopfir"], text="Walking")
+
+
 def test_nobody_one_frame_and_senseless_input(lifters):
     for lifter in lifters.values():
         assert lifted(lifter, slice(0)).points.shape == (0, 133, 3)

@@ -10,8 +10,12 @@ import pytest
 from mesh_network import people, write_network
 from vitruvian.errors import VitruvianError, WeightsError
 from vitruvian.geometry.camera import pinhole
+from vitruvian.media import Video
+from vitruvian.media.pictures import write_image
+from vitruvian.runtime import Detector
 from vitruvian.runtime.mesh import MeshEstimator
 from vitruvian.weights import Card
+from vitruvian.weights.card import ASSETS
 
 pytest.importorskip("onnx")
 
@@ -58,8 +62,8 @@ def test_other_networks_are_refused(network, tmp_path):
     card = Card.load(network.with_suffix(".json"))
     with pytest.raises(WeightsError, match="no meshes"):
         MeshEstimator("lift-s")
-    with pytest.raises(WeightsError, match="squares"):
-        MeshEstimator(replace(card, input_size=(32, 16)))
+    with pytest.raises(WeightsError, match="its card says"):
+        MeshEstimator(replace(card, input_size=(32, 16)), device="cpu")
     with pytest.raises(WeightsError, match="export it again"):
         MeshEstimator(write_network(tmp_path / "other.onnx", people(1), inputs=("image", "rays")), device="cpu")
 
@@ -70,3 +74,31 @@ def test_the_ground_floor_needs_no_torch(network):
         f"MeshEstimator({str(network)!r}, device='cpu')([np.zeros((48, 64, 3), np.uint8)]); print('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"
+
+
+@pytest.mark.slow  # exporting takes seconds
+def test_an_exported_network_of_crops_runs_with_the_detector_that_ships(tmp_path, monkeypatch):
+    """OSX with random weights: from its checkpoint to bodies of the people that the detector finds, posed by a file of the user's."""
+    torch = pytest.importorskip("torch")
+    from random_body import random_body
+    from vitruvian.body.bodyfile import save_body
+    from vitruvian.capture.meshes import capture_meshes
+    from vitruvian.systems.catalogue import export
+    from vitruvian.systems.mesh.osx import OSX, VARIANTS
+
+    monkeypatch.setenv("VITRUVIAN_HOME", str(tmp_path))
+    save_body(random_body("smplx"), tmp_path / "bodies/smplx-neutral.npz")
+    torch.manual_seed(0)
+    torch.save({"network": OSX(VARIANTS["nano-wo-decoder"]).state_dict()}, tmp_path / "osx.pth")
+    found, card, worst = export(tmp_path / "osx.pth", tmp_path / "osx.onnx")
+    assert (found.system.name, card.body) == ("osx", "smplx-neutral") and worst < 2e-2
+    estimator = MeshEstimator(tmp_path / "osx.onnx", device="cpu", threads=1)
+    assert [one.id for one in estimator.cards] == ["osx", "person-parts-s"]
+    with Video(ASSETS / "sample.mp4") as video:
+        frame = next(iter(video)).image
+    (seen,) = estimator([frame])
+    boxes = Detector("person-parts-s", device="cpu", threads=1)([frame])[0]
+    assert len(boxes) >= len(seen) > 0 and np.isfinite(seen.parameters.translation).all()
+    write_image(tmp_path / "a.png", frame)
+    take = capture_meshes(tmp_path / "a.png", network=tmp_path / "osx.onnx", device="cpu")
+    assert take.body == "smplx-random" and len(take.people) == len(seen)

@@ -7,11 +7,11 @@ import torch
 
 from random_body import random_body
 from vitruvian.body.torch import TorchBody
+from vitruvian.codecs.mesh import WEAK_FOCAL
 from vitruvian.systems.mesh.aios import VARIANTS, AiOS
 from vitruvian.systems.mesh.aios_decoder import Body
 from vitruvian.systems.mesh.aios_loss import (
     BOX_NOISE,
-    FOCAL,
     WEIGHTS,
     Truth,
     aios_loss,
@@ -54,7 +54,7 @@ def truth_of(found, rows, body):
     take = lambda values: values[picture, query].detach()  # noqa: E731
     mine = Body(*map(take, found.body))
     joints = pose(body, mine, True)
-    flat = joints[..., :2] / joints[..., 2:].clamp(min=0.1) * FOCAL / SIZES[picture][:, None] + 0.5
+    flat = joints[..., :2] / joints[..., 2:].clamp(min=0.1) * WEAK_FOCAL / SIZES[picture][:, None] + 0.5
     yes = lambda *shape: torch.ones(len(rows), *shape, dtype=torch.bool)  # noqa: E731
     return Truth(
         *(picture, take(found.boxes), take(found.hands), yes(2), take(found.faces), yes(), take(found.keypoints), yes(17)),

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from vitruvian.codecs import aios as pictures_of
 from vitruvian.codecs.mesh import into_camera
 from vitruvian.errors import VitruvianError, WeightsError
 from vitruvian.systems.checkpoint import rename
-from vitruvian.systems.export import export_onnx
-from vitruvian.codecs import aios as aios_pictures
+from vitruvian.systems.export import write_onnx
 from vitruvian.systems.mesh import aios
-from vitruvian.systems.mesh.aios import VARIANTS, AiOS, Deployed, body_parameters, corners, from_published, infer_config, people
+from vitruvian.systems.mesh.aios import VARIANTS, AiOS, Deployed, body_parameters, corners, exported, from_published, infer_config, people
 from vitruvian.systems.mesh.aios_decoder import blocked_pairs, layouts
 from vitruvian.systems.mesh.aios_encoder import logit
 
@@ -265,18 +265,18 @@ def test_logits_are_inverted_within_their_margin():
 
 @pytest.mark.parametrize(("size", "expected"), [((640, 480), (1066, 800)), ((480, 640), (800, 1066)), ((2000, 500), (1332, 333))])
 def test_pictures_are_scaled_by_the_short_side(size, expected):
-    assert aios_pictures.scaled_size(*size) == expected
+    assert pictures_of.scaled_size(*size) == expected
 
 
 def test_pictures_of_different_sizes_share_a_batch():
-    batch = aios_pictures.batch([np.full((40, 60, 3), 200, np.uint8), np.zeros((60, 40, 3), np.uint8)], short=80, long=130)
+    batch = pictures_of.batch([np.full((40, 60, 3), 200, np.uint8), np.zeros((60, 40, 3), np.uint8)], short=80, long=130)
     assert batch.sizes.tolist() == [[120, 80], [80, 120]] and batch.pixels.shape == (2, 3, 120, 120)
     assert not batch.padding[0, :80, :120].any() and batch.padding[0, 80:].all() and (batch.pixels[0, :, 80:] == 0).all()
-    assert aios_pictures.batch([]).pixels.shape[0] == 0
+    assert pictures_of.batch([]).pixels.shape[0] == 0
 
 
 def test_a_person_is_seen_at_the_same_place_in_the_true_camera():
-    own = aios_pictures.intrinsics(np.array([[800, 600]]))
+    own = pictures_of.intrinsics(np.array([[800, 600]]))
     camera = np.array([[[900.0, 0, 380], [0, 900, 310], [0, 0, 1]]])
     there = np.array([[0.3, -0.2, 20.0]])
     moved = into_camera(there, own, camera)
@@ -291,7 +291,7 @@ def test_people_are_seen_in_the_pixels_and_camera_of_each_picture(model):
     plain = aios.see(model, images, threshold=0.0, short=64, long=128)
     camera = np.array([[[200.0, 0, 60], [0, 200, 50], [0, 0, 1]], [[150.0, 0, 45], [0, 150, 75], [0, 0, 1]]])
     moved = aios.see(model, images, camera, threshold=0.0, short=64, long=128)
-    own = aios_pictures.own_cameras(aios_pictures.batch(images, 64, 128), np.array([[128, 96], [90, 150]]))
+    own = pictures_of.own_cameras(pictures_of.batch(images, 64, 128), np.array([[128, 96], [90, 150]]))
     assert plain.picture.tolist() == [0] * 4 + [1] * 4 and own[0, 0, 2] == 64 and own[1, 1, 2] == 75
     row = plain.picture.numpy()
     see = lambda k, x: (k @ x.numpy()[..., None])[..., :2, 0] / x.numpy()[:, 2:]  # noqa: E731
@@ -303,16 +303,8 @@ def test_people_are_seen_in_the_pixels_and_camera_of_each_picture(model):
 
 @pytest.mark.slow
 def test_onnx_equals_torch(model, tmp_path):
-    class Fixed(torch.nn.Module):  # a random extent may be nothing at all: only the picture is random here
-        def __init__(self):
-            super().__init__()
-            self.deployed = Deployed(model)
-
-        def forward(self, image, extent):
-            return self.deployed(image, 0.75 + 0.2 * extent.tanh().abs())
-
-    examples = (torch.zeros(1, 3, 64, 96), torch.zeros(1, 2))
-    assert export_onnx(Fixed(), examples, tmp_path / "n.onnx", ("image", "extent"), Deployed.OUTPUTS) < 1e-2
+    card, worst = write_onnx(exported(NANO, model, (96, 64)), tmp_path / "n.onnx")
+    assert worst < 1e-2 and card.input_size == (96, 64)
 
 
 def test_deployed_says_what_the_network_says(model):

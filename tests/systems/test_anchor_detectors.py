@@ -9,6 +9,7 @@ from vitruvian.codecs.anchors import Candidates
 from vitruvian.codecs.association import BODY_PARTS, CONTACT_HANDS, HANDS, HEAD, Thresholds, find_bodies
 from vitruvian.errors import WeightsError
 from vitruvian.systems.detection import bpjdet, jointbdoe
+from vitruvian.systems.detection.targets import collate
 from vitruvian.systems.export import write_onnx
 
 NAN = float("nan")
@@ -212,7 +213,7 @@ def test_two_parts_for_one_slot_keep_the_first():
 
 def test_pictures_of_a_batch_are_collated():
     one = bpjdet.targets_of(np.zeros((2, 4)), np.zeros((0, 4)), np.zeros(0, int), np.zeros(0, int), HEAD)
-    assert bpjdet.collate([one, one]).images.tolist() == [0, 0, 1, 1]
+    assert collate([one, one]).images.tolist() == [0, 0, 1, 1]
 
 
 def test_mirror_swaps_sides():

@@ -13,9 +13,9 @@ from vitruvian.errors import VitruvianError, WeightsError
 from vitruvian.nn.iuv import IUV, IUVLabels, IUVPoints, clean, cleaned_labels
 from vitruvian.skeletons import SMPL_24
 from vitruvian.systems.checkpoint import rename
-from vitruvian.systems.export import export_onnx
+from vitruvian.systems.export import write_onnx
 from vitruvian.systems.mesh import danet, danet_loss
-from vitruvian.systems.mesh.danet import PARTIAL, SHOWING, VARIANTS, DaNet, Deployed, from_published, half_from_published, infer_config
+from vitruvian.systems.mesh.danet import PARTIAL, SHOWING, VARIANTS, DaNet, exported, from_published, half_from_published, infer_config
 
 NANO = VARIANTS["nano"]
 SIDE = 64
@@ -276,8 +276,8 @@ def test_projection_is_in_halves_of_the_crop():
 
 @pytest.mark.slow
 def test_onnx_equals_torch(model, tmp_path):
-    worst = export_onnx(Deployed(model), torch.zeros(1, 3, SIDE, SIDE), tmp_path / "n.onnx", ("image",), Deployed.OUTPUTS)
-    assert worst < 1e-2
+    card, worst = write_onnx(exported(VARIANTS["nano"], model), tmp_path / "n.onnx")
+    assert worst < 1e-2 and card.body == "smpl-neutral" and card.input_size == (224, 224)
 
 
 def test_renaming_drops_what_nothing_uses():

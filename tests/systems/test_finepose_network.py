@@ -8,6 +8,7 @@ import torch
 
 from vitruvian.codecs.lifting_diffusion import ddim_times, sample
 from vitruvian.errors import VitruvianError, WeightsError
+from vitruvian.systems.export import write_onnx
 from vitruvian.systems.pose3d import finepose as fp
 from vitruvian.systems.pose3d.finepose import VARIANTS, FinePose, draw_noise, from_published
 from vitruvian.systems.pose3d.prompts import ACTIONS, CONTEXT, END, LEARNED, LEARNED_WITHOUT_VERB, token_ids, tokenise
@@ -223,11 +224,35 @@ def test_lifted_people_are_placed_where_they_are_seen_and_absent_ones_are_nan(mo
 def test_the_sampler_of_the_ground_floor_equals_torchs(layout):
     config = replace(NANO, layout=layout)
     model = model_of(config).eval()
-    deployed = fp.Deployed(model, "Walking")
+    deployed = fp.Deployed(model, (None, "Eating", "Walking"))
     rng = np.random.default_rng(2)
     keypoints, noise = rng.normal(0, 0.3, (2, 9, 17, 2)).astype(np.float32), rng.normal(size=(3, 4, 9, 17, 3)).astype(np.float32)
     with torch.inference_mode():
         drawn = torch.from_numpy(noise)[:, None].expand(-1, 2, -1, -1, -1, -1)
         expected = model.sample(torch.from_numpy(keypoints), model.prompt(["Walking"] * 2), drawn)[:, -1]
-        found = sample(lambda clip: deployed(torch.from_numpy(clip)).numpy(), keypoints, noise, config.times, config.skeleton.swap)
+        found = sample(lambda clip: deployed(torch.from_numpy(clip)).numpy(), keypoints, noise, config.times, config.skeleton.swap, text=2)
     np.testing.assert_allclose(found, expected.numpy(), atol=2e-5)
+
+
+def test_an_exported_network_can_be_told_each_of_its_texts(tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    model = model_of().eval()
+    jump = {"Walking": "Walking", "somebody jumps": (16440, 8588)}
+    card, _ = write_onnx(fp.exported(NANO, model, {**jump, "Eating": "Eating"}), tmp_path / "n.onnx")
+    assert card.classes == ("Walking", "somebody jumps", "Eating")
+    session = onnxruntime.InferenceSession(str(tmp_path / "n.onnx"))
+    clip = np.random.default_rng(0).normal(0, 0.3, (4, 9, 17, 6)).astype(np.float32)
+    clip[..., 5] = 40 + NANO.times * np.arange(4)[:, None, None]
+    keypoints, noisy = torch.from_numpy(clip[..., :2]), torch.from_numpy(clip[:, None, ..., 2:5])
+    with torch.inference_mode():
+        prompt = model.prompt([None, "Walking", jump["somebody jumps"], "Eating"])
+        expected = model(keypoints, noisy, torch.full((4,), 40), prompt)[:, 0]
+    np.testing.assert_allclose(session.run(None, {"clip": clip})[0], expected.numpy(), atol=1e-4)
+
+
+def test_usual_exports_know_the_actions_where_the_prompt_has_one():
+    assert fp.exported(NANO, model_of().eval()).card.classes == tuple(ACTIONS)
+    other = replace(NANO, layout="3dhp")
+    assert fp.exported(other, model_of(other).eval()).card.classes == ()
+    with pytest.raises(VitruvianError, match="no action"):
+        fp.exported(other, model_of(other).eval(), {"Walking": "Walking"})

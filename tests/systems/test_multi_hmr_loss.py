@@ -12,9 +12,9 @@ from vitruvian.body.compact import load_compact
 from vitruvian.body.model import subset
 from vitruvian.body.pose import rotation_matrices
 from vitruvian.body.torch import TorchBody
-from vitruvian.codecs.mesh import decode
+from vitruvian.codecs.mesh import body_pose, decode
 from vitruvian.errors import VitruvianError
-from vitruvian.systems.mesh.bodies import body_parameters, body_rotations, labelled
+from vitruvian.systems.mesh.bodies import body_parameters, labelled
 from vitruvian.systems.mesh.camera import default_intrinsics
 from vitruvian.systems.mesh.multi_hmr import VARIANTS, MultiHMR
 from vitruvian.systems.mesh.multi_hmr_loss import (
@@ -176,7 +176,7 @@ def test_joints_go_to_their_names(body):
     network = MultiHMR(NANO).eval()
     with torch.inference_mode():
         _, people = network(torch.randn(1, 3, SIZE, SIZE), threshold=0.0)
-        rotations = body_rotations(body.model, people)
+        rotations = body_pose(body.model, people.rotations)
     at = body.model.joint_names.index
     assert torch.equal(rotations[:, at("jaw")], people.rotations[:, 52])
     assert torch.equal(rotations[:, at("left_index1")], people.rotations[:, 22])
@@ -216,7 +216,7 @@ def test_the_compact_body_takes_the_rotations_as_they_are():
         people = network.people(features, camera, torch.tensor([[0, 1, 1], [0, 2, 3]]))
         said = labelled(compact, people, features.scores, camera)
     head = compact.model.joint_names.index("head")
-    assert torch.equal(body_rotations(compact.model, people), people.rotations) and people.shape.shape == (2, config.shapes)
+    assert torch.equal(body_pose(compact.model, people.rotations), people.rotations) and people.shape.shape == (2, config.shapes)
     assert torch.allclose(said.joints[:, head], people.translation, atol=1e-4)
     upright = said.joints[:, head, 1] < said.joints[:, compact.model.joint_names.index("left_ankle"), 1]
     assert upright.all()  # untrained, everybody stands: y is down
@@ -256,7 +256,7 @@ def test_anny_turned_to_y_up_is_the_same_person():
         shape = torch.cat((people.shape[:, :6], torch.zeros(len(people.shape), 4)), 1)
         expected = TorchBody(theirs).float()(people.rotations, shape)
         body = TorchBody(ours).float()
-        found = body(body_rotations(ours, people), shape, None, body_parameters(body, people).translation)
+        found = body(body_pose(ours, people.rotations), shape, None, body_parameters(body, people).translation)
     shift = people.translation - expected.joints[:, 1]
     assert torch.allclose(found.vertices, expected.vertices + shift[:, None], atol=1e-4)
 
@@ -266,4 +266,4 @@ def test_a_body_that_does_not_fit_is_refused():
     with torch.inference_mode():
         _, people = network(torch.randn(1, 3, SIZE, SIZE), threshold=0.0)
     with pytest.raises(VitruvianError, match="makehuman"):
-        body_rotations(anny_like(104), people)
+        body_pose(anny_like(104), people.rotations)

@@ -11,8 +11,9 @@ from vitruvian.body.model import FaceLandmarks
 from vitruvian.body.pose import rotation_vectors
 from vitruvian.body.torch import TorchBody, rotation_matrices
 from vitruvian.errors import VitruvianError
-from vitruvian.systems.mesh.osx import Labels, Prediction, osx_loss
+from vitruvian.systems.mesh.osx import Prediction
 from vitruvian.systems.mesh.osx_body import IN_SMPLX, KEYPOINT_NAMES, body_pose, keypoints, labelled, pose_bodies, project
+from vitruvian.systems.mesh.osx_loss import Labels, osx_loss
 
 VERTICES = 10475
 

@@ -8,23 +8,20 @@ import pytest
 import torch
 
 from vitruvian.errors import VitruvianError, WeightsError
-from vitruvian.systems.export import export_onnx
+from vitruvian.systems.export import write_onnx
 from vitruvian.systems.mesh.osx import (
     CROP,
     OSX,
     VARIANTS,
     Config,
-    Deployed,
-    Labels,
+    exported,
     from_published,
     hand_places,
-    in_hand_cells,
     infer_config,
-    loss_terms,
-    osx_loss,
     pose_rotations,
     regions,
 )
+from vitruvian.systems.mesh.osx_loss import Labels, in_hand_cells, loss_terms, osx_loss
 from vitruvian.systems.mesh.osx_parts import expected_place, read_at, roi_align, sine_places
 
 NANOS = ("nano", "nano-wo-face-decoder", "nano-wo-decoder")
@@ -261,9 +258,8 @@ def test_gradient_reaches_every_parameter(name):
 
 @pytest.mark.parametrize("name", [pytest.param("nano", marks=pytest.mark.slow), "nano-wo-decoder"])
 def test_onnx_equals_torch(name, tmp_path):
-    network = Deployed(build(name).eval())
-    worst = export_onnx(network, torch.zeros(1, 3, *CROP), tmp_path / "osx.onnx", ("image",), network.outputs)
-    assert worst < 2e-2
+    card, worst = write_onnx(exported(VARIANTS[name], build(name).eval()), tmp_path / "osx.onnx")
+    assert worst < 2e-2 and card.body == "smplx-neutral" and card.input_size == CROP[::-1]
 
 
 def random_labels(seed, n=2):

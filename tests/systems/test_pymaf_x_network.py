@@ -1,36 +1,37 @@
 """PyMAF-X: files recognised by their shapes, points and loop, hands fitted to arms, nobody, the batch, gradients, losses, ONNX."""
 
 import math
+import re
 
 import numpy as np
 import pytest
 import torch
 
 from published_bodies import entries
+from vitruvian.body.bodyfile import save_body
 from vitruvian.body.pose import rotation_vectors
 from vitruvian.body.published import from_arrays
 from vitruvian.body.torch import TorchBody, rotation_matrices
-from vitruvian.errors import VitruvianError, WeightsError
+from vitruvian.errors import FormatError, VitruvianError, WeightsError
+from vitruvian.nn.iuv import COARSE_OF, IUV, IUVLabels
 from vitruvian.systems.export import export_onnx
 from vitruvian.systems.mesh.pymaf_x import (
+    DROP,
     VARIANTS,
-    WEIGHTS,
     Deployed,
-    Labelled,
     PyMAFX,
-    dense_loss,
+    exported,
     from_published,
     infer_config,
-    loss_terms,
     part_camera,
     project,
-    pymaf_x_loss,
     read_features,
     read_regressor,
     sampling_tables,
 )
-from vitruvian.systems.mesh.pymaf_x_bodies import LoopMeshes, PointMesh, final_bodies, right_hand_turns
+from vitruvian.systems.mesh.pymaf_x_bodies import USERS_BODIES, LoopMeshes, PointMesh, final_bodies, right_hand_turns
 from vitruvian.systems.mesh.pymaf_x_features import grid_points, read_points
+from vitruvian.systems.mesh.pymaf_x_loss import WEIGHTS, Labelled, dense_loss, loss_terms, pymaf_x_loss
 from vitruvian.systems.mesh.pymaf_x_regressor import (
     ARMS,
     MOST_TWIST,
@@ -132,8 +133,9 @@ def test_published_names_are_read(model):
     assert config == NANO
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in model.state_dict().items())
     assert set(sampling_tables(state)) == {"body", "hand", "face"}
-    with pytest.raises(WeightsError, match="sampler"):
-        sampling_tables(model.state_dict())
+    assert set(again.tables) == {"body", "hand", "face"} and sampling_tables(model.state_dict()) == {}
+    kept = {name for name in state if not any(re.search(pattern, name) for pattern in DROP)}
+    assert {"mesh_sampler.Dmap", "flame_sampler.sampling_idx"} <= kept and "mesh_sampler.Umap" not in kept
 
 
 def test_the_released_size_is_read_without_hrnet_s_coarsest_output():
@@ -248,7 +250,7 @@ def test_left_and_right_hands_share_their_network(model, meshes):
 def test_dense_correspondence_is_on_demand(model, meshes):
     assert model(*crops(1), meshes).dense is None
     dense = model(*crops(1), meshes, dense=True).dense
-    assert dense.u.shape == (1, 25, SIZE // 4, SIZE // 4) and dense.coarse.shape == (1, 15, SIZE // 4, SIZE // 4)
+    assert dense.u.shape == (1, 25, SIZE // 4, SIZE // 4) and dense.annotation.shape == (1, 15, SIZE // 4, SIZE // 4)
 
 
 def test_twist_is_the_turn_about_the_axis():
@@ -360,9 +362,24 @@ def test_nothing_flows_back_through_an_iteration(meshes):
 @pytest.mark.slow
 def test_onnx_equals_torch(tmp_path):
     network = Deployed(build().eval(), loop_meshes(portable=True))
-    example = tuple(torch.zeros(1, 3, SIZE, SIZE) for _ in range(4))
-    names = ("image_body", "image_left_hand", "image_right_hand", "image_face")
-    assert export_onnx(network, example, tmp_path / "pymaf_x.onnx", names, network.OUTPUTS) < 1e-2
+    example = (*(torch.zeros(1, 3, SIZE, SIZE) for _ in range(4)), torch.zeros(1, 2))
+    assert export_onnx(network, example, tmp_path / "pymaf_x.onnx", network.INPUTS, network.OUTPUTS) < 1e-2
+
+
+def test_an_export_takes_the_user_s_body_files(tmp_path, monkeypatch):
+    monkeypatch.setenv("VITRUVIAN_HOME", str(tmp_path))
+    network = build().eval()
+    with pytest.raises(WeightsError, match="tables"):
+        exported(NANO, network)
+    network.tables = {"body": torch.eye(12, 40), "hand": torch.eye(8, 40), "face": torch.arange(6) * 5}
+    with pytest.raises(FormatError, match="smpl-neutral"):
+        exported(NANO, network)
+    for name, model in zip(USERS_BODIES, bodies(), strict=True):
+        save_body(model, tmp_path / "bodies" / f"{name}.npz")
+    found = exported(NANO, network)
+    with torch.inference_mode():
+        outputs = found.network(*crops(2), torch.ones(2, 2))
+    assert found.card.body == "smplx-neutral" and [x.shape[0] for x in outputs] == [2] * len(found.outputs)
 
 
 def random_labels(seed, n=2):
@@ -411,14 +428,12 @@ def test_loss_of_nobody_is_zero():
 
 def test_dense_loss_falls_to_zero_at_the_truth(model, meshes):
     dense = model(*crops(2), meshes, dense=True).dense
-    index = torch.randint(0, 25, (2, SIZE // 4, SIZE // 4))
-    coarse = torch.randint(0, 15, (2, SIZE // 4, SIZE // 4))
-    u, v = torch.rand(2, SIZE // 4, SIZE // 4), torch.rand(2, SIZE // 4, SIZE // 4)
-    one_hot = [50.0 * torch.nn.functional.one_hot(labels, n).permute(0, 3, 1, 2) for labels, n in ((index, 25), (coarse, 15))]
-    perfect = dense._replace(u=u[:, None].expand(-1, 25, -1, -1), v=v[:, None].expand(-1, 25, -1, -1), index=one_hot[0], coarse=one_hot[1])
-    assert dense_loss(perfect, index, coarse, u, v) < 1e-4 < dense_loss(dense, index, coarse, u, v)
-    empty = [x[:0] for x in (index, coarse, u, v)]
-    assert dense_loss(type(dense)(*(x[:0] for x in dense)), *empty) == 0
+    labels = IUVLabels(torch.randint(0, 25, (2, SIZE // 4, SIZE // 4)), *torch.rand(2, 2, SIZE // 4, SIZE // 4))
+    coarse = torch.tensor(COARSE_OF)[labels.index]
+    one_hot = [50.0 * torch.nn.functional.one_hot(x, n).permute(0, 3, 1, 2) for x, n in ((labels.index, 25), (coarse, 15))]
+    perfect = IUV(*(x[:, None].expand(-1, 25, -1, -1) for x in (labels.u, labels.v)), *one_hot)
+    assert dense_loss(perfect, labels) < 1e-4 < dense_loss(dense, labels)
+    assert dense_loss(IUV(*(x[:0] for x in dense)), IUVLabels(*(x[:0] for x in labels))) == 0
 
 
 def test_rest_joints_follow_the_shape(meshes):

@@ -11,7 +11,9 @@ from tests.camera_ring import ring
 from vitruvian.errors import WeightsError
 from vitruvian.systems.export import export_onnx
 from vitruvian.systems.pose3d import selfpose3d as sp
-from vitruvian.systems.pose3d.selfpose3d import VARIANTS, Augmented, SelfPose3d, from_published
+from vitruvian.systems.pose3d import selfpose3d_loss as learning
+from vitruvian.systems.pose3d.selfpose3d import VARIANTS, SelfPose3d, from_published
+from vitruvian.systems.pose3d.selfpose3d_loss import Augmented
 from vitruvian.systems.pose3d.voxels import Space, Views, views_of
 
 NANO = VARIANTS["nano"]
@@ -55,7 +57,7 @@ def test_nano_is_small():
 def test_mid_hips_of_drawn_people_are_found():
     model, views = identity_roots(model_of()), scenes(1)
     truth = people((0.8, -0.6, 0.9), (-0.9, 0.4, 1.0))
-    maps = sp.render(sp.seen_at(truth, views, INPUT[0]), CELLS)
+    maps = learning.render(learning.seen_at(truth, views, INPUT[0]), CELLS)
     roots = model.roots(maps, model.root_sampling(views, CELLS))
     distance = torch.cdist(truth[0, :, 2], roots.centre[0, roots.valid[0]])
     assert (distance.amin(1) < 0.2).all()
@@ -65,7 +67,7 @@ def test_mid_hips_of_drawn_people_are_found():
 def test_scenes_of_different_numbers_of_people_are_found_as_one_by_one():
     model, views = identity_roots(model_of()).eval(), scenes(3)
     maps = torch.cat([
-        sp.render(sp.seen_at(truth, scenes(1), INPUT[0]), CELLS)
+        learning.render(learning.seen_at(truth, scenes(1), INPUT[0]), CELLS)
         for truth in (people((0.8, -0.6, 0.9)), people((0.5, 0.5, 1.0), (-0.9, 0.4, 1.0)), people((0.0, 0.0, 30.0)))
     ])  # fmt: skip
     with torch.inference_mode():
@@ -86,47 +88,48 @@ def test_pictures_to_people_in_one_call():
 
 def test_rendering_is_a_gaussian_of_three_cells_summed_and_cut():
     keypoints = torch.tensor([[[40.0, 20.0]], [[40.0, 20.0]], [[44.0, 20.0]]])  # people, joints, xy
-    one, three = sp.render(keypoints[:1], CELLS), sp.render(keypoints, CELLS)
+    one, three = learning.render(keypoints[:1], CELLS), learning.render(keypoints, CELLS)
     assert one.shape == (1, CELLS[1], CELLS[0])
     assert one[0, 5, 10] == 1 and one[0, 5, 13].item() == pytest.approx(np.exp(-0.5))
     assert three.max() == 1 and three[0, 5, 13] > one[0, 5, 13]
-    assert not sp.render(keypoints[:0], CELLS).any()
+    assert not learning.render(keypoints[:0], CELLS).any()
 
 
 def test_rendering_passes_gradients_to_places():
     keypoints = torch.tensor([[[41.0, 22.0]]], requires_grad=True)
-    target = sp.render(torch.tensor([[[48.0, 22.0]]]), CELLS)
-    sp.heatmap_loss(sp.render(keypoints, CELLS), target).backward()
+    target = learning.render(torch.tensor([[[48.0, 22.0]]]), CELLS)
+    learning.heatmap_loss(learning.render(keypoints, CELLS), target).backward()
     assert keypoints.grad[0, 0, 0] < 0 and keypoints.grad[0, 0, 1].abs() < 1e-6
 
 
 def test_augmented_views_see_what_moved_keypoints_say():
     generator = torch.Generator().manual_seed(1)
-    views, change = scenes(2), sp.draw_affines(2, INPUT, generator)
+    views, change = scenes(2), learning.draw_affines(2, INPUT, generator)
     points = torch.randn(2, 3, 15, 3)
-    plain = sp.seen_at(points, views, INPUT[0])
-    assert torch.allclose(sp.seen_at(points, sp.augmented(views, change), INPUT[0]), sp.moved(plain, change), rtol=1e-4, atol=1e-2)
+    plain = learning.seen_at(points, views, INPUT[0])
+    seen = learning.seen_at(points, learning.augmented(views, change), INPUT[0])
+    assert torch.allclose(seen, learning.moved(plain, change), rtol=1e-4, atol=1e-2)
 
 
 def test_warped_pictures_agree_with_moved_keypoints():
-    change = sp.draw_affines(1, INPUT, torch.Generator().manual_seed(4))
+    change = learning.draw_affines(1, INPUT, torch.Generator().manual_seed(4))
     place = torch.tensor([[[[[100.0, 70.0]]]]])
     picture = torch.zeros(1, 1, 3, INPUT[1], INPUT[0])
     picture[..., 66:75, 96:105] = 1
-    warped = sp.warp(picture, change)[0, 0, 0]
+    warped = learning.warp(picture, change)[0, 0, 0]
     y, x = (warped > 0.5).nonzero().float().mean(0).tolist()
-    assert np.allclose((x, y), sp.moved(place, change).flatten().tolist(), atol=0.5)
+    assert np.allclose((x, y), learning.moved(place, change).flatten().tolist(), atol=0.5)
 
 
 def test_synthetic_roots_stay_inside_and_are_marked():
     space = Space((8.0, 8.0, 2.0), (0.0, -0.5, 0.8), (40, 40, 12))
-    roots, taken = sp.draw_roots(space, 200, generator=torch.Generator().manual_seed(0))
+    roots, taken = learning.draw_roots(space, 200, generator=torch.Generator().manual_seed(0))
     assert taken.sum(1).min() >= 1 and taken.sum(1).max() == 9 and taken[:, 0].all()
     assert (roots[..., 0] >= -1.5).all() and (roots[..., 0] <= 2).all() and (roots[..., 1].abs() <= 3).all()
     assert roots[..., 2].std(1).mean() < 0.1
-    volume = sp.root_targets(space, roots[:1], taken[:1])
+    volume = learning.root_targets(space, roots[:1], taken[:1])
     assert volume.max() <= 1 and volume.amax() > 0.4 and (volume == 0).any()
-    assert not sp.root_targets(space, roots[:1], torch.zeros_like(taken[:1])).any()
+    assert not learning.root_targets(space, roots[:1], torch.zeros_like(taken[:1])).any()
 
 
 def test_matched_distance_matches_people_in_any_order_and_can_drop_the_worst_view():
@@ -135,25 +138,25 @@ def test_matched_distance_matches_people_in_any_order_and_can_drop_the_worst_vie
     visible = torch.ones(1, 3, 4, 15)
     visible[:, :, 2:] = 0
     valid = torch.ones(1, 2, dtype=torch.bool)
-    assert sp.matched_distance(found, valid, labels, visible, INPUT, False) == 0
+    assert learning.matched_distance(found, valid, labels, visible, INPUT, False) == 0
     wrong = labels.clone()
     wrong[0, 1] += 24
     expected = 2 * 24 * (1 / INPUT[0] + 1 / INPUT[1]) / 2 / 3
-    assert sp.matched_distance(found, valid, wrong, visible, INPUT, False).item() == pytest.approx(expected, rel=1e-4)
-    assert sp.matched_distance(found, valid, wrong, visible, INPUT, True) == 0
+    assert learning.matched_distance(found, valid, wrong, visible, INPUT, False).item() == pytest.approx(expected, rel=1e-4)
+    assert learning.matched_distance(found, valid, wrong, visible, INPUT, True) == 0
     assert torch.equal(wrong[0, 0], labels[0, 0])
-    assert sp.matched_distance(found, torch.zeros_like(valid), labels, visible, INPUT, False) == 0
+    assert learning.matched_distance(found, torch.zeros_like(valid), labels, visible, INPUT, False) == 0
 
 
 def augmentations(model, truth, weights=False):
     generator = torch.Generator().manual_seed(0)
     out = []
     for _ in range(2):
-        views = sp.augmented(scenes(1), sp.draw_affines(1, INPUT, generator))
-        seen = sp.seen_at(truth, views, INPUT[0])
+        views = learning.augmented(scenes(1), learning.draw_affines(1, INPUT, generator))
+        seen = learning.seen_at(truth, views, INPUT[0])
         weight = model.weights(torch.randn(1, 4, 3, 128, 256))[..., : CELLS[1], : CELLS[0]] if weights else None
         weight = None if weight is None else torch.nn.functional.interpolate(weight[0], CELLS[::-1])[None]
-        out.append(Augmented(sp.render(seen, CELLS), seen, torch.ones(seen.shape[:-1]), views, weight))
+        out.append(Augmented(learning.render(seen, CELLS), seen, torch.ones(seen.shape[:-1]), views, weight))
     return tuple(out)
 
 
@@ -161,10 +164,10 @@ def test_true_poses_have_no_loss():
     model, truth = model_of(), people((0.8, -0.6, 0.9), (-0.9, 0.4, 1.0))
     model.poses = lambda *_: truth
     valid = torch.ones(1, 2, dtype=torch.bool)
-    terms = sp.pose_terms(model, augmentations(model, truth), truth[:, :, 2], valid)
+    terms = learning.pose_terms(model, augmentations(model, truth), truth[:, :, 2], valid)
     assert terms.keys() == {"heatmaps", "joints"} and all(value < 1e-6 for value in terms.values())
     model.poses = lambda *_: truth + 0.2
-    assert all(value > 1e-5 for value in sp.pose_terms(model, augmentations(model, truth), truth[:, :, 2], valid).values())
+    assert all(value > 1e-5 for value in learning.pose_terms(model, augmentations(model, truth), truth[:, :, 2], valid).values())
 
 
 def test_gradient_reaches_every_parameter_of_all_four_networks():
@@ -173,11 +176,11 @@ def test_gradient_reaches_every_parameter_of_all_four_networks():
     views, generator = scenes(1), torch.Generator().manual_seed(0)
     maps = model.heatmaps(torch.randn(1, 4, 3, 128, 256))
     small = (maps.shape[-1], maps.shape[-2])
-    terms = sp.root_terms(model, (views,) * 3, (maps, 0.9 * maps, maps), small, generator)
+    terms = learning.root_terms(model, (views,) * 3, (maps, 0.9 * maps, maps), small, generator)
     assert terms.keys() == {"synthetic", "consistency"}
-    terms |= sp.pose_terms(model, augmentations(model, truth, True), truth[:, :, 2], torch.ones(1, 2, dtype=torch.bool))
+    terms |= learning.pose_terms(model, augmentations(model, truth, True), truth[:, :, 2], torch.ones(1, 2, dtype=torch.bool))
     assert terms.keys() == {"synthetic", "consistency", "heatmaps", "attention", "joints"}
-    (sum(terms.values()) + sp.heatmap_loss(maps, torch.rand_like(maps))).backward()
+    (sum(terms.values()) + learning.heatmap_loss(maps, torch.rand_like(maps))).backward()
     dead = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     # A bias before a normalisation cancels out, and so does one before the soft arg-max.
     idle = re.compile(r"(block\.0|res_branch\.[03]|skip_con\.0|pose_net\.output_layer)\.bias$")

@@ -9,7 +9,7 @@ from tests.camera_ring import looking_at, ring
 from vitruvian.errors import VitruvianError
 from vitruvian.geometry.camera import Camera, project
 from vitruvian.systems.pose3d import voxels
-from vitruvian.systems.pose3d.selfpose3d import render, seen_at
+from vitruvian.systems.pose3d.selfpose3d_loss import render, seen_at
 from vitruvian.systems.pose3d.voxels import V2V, Space, sampling, soft_argmax, suppress, unproject, views_of, whole_picture
 
 SPACE = Space((4.0, 4.0, 2.0), (0.0, 0.0, 1.0), (20, 20, 8))

@@ -81,6 +81,7 @@ def test_pose_error_of_maps_whose_peaks_are_the_truth_for_the_body_alone():
     error = defaults.pose_error(lambda _: maps, [(torch.zeros(4, 3, 256, 192, dtype=torch.uint8), keypoints)])
     assert error["body_px"] < 0.01 and 34 < error["all_px"] < 36 and error["body_oks"] > 0.999
 
+
 def test_flat_part_keeps_the_rate_until_the_cosine_starts():
     schedule = Schedule(100, learning_rate=1.0, warmup=1, final=0.05, flat=0.5)
     assert schedule.rate(49, 0) == 1.0 and schedule.rate(75, 0) == pytest.approx(0.525, abs=0.01)

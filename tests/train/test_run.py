@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,16 +16,19 @@ from vitruvian.data.pictures import Dataset, Picture, labels  # noqa: E402
 from vitruvian.errors import VitruvianError, WeightsError  # noqa: E402
 from vitruvian.media.pictures import write_image  # noqa: E402
 from vitruvian.skeletons import COCO_17, COCO_WHOLEBODY_133, POSETRACK_17  # noqa: E402
+from vitruvian.synth.store import Store  # noqa: E402
 from vitruvian.systems import catalogue  # noqa: E402
 from vitruvian.systems.checkpoint import read_state  # noqa: E402
 from vitruvian.systems.pose2d.rtmw import SimCC, rtmw_loss, simcc_loss  # noqa: E402
+from vitruvian.train.deep import HIPS, keypoints_of, with_depth  # noqa: E402
 from vitruvian.train.feed import Annotated, Blend, Figures, collate_samples  # noqa: E402
 from vitruvian.train.figures import Scene  # noqa: E402
 from vitruvian.train.loop import Progress, Schedule, train  # noqa: E402
 from vitruvian.train.recipe import Data, Recipe, Source, Stage  # noqa: E402
 from vitruvian.train.run import PRESETS, open_dataset, open_samples, run_recipe, run_stage  # noqa: E402
-from vitruvian.train.tasks import build, errors, label_loss  # noqa: E402
+from vitruvian.train.tasks import build, errors, evaluation, label_loss  # noqa: E402
 
+EMPTY = Store((), *(np.zeros(0) for _ in range(4)))
 QUICK = Schedule(3, warmup=1, report_every=1, save_every=3, ema=2.0)
 
 
@@ -240,3 +244,36 @@ def test_progress_and_tensorboard(tmp_path, monkeypatch):
     schedule = replace(QUICK, steps=4, save_every=4)
     train(torch.nn.Linear(3, 1), iter([torch.ones(2, 3)] * 9), loss, schedule, tmp_path, None, progress, lambda step, _: steps.append(step))
     assert seen[0] == str(tmp_path) and ("total", 4) in seen and steps == [1, 2, 3, 4] and progress.fraction == 0.75
+
+
+def test_a_network_learns_depth_too(tmp_path):
+    """Figures have no depth: their samples teach RTMW3D in two dimensions."""
+    file = run_recipe(replace(recipe("rtmw3d", stage(variant="rtmw3d-nano", coach=0.3)), keypoints=""), tmp_path)
+    report = json.loads((tmp_path / "labels/log.jsonl").read_text().splitlines()[-1])
+    assert np.isfinite(report["total"]) and "all_px" in report and "depth_mm" not in report
+    assert catalogue.load(file)[1].config.z_size == 96
+
+
+def test_depth_is_behind_the_hips_and_judged_in_millimetres(tmp_path):
+    figures = np.zeros((3, 133, 3), np.float32)
+    figures[..., :2], figures[..., 2] = 40, 2
+    places = np.zeros((3, 133, 3))
+    places[:, :, 2] = np.linspace(3, 4, 133)
+    store = with_depth(replace(EMPTY, keypoints=figures, truth={"points": places}))
+    np.testing.assert_allclose(store.keypoints[0, :, 3], places[0, :, 2] - places[0, HIPS, 2].mean(), atol=1e-6)
+    figure = SimpleNamespace(keypoints=store.keypoints[0])
+    crop = SimpleNamespace(points=np.column_stack([np.linspace(-20, 80, 133), np.full(133, 40.0)]), figure=figure)
+    keypoints = keypoints_of(crop, (96, 128))
+    inside = keypoints[:, 0] >= -0.5
+    assert (keypoints[:, 2] == inside).all() and (keypoints[:, 4] == inside).all() and 0 < inside.mean() < 1
+    chosen = replace(recipe("rtmw3d"), keypoints="")
+    task = build(chosen, stage(variant="rtmw3d-nano"), {}, Progress())
+    found = np.concatenate([keypoints[:, :2], keypoints[:, 3:4] + 0.1], 1)[None]
+    blind = replace(task, decode=lambda network, images: (found, None))
+    batch = torch.zeros(1, 3, 128, 96, dtype=torch.uint8), torch.from_numpy(keypoints[None])
+    table = evaluation(blind, COCO_WHOLEBODY_133, [batch])(task.model)
+    assert table["depth_mm"] == pytest.approx(100, abs=0.1) and table["all_px"] == pytest.approx(0, abs=1e-4)
+    parts = task.loss(task.model, tuple(torch.cat([x, x]) for x in batch))
+    assert all(torch.isfinite(value) for value in parts.values())
+    with pytest.raises(VitruvianError, match="not one of rtmw3d's"):
+        build(chosen, stage(variant="rtmw-nano"), {}, Progress())

@@ -277,21 +277,11 @@ def subset(model: BodyModel, vertices: Int[np.ndarray, " w"]) -> BodyModel:
     )
 
 
-def strongest_weights(
-    weights: Float[np.ndarray, "v j"], most: int | None = None
-) -> tuple[Int[np.ndarray, "v k"], Float[np.ndarray, "v k"]]:
-    """Joints and skinning weights of each vertex, strongest first; k is the largest number of weights that a vertex has, or `most`.
-
-    Rows that lose weights to `most` are scaled to keep their sum.
-    """
+def sparse_weights(weights: Float[np.ndarray, "v j"]) -> tuple[Int[np.ndarray, "v k"], Float[np.ndarray, "v k"]]:
+    """Joints and skinning weights of each vertex, strongest first, none left out: k is the largest number that a vertex has."""
     k = max(int((weights != 0).sum(1).max(initial=0)), 1)
-    k = k if most is None else min(k, most)
     index = np.argsort(-np.abs(weights), 1, kind="stable")[:, :k]
-    values = np.take_along_axis(weights, index, 1)
-    if most is not None:
-        sums = values.sum(1, keepdims=True)
-        values = values * np.divide(weights.sum(1, keepdims=True), sums, out=np.ones_like(sums), where=sums != 0)
-    return index, values
+    return index, np.take_along_axis(weights, index, 1)
 
 
 def limit_shape(model: BodyModel, num_shape: int | None = None, num_expression: int | None = None) -> BodyModel:

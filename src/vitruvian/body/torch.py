@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vitruvian.body.arrays import check_inputs, levels, nearest_rotation, phenotype_coefficients
-from vitruvian.body.model import BodyModel, BodyOutput, strongest_weights
+from vitruvian.body.model import BodyModel, BodyOutput, sparse_weights
 
 _BLOCK = 200_000  # vertices times bodies that are skinned at a time: their blended maps take 10 MB in float32
 
@@ -36,7 +36,7 @@ class TorchBody(nn.Module):
         keep("expression_directions", _tensor(model.expression_directions).flatten(1))
         keep("pose_directions", None if model.pose_directions is None else _tensor(model.pose_directions).flatten(1))
         keep("weights", _tensor(model.weights))
-        index, values = strongest_weights(model.weights)
+        index, values = sparse_weights(model.weights)
         few = 3 * index.shape[1] <= model.num_joints and not portable
         keep("strongest", _tensor(index) if few else None)
         keep("strongest_weights", _tensor(values) if few else None)

@@ -16,6 +16,7 @@ from vitruvian.body.fitting.views import fit_keypoints
 from vitruvian.body.ground import FEET, contacts, corrections, fit_ground, upright
 from vitruvian.body.model import BodyParameters
 from vitruvian.geometry.camera import pinhole
+from vitruvian.geometry.focal import USUAL_FOV
 from vitruvian.media.exif import field_of_view
 from vitruvian.media.pictures import Pictures, picture_size
 from vitruvian.people.filters import nominal_step
@@ -29,7 +30,7 @@ log = logging.getLogger(__name__)
 CLOSE_FACE = 80.0
 """Pixels from brow to chin from which on a face shows an expression: in smaller ones the keypoints' errors are as large as smiles."""
 
-ASSUMED_FOV = 60.0
+ASSUMED_FOV = USUAL_FOV
 """Degrees across the picture's longer side where nothing else is known: telephones have 55 to 75."""
 
 _SAME_LENS = 2.0  # degrees

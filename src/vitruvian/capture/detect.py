@@ -21,6 +21,7 @@ from vitruvian.formats.text import make_folder
 from vitruvian.media import Pictures, Video, open_source, prefetch
 from vitruvian.people.contacts import Contacts, HeadCounts, contact_candidates, count_heads
 from vitruvian.runtime import Detector
+from vitruvian.runtime.session import Device
 from vitruvian.weights import Card, card_for
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ def detect(
     association: Rule = "best",
     overlay: bool = True,
     formats: Sequence[Format] = ("json", "csv"),
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: Device = "auto",
     on_progress: Callable[[DetectProgress], None] | None = None,
 ) -> Objects:
     """Find people and their parts, or instruments and theirs, in a video, a picture, a folder, a glob or a list of pictures.

@@ -13,6 +13,7 @@ import numpy as np
 from vitruvian.body.compact import load_compact
 from vitruvian.capture.bodies import add_bodies, field_of_view_of
 from vitruvian.capture.finder import Finder
+from vitruvian.capture.lens import View
 from vitruvian.capture.run import Device, Options, Plan, Progress, Smooth, Source, Step, carry_out, open_for_capture
 from vitruvian.capture.sinks import Draw, Format, Stopwatch, check_formats
 from vitruvian.draw.mesh import draw_bodies
@@ -24,7 +25,7 @@ from vitruvian.people import Refiner, Smoother, Tracker, is_part, presets, repai
 from vitruvian.runtime import Detector, OneStage, PoseEstimator
 from vitruvian.runtime.lift import Lifter
 from vitruvian.skeletons import COCO_WHOLEBODY_133, Skeleton
-from vitruvian.take import FovSource, People, Take
+from vitruvian.take import People, Take
 from vitruvian.weights import Card, card_for
 
 log = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ def capture(
     mesh: lift the keypoints into space and fit bodies: points and body parameters in the take, meshes in the overlay, and bodies.glb,
     skeleton.bvh and markers.trc. Needs a pose network of the 133 points; nothing is done for others, nor for cameras and streams.
     lift: the network for it. fov: degrees that the camera sees across the picture's longer side; None takes it from the EXIF of
-    photographs, and else assumes 60, and metres are as uncertain as that.
+    photographs, estimates it by the people in a film if they tell enough, and else assumes 60; metres are as uncertain as that.
     ground: in films of a camera that stands still, hold resting feet where they are, on one floor.
     realtime: play a video at its own pace and leave out frames that come too early, as cameras and streams always do.
     device: where the networks run. on_progress: called after each frame, each person's bodies, each frame drawn, and at the end, in this
@@ -90,8 +91,8 @@ def capture(
     stopwatch = Stopwatch()
     with open_for_capture(source, realtime) as opened:
         mesh = mesh and not isinstance(opened, Live) and _has_points(pose)
-        view, fov_source = field_of_view_of(opened) if fov is None else (fov, "given")
-        options = Options(threshold, smooth, mesh, view, device, detect_every, flip_test, repair_swaps, ground)
+        view = View(*field_of_view_of(opened)) if fov is None else View(fov, "given")
+        options = Options(threshold, smooth, mesh, view.fov, device, detect_every, flip_test, repair_swaps, ground)
         if options.looks_back and isinstance(opened, Live):
             raise VitruvianError(f"{opened.name} can't be seen twice: smooth it with one-euro, and repair no swaps")
         lifter = Lifter(lift, device=device) if mesh else None
@@ -101,8 +102,8 @@ def capture(
         if options.looks_back:
             steps += [lambda take, _: without_doubtful_tracks(take, threshold), partial(_corrected, options=options)]
         if lifter:
-            steps.append(partial(_with_bodies, options=options, fov_source=fov_source, lifter=lifter, stopwatch=stopwatch))
-        plan = Plan(finder, cards, rows, _drawer(finder.skeleton, options) if overlay else None, tuple(steps))
+            steps.append(partial(_with_bodies, options=options, view=view, lifter=lifter, stopwatch=stopwatch))
+        plan = Plan(finder, cards, rows, _drawer(finder.skeleton, view) if overlay else None, tuple(steps))
         asked = str(source) if isinstance(source, str | Path) else opened.name
         return carry_out(plan, opened, asked, None if out is None else Path(out), formats, stopwatch, on_progress)
 
@@ -118,12 +119,13 @@ def _corrected(take: Take, _: Callable[[int, int], None], options: Options) -> T
 
 
 def _with_bodies(
-    take: Take, on_rows: Callable[[int, int], None], options: Options, fov_source: FovSource, lifter: Lifter, stopwatch: Stopwatch
+    take: Take, on_rows: Callable[[int, int], None], options: Options, view: View, lifter: Lifter, stopwatch: Stopwatch
 ) -> Take:
     """The take with everybody's body."""
     on_rows(0, len(take.people))
     with stopwatch("bodies"):
-        return replace(add_bodies(take, lifter, options.fov, options.ground, on_rows), fov_source=fov_source)
+        view.ask(take)
+        return replace(add_bodies(take, lifter, view.fov, options.ground, on_rows), fov_source=view.source, fov_spread=view.spread)
 
 
 def _has_points(pose: Card | str | Path) -> bool:
@@ -132,14 +134,14 @@ def _has_points(pose: Card | str | Path) -> bool:
     return card.keypoint_set is COCO_WHOLEBODY_133
 
 
-def _drawer(skeleton: Skeleton, options: Options) -> Draw:
-    """Draws a frame's people: bodies where there are some, skeletons of the others."""
+def _drawer(skeleton: Skeleton, view: View) -> Draw:
+    """Draws a frame's people: bodies where there are some, as wide as the camera is known to see by then; skeletons of the others."""
 
     def draw(image: np.ndarray, people: People) -> None:
         if people.body_pose is None:
             return draw_people(image, people, skeleton)
         has_body = np.isfinite(people.body_pose).all((1, 2))
-        draw_bodies(image, people[has_body], load_compact(), pinhole(image.shape[1::-1], options.fov))
+        draw_bodies(image, people[has_body], load_compact(), pinhole(image.shape[1::-1], view.fov))
         draw_boxes(image, people[has_body])
         draw_people(image, people[~has_body], skeleton)
 

@@ -33,6 +33,7 @@ from vitruvian.capture.sinks import (
 from vitruvian.errors import VitruvianError
 from vitruvian.media import Frame, Pictures, Video, open_source, prefetch
 from vitruvian.media.live import Live, is_live, open_live, paced
+from vitruvian.runtime.session import Device
 from vitruvian.take import People, Take
 from vitruvian.weights import Card
 
@@ -40,7 +41,6 @@ log = logging.getLogger(__name__)
 
 Source = Video | Pictures | Live
 Smooth = Literal["one-euro", "kalman", "butterworth", "none"]
-Device = Literal["auto", "cpu", "cuda"]
 Stage = Literal["frames", "bodies", "drawing"]
 Step = Callable[[Take, Callable[[int, int], None]], Take]
 """What is done with the whole take. It tells the function that it gets how many rows are done, and of how many."""

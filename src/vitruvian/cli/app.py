@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from cyclopts import App
+from cyclopts import App, CycloptsError
 from rich.logging import RichHandler
 
 from vitruvian._version import __version__
@@ -47,9 +47,15 @@ def run(arguments: Sequence[str] | None = None) -> int:
     handler = RichHandler(console=stderr, show_time=False, show_path=False, show_level=False)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", handlers=[handler])
     try:
-        code = app(_with_mesh_network(sys.argv[1:] if arguments is None else arguments))
+        code = app(_with_mesh_network(sys.argv[1:] if arguments is None else arguments), exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        say_error(f"{error} Options: {' '.join(('vitruvian', *(error.command_chain or ()), '--help'))}")
+        return 2
     except VitruvianError as error:
         say_error(str(error))
+        return 2
+    except OSError as error:  # what the system refuses before any reader or writer can say it better: a name that is too long
+        say_error(f"{str(error.filename or 'the system')[:100]}: {error.strerror or error}; check the name, its rights and the free space")
         return 2
     except KeyboardInterrupt:
         say_error("interrupted")
@@ -68,7 +74,7 @@ def _with_mesh_network(arguments: Sequence[str]) -> list[str]:
 
 
 @app.command
-def info(take: Path) -> None:
+def info(take: Path, /) -> None:
     """Print what a take holds.
 
     Parameters
@@ -115,6 +121,6 @@ def doctor() -> int:
 
     healthy = True
     for finding in examine():
-        console.print(f"{finding.title:<14} {finding.text}", markup=False, style=None if finding.healthy else "red")
+        console.print(f"{finding.title:<14} {finding.text}", style=None if finding.healthy else "red")
         healthy &= finding.healthy
     return 0 if healthy else 1

@@ -57,15 +57,15 @@ def import_(
             kid_template=kid_template,
         )
     for model in done:
-        console.print(f"{model.name}: {model.source} -> {model.path}", markup=False)
+        console.print(f"{model.name}: {model.source} -> {model.path}")
         for name, note in model.notes.items():
-            console.print(f"  {name}: {note}", markup=False)
+            console.print(f"  {name}: {note}")
     for problem in refused:
-        stderr.print(f"left out: {problem.reason}", markup=False)
+        stderr.print(f"left out: {problem.reason}")
     if not done and not refused:
         raise VitruvianError(f"{folder} has no official body model: names such as SMPLX_NEUTRAL.npz or MANO_LEFT.pkl are looked for")
     for licence in sorted({model.licence for model in done}):
-        console.print(f"licence of {licence}", markup=False)
+        console.print(f"licence of {licence}")
     return 1 if refused else 0
 
 
@@ -116,4 +116,4 @@ def _names(names: tuple[str, ...]) -> str:
 
 
 def _print_row(name: str, joints: int, shapes: int, expressions: int, licence: str) -> None:
-    console.print(f"{name:<28} {joints:>4} joints {shapes:>4} shape {expressions:>4} expression  {licence}", markup=False)
+    console.print(f"{name:<28} {joints:>4} joints {shapes:>4} shape {expressions:>4} expression  {licence}")

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from vitruvian.cli.console import console, print_rows, progress_bar
 from vitruvian.cli.options import offsets_in
+from vitruvian.errors import VitruvianError
 
 
 def calibrate(
@@ -40,11 +41,13 @@ def calibrate(
     from vitruvian.capture.views import clocks
     from vitruvian.formats.calibration import write_calibration
 
+    if out.suffix.lower() != ".toml":
+        raise VitruvianError(f"{out} is no name for a calibration: end it with .toml")
     takes = [_take_of(film) for film in films]
     asked = offsets_in(offsets) if offsets else None
     shifts = clocks(takes) if asked == "auto" else asked
     names = [film.parent.name if film.name == "take.npz" else film.stem for film in films]
-    found = found_by(takes, height=height or ASSUMED_HEIGHT, fov=fov, offsets=shifts, names=names)
+    found = found_by(takes, height=ASSUMED_HEIGHT if height is None else height, fov=fov, offsets=shifts, names=names)
     write_calibration(found.cameras, out)
     for camera, error, seen, degrees in zip(found.cameras, found.error, found.seen, found.fov, strict=True):
         x, y, z = camera.centre_world
@@ -52,7 +55,7 @@ def calibrate(
         print_rows({camera.name: f"{where}; {error:.1f} pixels off in the median, {seen} keypoints"})
     if height is None:
         console.print(f"lengths rest on a person of {ASSUMED_HEIGHT} m, which nobody said (--height)")
-    console.print(f"  {out}", markup=False)
+    console.print(f"  {out}")
     return 0
 
 

@@ -53,7 +53,7 @@ def capture(
         take = run(folder, on_progress)
     _print_summary(take, told, time.perf_counter() - told.start)
     for path in _files_in(folder):
-        console.print(f"  {path}", markup=False)
+        console.print(f"  {path}")
     if results.profile:
         _print_profile(told.seconds, told.frames)
     _write_reports(take, folder, results)
@@ -210,7 +210,7 @@ def _write_reports(take: Take, folder: Path, results: Results) -> None:
 
         paths += write_opensim(take, folder, results.opensim)
     for path in paths:
-        console.print(f"  {path}", markup=False)
+        console.print(f"  {path}")
 
 
 def _write_angles(take: Take, folder: Path) -> list[Path]:
@@ -236,6 +236,9 @@ def _print_summary(take: Take, told: Told, spent: float) -> None:
     cameras = f" of {len(told.newest)} cameras" if len(told.newest) > 1 else ""
     rate = f", {told.rate:.1f} frames per second" if told.done_now > 1 else ""
     console.print(f"{counted(frames, 'frame')}{cameras}, {people}, {spent:.1f} s{rate}")
+    if take.fov_source == "estimated":
+        wide = f"{take.fov:.0f} degrees, give or take {take.fov_spread:.0f}"
+        console.print(f"the people tell that the camera saw {wide}: sizes and distances are as sure as that (--fov)")
     if take.fov_source == "assumed" and len(take.people):
         console.print(f"nothing says how wide the camera saw: {take.fov:g} degrees are assumed, and sizes and distances with it (--fov)")
 

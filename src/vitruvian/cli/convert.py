@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from vitruvian.cli.console import console, progress_bar, stderr
+from vitruvian.cli.console import console, progress_bar, status, stderr
 from vitruvian.errors import FormatError
 from vitruvian.formats.convert import Data, Options, losses, read, write
 from vitruvian.skeletons import by_name
@@ -27,7 +27,7 @@ def convert(
     metres_per_unit: float = 0.01,
     fps: float | None = None,
     size: str | None = None,
-    strict: bool = False,
+    strict: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Convert a file of keypoints or motion into another format.
 
@@ -69,20 +69,22 @@ def convert(
         person=person,
         metres_per_unit=metres_per_unit,
     )
-    with stderr.status(f"reading {source.name}"):
+    if source.exists() and target.exists() and target.samefile(source):
+        raise FormatError(f"{target} is the source itself: give the target another name")
+    with status(f"reading {source.name}"):
         data = read(source, from_format, options)
     lost = losses(data, target, format)
     if lost and strict:
         raise FormatError(f"{target} can't hold all of {source}: {', '.join(lost)} would be lost; choose .npz, or leave out --strict")
     paths = _write(data, target, format, options)
     for path in paths[:20]:
-        console.print(str(path), markup=False)
+        console.print(str(path))
     if len(paths) > 20:
-        console.print(f"and {len(paths) - 20} more in {paths[0].parent}", markup=False)
+        console.print(f"and {len(paths) - 20} more in {paths[0].parent}")
     if not paths:
-        stderr.print(f"nothing written: nobody is in {source}", markup=False)
+        stderr.print(f"nothing written: nobody is in {source}")
     elif lost:
-        stderr.print(f"left out, as this format can't hold it: {', '.join(lost)}", markup=False)
+        stderr.print(f"left out, as this format can't hold it: {', '.join(lost)}")
     return 0
 
 

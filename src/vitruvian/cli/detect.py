@@ -12,6 +12,7 @@ import numpy as np
 from cyclopts import Parameter
 
 from vitruvian.cli.console import INTERRUPTED, console, counted, progress_bar, say_error
+from vitruvian.cli.options import Device, names_in
 from vitruvian.cli.places import default_folder
 from vitruvian.errors import VitruvianError
 
@@ -30,9 +31,9 @@ def detect(
     association: Literal["best", "published"] = "best",
     overlay: bool = True,
     formats: str = "json,csv",
-    count_heads: bool = False,
-    contacts: bool = False,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    count_heads: Annotated[bool, Parameter(negative="")] = False,
+    contacts: Annotated[bool, Parameter(negative="")] = False,
+    device: Device = "auto",
 ) -> int:
     """Find people and their parts in pictures or a video: boxes, whose each part is, and which way people face. Instruments too.
 
@@ -68,7 +69,7 @@ def detect(
     if live:
         raise VitruvianError(f"{live[0]} is live: cameras and streams are for vitruvian capture only; give detect a file")
     folder = out or default_folder(source, "objects")
-    wanted = [name.strip() for name in formats.split(",") if name.strip()]
+    wanted = names_in(formats)
     start = time.perf_counter()
     with _progress_bar() as on_progress:
         objects = run_detect(
@@ -87,7 +88,7 @@ def detect(
     _print_summary(objects, time.perf_counter() - start)
     names = [*(["overlay.mp4", "overlay.png", "overlay"] if overlay else []), *(FILES[name] for name in wanted)]
     for path in [*(folder / name for name in names if (folder / name).exists()), *tables]:
-        console.print(f"  {path}", markup=False)
+        console.print(f"  {path}")
     if not objects.complete:
         say_error("interrupted: the files hold what was found until then")
     return 0 if objects.complete else INTERRUPTED
@@ -111,15 +112,15 @@ def _print_summary(objects: Objects, spent: float) -> None:
     owned = (objects.owner >= 0) & ~objects.wholes
     counts = dict(zip(objects.classes, np.bincount(objects.labels, minlength=len(objects.classes)).tolist(), strict=True))
     told = [f"{count} {name}" for name, count in counts.items() if count or len(counts) <= 8]
-    console.print(f"{counted(frames, 'frame')}, {spent:.1f} s: {', '.join(told) or 'nothing'}", markup=False)
+    console.print(f"{counted(frames, 'frame')}, {spent:.1f} s: {', '.join(told) or 'nothing'}")
     parts = np.count_nonzero(~objects.wholes)
     if parts:
         whom = "somebody" if "person" in objects.classes else "something"
         how = "the network's owners" if objects.knows_owners else "joined by boxes"
-        console.print(f"{np.count_nonzero(owned)} of {counted(parts, 'part')} belong to {whom} ({how})", markup=False)
+        console.print(f"{np.count_nonzero(owned)} of {counted(parts, 'part')} belong to {whom} ({how})")
     facing = np.count_nonzero(np.isfinite(objects.heading))
     if facing:
-        console.print(f"{counted(facing, 'person', 'people')} with the way they face", markup=False)
+        console.print(f"{counted(facing, 'person', 'people')} with the way they face")
 
 
 def _write_heads(objects: Objects, folder: Path) -> Path:
@@ -129,7 +130,7 @@ def _write_heads(objects: Objects, folder: Path) -> Path:
 
     counts = heads_of(objects)
     write_heads_csv(objects, counts, folder / "heads.csv")
-    console.print(f"{counts.with_body.sum()} of {counted(counts.heads.sum(), 'head')} belong to a body", markup=False)
+    console.print(f"{counts.with_body.sum()} of {counted(counts.heads.sum(), 'head')} belong to a body")
     return folder / "heads.csv"
 
 
@@ -140,5 +141,5 @@ def _write_contacts(objects: Objects, folder: Path) -> Path:
 
     found = hands_near(objects)
     write_contacts_csv(objects, found, folder / "contacts.csv")
-    console.print(f"{counted(len(found.hand), 'hand')} may touch something", markup=False)
+    console.print(f"{counted(len(found.hand), 'hand')} may touch something")
     return folder / "contacts.csv"

@@ -7,10 +7,13 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
-from vitruvian.cli.console import console, counted, progress_bar, stderr
+from cyclopts import Parameter
+
+from vitruvian.cli.console import console, counted, progress_bar, status
 from vitruvian.cli.evaluate_3d import SPACE_DEFAULTS, MeshSet, SpaceOptions, SpaceSet, evaluate_meshes, evaluate_space
+from vitruvian.cli.options import Device
 from vitruvian.errors import MissingExtraError, VitruvianError, WeightsError
 
 if TYPE_CHECKING:
@@ -25,10 +28,10 @@ PoseSet = Literal[
     "coco-wholebody", "coco", "ubody", "halpe", "crowdpose", "humanart", "mpii", "aic", "jhmdb", "posetrack17", "posetrack18", "posetrack21"
 ]  # fmt: skip
 PartSet = Literal[
-    "crowdhuman", "crowdhuman-face", "citypersons", "citypersons-face", "citypersons-head", "bodyhands", "cocohumanparts", "mebow"
-]
+    "crowdhuman", "crowdhuman-face", "citypersons", "citypersons-face", "citypersons-head", "bodyhands", "contacthands", "cocohumanparts",
+    "mebow",
+]  # fmt: skip
 InstrumentSet = Literal["hsdb-cholecystectomy", "hsdb-gastrectomy"]
-Device = Literal["auto", "cpu", "cuda"]
 _WIDTH = 11
 _RECIPES = {"dwpose-t-synth": "recipes/dwpose-t.toml"}
 """Networks that are made here and not fetched, and what makes them."""
@@ -43,7 +46,7 @@ def evaluate(
     split: str | None = None,
     boxes: Path | None = None,
     flip_test: bool = True,
-    multi_crop: bool = False,
+    multi_crop: Annotated[bool, Parameter(negative="")] = False,
     association: Literal["published", "best"] = "published",
     limit: int | None = None,
     device: Device = "auto",
@@ -77,6 +80,8 @@ def evaluate(
     device
         Where the network runs.
     """
+    if limit is not None and limit < 1:
+        raise VitruvianError(f"{limit} pictures tell nothing: give a limit of 1 or more")
     if dataset not in get_args(PoseSet):
         if boxes is not None or multi_crop:
             raise VitruvianError(f"{dataset} is not for poses in pictures: leave --boxes and --multi-crop away")
@@ -111,12 +116,12 @@ def _evaluate_poses(
         with progress_bar("eval", limit, "pictures") as update:
             judged = judge(source, estimator, detections, limit, lambda done: update(completed=done))
     people = sum(len(one.people) for one in judged)
-    console.print(f"{model} on {source.name}: {counted(len(judged), 'picture')}, {counted(people, 'person', 'people')}", markup=False)
+    console.print(f"{model} on {source.name}: {counted(len(judged), 'picture')}, {counted(people, 'person', 'people')}")
     where = f"boxes of {boxes}" if boxes is not None else "true boxes: it was told where people are"
     frames = len(getattr(estimator, "offsets", ()))
     looks = f"clips of {frames} frames" if frames else "mirrored crops averaged" if flip_test else "no flip test"
     tests = f"{looks}{', three crops per person' if multi_crop else ''}"
-    console.print(f"{where}; {tests}; {source.terms}", markup=False)
+    console.print(f"{where}; {tests}; {source.terms}")
     print_table(table(judged, source))
     points = part_points(judged, source.skeleton)
     if points:
@@ -151,9 +156,9 @@ def _evaluate_parts(model: str, data: Path, dataset: PartSet, split: str, associ
         with progress_bar("eval", limit, "pictures") as update:
             judged = judge_parts(source, detector, limit, lambda done: update(completed=done))
     people = sum(len(one.picture.bodies) for one in judged)
-    console.print(f"{model} on {source.name}: {counted(len(judged), 'picture')}, {counted(people, 'person', 'people')}", markup=False)
+    console.print(f"{model} on {source.name}: {counted(len(judged), 'picture')}, {counted(people, 'person', 'people')}")
     how = "parts are given to people by their boxes" if detector.layout.kind not in ("owned", "facing") else f"association: {association}"
-    console.print(f"{how}; miss rates (MR): less is better; {source.terms}", markup=False)
+    console.print(f"{how}; miss rates (MR): less is better; {source.terms}")
     print_table(part_table(judged, source, dataset), PLAIN)
     return 0
 
@@ -172,10 +177,8 @@ def _evaluate_instruments(
         detector = _detector(file, Thresholds(), association, device)
         with progress_bar("eval", limit or len(frames), "pictures") as update:
             rows, means = judge_instruments(frames, detector, CLASSES[surgery], limit, lambda done: update(completed=done))
-    console.print(f"{model} on hSDB-instrument, {surgery}, {split}: {counted(len(frames[:limit]), 'frame')}", markup=False)
-    console.print(
-        f"association: {association}; the mean is over the {means['classes']:.0f} classes that are there; research use only", markup=False
-    )
+    console.print(f"{model} on hSDB-instrument, {surgery}, {split}: {counted(len(frames[:limit]), 'frame')}")
+    console.print(f"association: {association}; the mean is over the {means['classes']:.0f} classes that are there; research use only")
     table = {name: {"boxes": float(count), "AP": ap, "AP50": half} for name, count, ap, half in rows}
     print_table(table | {"mean": {name: means[name] for name in ("AP", "AP50")}}, ("boxes",))
     return 0
@@ -222,8 +225,8 @@ def network(model: str) -> Iterator[str]:
         raise MissingExtraError("a checkpoint needs PyTorch: pip install 'vitruvian[torch]'") from error
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "network.onnx"
-        with stderr.status(f"exporting {path.name}") as status:
-            catalogue.export(path if path.is_file() else model, target, on_step=status.update)
+        with status(f"exporting {path.name}") as on_step:
+            catalogue.export(path if path.is_file() else model, target, on_step=on_step)
         yield str(target)
 
 
@@ -255,7 +258,7 @@ def print_table(rows: Table, plain: Sequence[str] = ()) -> None:
     def value(name: str, figure: float) -> str:
         return "-" if not figure >= 0 else f"{figure:.2f}".rstrip("0").rstrip(".") if name in plain else f"{100 * figure:.1f}"
 
-    console.print(f"{'':<{first}}" + "".join(f"{name:>{width}}" for name in columns), markup=False)
+    console.print(f"{'':<{first}}" + "".join(f"{name:>{width}}" for name in columns))
     for part, figures in rows.items():
         values = (value(name, figures.get(name, math.nan)) for name in columns)
-        console.print(f"{part:<{first}}" + "".join(f"{one:>{width}}" for one in values), markup=False)
+        console.print(f"{part:<{first}}" + "".join(f"{one:>{width}}" for one in values))

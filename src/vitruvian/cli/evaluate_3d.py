@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Group, Parameter
 
 from vitruvian.cli.console import console, counted, print_rows, progress_bar
+from vitruvian.cli.options import Device
 from vitruvian.errors import VitruvianError
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 SpaceSet = Literal["human36m", "inf3dhp", "3dpw", "panoptic", "shelf", "campus", "egohumans"]
 MeshSet = Literal["ehf", "bedlam", "agora", "arctic", "egobody", "ubody-smplx", "3dpw-smpl", "human36m-smpl"]
-Device = Literal["auto", "cpu", "cuda"]
 _READERS: Mapping[MeshSet, str] = {"ubody-smplx": "ubody", "3dpw-smpl": "3dpw", "human36m-smpl": "human3.6m"}
 """What `data.readers` calls them, where that is a set of other labels too."""
 _WITH_HANDS = ("agora", "egobody")
@@ -77,8 +77,8 @@ def evaluate_space(
         raise VitruvianError(f"{dataset} is for lifters: give a network in the place of {model}")
     judged = judge_takes(source, read_takes(path, source))
     frames = sum(len(film.truth) for film in judged)
-    console.print(f"{model} on {source.name}: {counted(len(judged), 'film')}, {counted(frames, 'frame')}", markup=False)
-    console.print(f"frames without anybody in the take count as missed; {source.terms}", markup=False)
+    console.print(f"{model} on {source.name}: {counted(len(judged), 'film')}, {counted(frames, 'frame')}")
+    console.print(f"frames without anybody in the take count as missed; {source.terms}")
     _print_figures(take_table(judged, source))
     return 0
 
@@ -96,7 +96,7 @@ def _evaluate_lifter(model: str, source, limit: int | None, device: Device, opti
             films = judge_lifter(source, lifter, guesses, limit, lambda done: update(completed=done))
     joints = shared_joints(lifter.skeleton, source.skeleton)
     frames = sum(int(film.counts.sum()) for film in films)
-    console.print(f"{model} on {source.name}: {counted(len(films), 'track')}, {counted(frames, 'frame')}", markup=False)
+    console.print(f"{model} on {source.name}: {counted(len(films), 'track')}, {counted(frames, 'frame')}")
     seen = f"2D points of {options.keypoints}" if options.keypoints and source.name == "human36m" else "true 2D points"
     how = [seen, f"{len(joints)} of {len(source.skeleton)} joints"]
     if not lifter.card.codec:
@@ -104,7 +104,7 @@ def _evaluate_lifter(model: str, source, limit: int | None, device: Device, opti
     if lifter.card.codec == "lift-diffusion":
         chosen = ", chosen by the truth" if options.choose.endswith("best") else ""
         how.append(f"{options.hypotheses} guesses in {options.steps} steps, {options.choose}{chosen}; no action told")
-    console.print("; ".join([*how, source.terms]), markup=False)
+    console.print("; ".join([*how, source.terms]))
     _print_figures(lifter_table(films, source, joints))
     return 0
 
@@ -126,9 +126,9 @@ def evaluate_meshes(
         with progress_bar("eval", limit, "pictures") as update:
             judged = judge_meshes(source, estimator, models, parts, limit, lambda done: update(completed=done))
     people = sum(len(one.matches.truth) + len(one.matches.missed) for one in judged)
-    console.print(f"{model} on {source.name}: {counted(len(judged), 'picture')}, {counted(people, 'person', 'people')}", markup=False)
+    console.print(f"{model} on {source.name}: {counted(len(judged), 'picture')}, {counted(people, 'person', 'people')}")
     lists = "published lists" if options.vertex_parts is not None else "skinning weights: hands and face don't compare with published ones"
-    console.print(f"parts by {lists}; errors are of who was found; {source.terms}", markup=False)
+    console.print(f"parts by {lists}; errors are of who was found; {source.terms}")
     vertices = vertex_table(judged)
     if vertices:
         _print_figures(vertices)

@@ -27,7 +27,7 @@ def opensim(
     mass: float | None = None,
     height: float | None = None,
     cutoff: float = 6.0,
-    augment: bool = False,
+    augment: Annotated[bool, Parameter(negative="")] = False,
     augmenters: str = AUGMENTERS,
     weights: Path | None = None,
     upright: bool = True,
@@ -134,9 +134,9 @@ def write_opensim(take: Take, folder: Path, model: Path, person: int | None = No
 
 def _print_notes(notes: tuple[str, ...]) -> None:
     for note in notes:
-        console.print(f"  {note}", markup=False)
+        console.print(f"  {note}")
 
 
 def _print_paths(paths: list[Path]) -> None:
     for path in paths:
-        console.print(f"  {path}", markup=False)
+        console.print(f"  {path}")

@@ -12,6 +12,7 @@ from cyclopts import Group, Parameter
 from vitruvian.errors import VitruvianError
 from vitruvian.geometry.camera import Axis
 
+Device = Literal["auto", "cpu", "cuda"]
 Flag = Annotated[bool | None, Parameter(negative="")]
 _AFTERWARDS = ("out", "angles", "opensim", "profile")
 
@@ -45,7 +46,7 @@ class Networks:
     face: str | None = None
     threshold: float | None = None
     flip_test: Flag = None
-    device: Literal["auto", "cpu", "cuda"] | None = None
+    device: Device | None = None
 
 
 @Parameter(name="*", group=Group("Films", sort_key=2))
@@ -114,8 +115,8 @@ class Bodies:
         Network that lifts keypoints into space: an id, or the path of an .onnx file; ours, lift-s, by default, or an exported HopFIR or
         FinePOSE (slow).
     fov
-        Degrees that the camera sees across the picture's longer side; otherwise a photograph's EXIF tells, or 60 are assumed. Distances
-        depend on it.
+        Degrees that the camera sees across the picture's longer side; otherwise a photograph's EXIF tells, or the people in a film do, or
+        60 are assumed. Distances depend on it.
     ground
         The camera stands still: feet that rest don't slide, and everybody stands on one floor.
     """

@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from vitruvian.cli.console import console, progress_bar
+from vitruvian.cli.options import names_in
 from vitruvian.errors import VitruvianError
 
 
@@ -63,9 +64,13 @@ def synth(
     for count, what in ((pictures, "pictures"), (number, "people")):
         if count is not None and count < 1:
             raise VitruvianError(f"can't draw {count} {what}: ask for at least one")
+    if processes is not None and processes < 1:
+        raise VitruvianError(f"{processes} processes draw nothing: give 1 or more")
+    if out.exists() and not out.is_dir():
+        raise VitruvianError(f"{out} is a file, and a folder is needed: name another one")
     if task not in TASKS:
         raise VitruvianError(f"no task {task!r}; there are {', '.join(TASKS)}")
-    look = Look().without(name.strip() for name in without.split(",") if name.strip())
+    look = Look().without(names_in(without))
     with progress_bar("people", note="people") as update:
         for done, total in generate(out, number, seed, processes, look, motion or (), motion_share):
             update(completed=done, total=total)

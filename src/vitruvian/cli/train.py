@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from vitruvian.cli.console import console, progress_bar, stderr
+from vitruvian.cli.evaluate import InstrumentSet, PartSet, PoseSet
 from vitruvian.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from vitruvian.train.loop import Report
 
-DataSet = Literal[
-    "coco", "coco-wholebody", "ubody", "halpe", "crowdpose", "mpii", "aic", "humanart", "posetrack17", "posetrack18", "posetrack21", "jhmdb"
-]  # fmt: skip
+FIGURES = ("all_px", "pck", "depth_mm", "ap50", "part_ap50", "owned", "mae", "acc30")
+"""What stages are judged by: poses, then detectors."""
 
 
 def train(
@@ -24,7 +24,7 @@ def train(
     *,
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
     data: Path | None = None,
-    dataset: DataSet = "coco-wholebody",
+    dataset: PoseSet | PartSet | InstrumentSet | None = None,
     keypoints: str | None = None,
     steps: int | None = None,
     seconds: float | None = None,
@@ -42,7 +42,8 @@ def train(
     data
         Folder of an official data set to train on, in the place of what the recipe names.
     dataset
-        Which data set is in that folder.
+        Which data set is in that folder; by default COCO-WholeBody, of detectors CrowdHuman (BPJDet), MEBOW (JointBDOE), or
+        hsdb-cholecystectomy.
     keypoints
         The keypoint set to learn, in the place of the recipe's: its name, or a file of named points on a body (my_markers.toml; see
         vitruvian/systems/biomechanics/synthpose52.toml).
@@ -82,7 +83,7 @@ def train(
             if report and report != last:
                 last.clear()
                 last.update(report)
-                if "all_px" in report:
+                if any(name in report for name in FIGURES):
                     stderr.print(f"{name}: {summary(report)}", markup=False)
             update(completed=done, total=total or None, note=f"{name} {summary(report)}")
 
@@ -98,5 +99,5 @@ def train(
 
 def summary(report: Report) -> str:
     """The numbers of a report that one looks at."""
-    shown = {name: report[name] for name in ("step", "total", "all_px", "pck") if name in report}
+    shown = {name: report[name] for name in ("step", "total", *FIGURES) if name in report}
     return ", ".join(f"{name} {value:g}" for name, value in shown.items())

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from vitruvian.cli.console import console, print_rows, progress_bar, say_error, stderr
+from vitruvian.cli.console import console, print_rows, progress_bar, say_error, status
 from vitruvian.errors import VitruvianError, WeightsError
 from vitruvian.weights import store
-from vitruvian.weights.card import Card, Subject, Task
+from vitruvian.weights.card import BLIND, Card, Subject, Task
 from vitruvian.weights.licences import Licence, is_permissive
 from vitruvian.weights.reduce import Reduced
 from vitruvian.weights.reduce import reduce as reduce_network
@@ -56,7 +56,7 @@ def list_(
             rows.append((card.id, card.task, _answer(card), _size(card), _figure(card), _licence(card), "here" if present else ""))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        console.print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip(), markup=False)
+        console.print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 @app.command
@@ -93,7 +93,7 @@ def info(network: str, /) -> None:
     for url in card.urls:
         print_rows({"url": url})
     for name, value in card.figures.items():  # beneath, as their names are long
-        console.print(f"  {value:<8g} {name}", markup=False)
+        console.print(f"  {value:<8g} {name}")
 
 
 @app.command
@@ -110,7 +110,7 @@ def fetch(network: Annotated[list[str], Parameter(negative="")], /) -> int:
         try:
             with _progress_bar(name) as on_progress:
                 card = store.fetch(name, on_progress)
-            console.print(f"{name}  {card.file}", markup=False)
+            console.print(f"{name}  {card.file}")
         except VitruvianError as error:
             failed = True
             say_error(str(error))
@@ -131,7 +131,7 @@ def add(file: Path, /, *, id: str | None = None) -> None:
     from vitruvian.weights.add import add as add_network
 
     card = add_network(file, id)
-    console.print(f"{card.id}  {card.file}", markup=False)
+    console.print(f"{card.id}  {card.file}")
 
 
 @app.command
@@ -156,14 +156,14 @@ def reduce(
     calibrate
         Pictures, a folder or a video like those that the network will see, with people in them. By default a packaged clip.
     """
-    with stderr.status("starting") as status:
+    with status("starting") as on_progress:
         pictures = calibrate[0] if calibrate and len(calibrate) == 1 else calibrate
-        card = reduce_network(network, out, precision=precision, pictures=pictures, on_progress=status.update)
-    console.print(f"{card.id}  {card.file}  {card.size_bytes / 1e6:.1f} MB", markup=False)
+        card = reduce_network(network, out, precision=precision, pictures=pictures, on_progress=on_progress)
+    console.print(f"{card.id}  {card.file}  {card.size_bytes / 1e6:.1f} MB")
     for name, value in card.figures.items():
-        console.print(f"  {name}: {value:g}", markup=False)
+        console.print(f"  {name}: {value:g}")
     if not card.figures:
-        console.print("  it finds nothing in the pictures, so the change is not known: give others with --calibrate", markup=False)
+        console.print("  it finds nothing in the pictures, so the change is not known: give others with --calibrate")
 
 
 @app.command
@@ -178,9 +178,9 @@ def verify(network: Annotated[list[str] | None, Parameter(negative="")] = None, 
     failed = False
     for name in network or [card.id for card in store.listed() if store.path(card.id)]:
         try:
-            with stderr.status(f"reading {name}"):
+            with status(f"reading {name}"):
                 card = store.verify(name)
-            console.print(f"{name}  {card.sha256}", markup=False)
+            console.print(f"{name}  {card.sha256}")
         except VitruvianError as error:
             failed = True
             say_error(str(error))
@@ -199,7 +199,7 @@ def path(network: str, /) -> None:
     found = store.path(network)
     if found is None:
         raise WeightsError(f"{network!r} is not on this machine: vitruvian weights fetch {network}")
-    console.print(str(found), markup=False)
+    console.print(str(found))
 
 
 @contextmanager
@@ -215,7 +215,7 @@ def _answer(card: Card) -> str:
 
 
 def _size(card: Card) -> str:
-    return "x".join(map(str, card.input_size)) if card.task != "augmenter" else ""
+    return "x".join(map(str, card.input_size)) if card.task not in BLIND else ""
 
 
 def _figure(card: Card) -> str:

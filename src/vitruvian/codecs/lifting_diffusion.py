@@ -8,7 +8,8 @@ to almost 0; the signal itself has time -1.
     cuts, mirror, windows                      card finepose.md, section 5
 
 The network, a `Denoise`, is called with clips and gives what it takes for the clean poses. It has one input of six channels, as our runtime
-runs networks of one input: x, y of the normalised keypoints; x, y, z of the noisy pose in metres; and the time, the same everywhere.
+runs networks of one input: x, y of the normalised keypoints; x, y, z of the noisy pose in metres; and the time, the same everywhere. A
+text is told by its number among those that the network was exported with (0: none), as that many times T more in the last channel.
 """
 
 from __future__ import annotations
@@ -58,11 +59,13 @@ def sample(
     noise: Float[np.ndarray, "steps h f k 3"],
     times: int,
     swap: tuple[int, ...],
+    text: int = 0,
 ) -> Float32[np.ndarray, "b h f k 3"]:
     """The guesses after the last step for clips of normalised keypoints: metres, the root not yet set to zero.
 
     `noise`: where the h guesses of each clip start from, then what each further step adds. `times`: T of the schedule that the network was
-    trained with. `swap`: the set's flip permutation; each guess is averaged with that for the mirrored clip, as published.
+    trained with. `swap`: the set's flip permutation; each guess is averaged with that for the mirrored clip, as published. `text`: number
+    of the text that it is told.
     """
     (steps, h), (b, frames, joints) = noise.shape[:2], keypoints.shape[:3]
     energy = [*cosine_schedule(times).tolist(), 1.0]  # the clean signal has time -1
@@ -71,7 +74,7 @@ def sample(
     x, clean = noise[0], np.zeros((b * h, frames, joints, 3), np.float32)
     moments = ddim_times(times, steps)
     for step, (now, then) in enumerate(zip(moments[:-1], moments[1:], strict=True), 1):
-        clean = _estimate(denoise, seen, np.clip(x, -LIMIT, LIMIT), now, swap)
+        clean = _estimate(denoise, seen, np.clip(x, -LIMIT, LIMIT), now + text * times, swap)
         if then >= 0:
             x = ddim_step(x, clean, energy[now], energy[then], noise[step])
     return clean.reshape(b, h, frames, joints, 3)
@@ -94,15 +97,16 @@ def guess_sequence(
     hypotheses: int = 5,
     steps: int = 2,
     seed: int = 0,
+    text: int = 0,
 ) -> Float32[np.ndarray, "h f k 3"]:
     """Guesses for one person's whole sequence of normalised keypoints without gaps: relative to the root, metres, the root at 0.
 
     Windows of `length`, as long as the network's clips, all with the same noise, so that an answer doesn't depend on the others. 20 guesses
-    in 10 steps is the published setting, and 20 times the work of these defaults. No frames give no frames.
+    in 10 steps is the published setting, and 20 times the work of these defaults. `text`: see `sample`. No frames give no frames.
     """
     windows = take_windows(np.asarray(keypoints, np.float32), length)
     noise = np.random.default_rng(seed).standard_normal((steps, hypotheses, length, len(skeleton), 3), np.float32)
-    parts = [sample(denoise, windows[i : i + BATCH], noise, times, skeleton.swap) for i in range(0, len(windows), BATCH)]
+    parts = [sample(denoise, windows[i : i + BATCH], noise, times, skeleton.swap, text) for i in range(0, len(windows), BATCH)]
     guesses = np.concatenate([np.zeros((0, hypotheses, length, len(skeleton), 3), np.float32), *parts])
     guesses[..., skeleton.parents.index(-1), :] = 0  # the others stay, as published
     return merge_windows(guesses.swapaxes(1, 2), len(keypoints)).swapaxes(0, 1)

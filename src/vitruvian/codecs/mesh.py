@@ -55,12 +55,18 @@ class SeenBodies:
 
 def camera_code(intrinsics: Float[np.ndarray, "*n 3 3"], size: int) -> Float32[np.ndarray, "*n 4"]:
     """Camera matrices of a square of `size` pixels -> logarithms of the focal lengths over that of FOV, offsets of the middle in sides."""
-    matrix = np.asarray(intrinsics, np.float64)
-    focal = np.stack([matrix[..., 0, 0], matrix[..., 1, 1]], -1)
-    if not (np.isfinite(matrix).all() and (focal > 0).all()):
-        raise VitruvianError("a camera matrix needs finite numbers and positive focal lengths, in pixels: check it, or leave it away")
+    matrix = checked_camera(intrinsics)
+    focal = matrix[..., [0, 1], [0, 1]]
     plain = size / (2 * np.tan(np.radians(FOV) / 2))
     return np.concatenate([np.log(focal / plain), matrix[..., :2, 2] / size - 0.5], -1).astype(np.float32)
+
+
+def checked_camera(intrinsics: Float[np.ndarray, "*n 3 3"]) -> Float64[np.ndarray, "*n 3 3"]:
+    """Camera matrices. Raises VitruvianError for what is none."""
+    matrix = np.asarray(intrinsics, np.float64)
+    if matrix.shape[-2:] != (3, 3) or not (np.isfinite(matrix).all() and (matrix[..., [0, 1], [0, 1]] > 0).all()):
+        raise VitruvianError("a camera matrix needs finite numbers and positive focal lengths, in pixels: check it, or leave it away")
+    return matrix
 
 
 def body_pose(model: BodyModel, rotations: Float[Array, "n j 3 3"]) -> Float[Array, "n j 3 3"]:
@@ -188,9 +194,7 @@ def pixels(points: Float[np.ndarray, "*n 3"], intrinsics: Float[np.ndarray, "3 3
     return ((points[..., :2] / depth) @ matrix[:2, :2].T + matrix[:2, 2]).astype(np.float32)
 
 
-def weak_cameras(
-    boxes: Float[np.ndarray, "n 4"], size: tuple[int, int], focal: float = WEAK_FOCAL
-) -> Float64[np.ndarray, "n 3 3"]:
+def weak_cameras(boxes: Float[np.ndarray, "n 4"], size: tuple[int, int], focal: float = WEAK_FOCAL) -> Float64[np.ndarray, "n 3 3"]:
     """Cameras of `focal` pixels in the middles of crops of `size` (width, height), in pixels of the picture.
 
     `boxes` are what the crops show of it, xyxy. People of one picture have different cameras; to put them into one, see `into_camera`.

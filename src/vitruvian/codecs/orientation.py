@@ -71,14 +71,3 @@ def octant(angles: Float[np.ndarray, " n"]) -> list[str]:
     """(n,) radians -> names of `OCTANTS`, "" for NaN."""
     eighths = np.asarray(angles, np.float64) / (math.pi / 4)
     return ["" if not math.isfinite(x) else OCTANTS[round(x) % 8] for x in eighths]
-
-
-def yaw_of_shoulders(left: Float[np.ndarray, "n 3"], right: Float[np.ndarray, "n 3"]) -> Float32[np.ndarray, " n"]:
-    """(n,) radians of bodies with these shoulders, in camera axes (x right, y down, z forward), by JointBDOE's convention; NaN stays NaN.
-
-    A body faces at a right angle to its shoulder line, in the ground plane: with the left shoulder at the picture's right, the camera.
-    """
-    across = np.asarray(left, np.float64) - np.asarray(right, np.float64)
-    # Facing f = across x up, up = -y: f = (z, 0, -x) of `across`. Away from the camera (+z) is 0, the picture's left (-x) a quarter.
-    forward_x, forward_z = across[..., 2], -across[..., 0]
-    return (np.arctan2(-forward_x, forward_z) % (2 * math.pi)).astype(np.float32)

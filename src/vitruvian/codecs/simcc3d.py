@@ -27,8 +27,6 @@ from vitruvian.codecs.simcc import SimCC, gaussians
 
 REACH = 2.1744869
 """Half of the depth range, in metres."""
-MEAN_ROOT_DEPTH = 5.14388
-"""Mean distance of the hips from the camera in RTMW3D's training set, in metres: the release's stand-in where it is unknown."""
 _BONES = (
     *((5, 7, 0.186), (6, 8, 0.186), (7, 9, 0.146), (8, 10, 0.146)),
     *((11, 13, 0.245), (12, 14, 0.245), (13, 15, 0.246), (14, 16, 0.246), (5, 11, 0.288), (6, 12, 0.288)),

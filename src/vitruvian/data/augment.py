@@ -65,12 +65,13 @@ class Geometry:
 class Looks:
     """What becomes of a crop's pixels; chances, or 0 for never.
 
-    hsv: YOLOX's jitter, largest change of hue (of 180), saturation and value (grey levels). photometric: brightness within +-32, contrast
-    and saturation within 0.5 to 1.5, hue within +-18, each with this chance. blur, median: kernels of 3, 5 or 7. dropout: one rectangle
-    with sides of 0.2 to 0.4 of the crop becomes black.
+    hsv: YOLOX's jitter, largest change of hue (of 180), saturation and value (grey levels). gains: YOLOv5's, by which share of themselves
+    these three change at most. photometric: brightness within +-32, contrast and saturation within 0.5 to 1.5, hue within +-18, each with
+    this chance. blur, median: kernels of 3, 5 or 7. dropout: one rectangle with sides of 0.2 to 0.4 of the crop becomes black.
     """
 
     hsv: tuple[float, float, float] | None = None
+    gains: tuple[float, float, float] | None = None
     photometric: float = 0.0
     blur: float = 0.1
     median: float = 0.1
@@ -150,6 +151,9 @@ def change_looks(crops: UInt8[np.ndarray, "n h w 3"], looks: Looks, rng: np.rand
     """Crops with other colours, blurred, and with a hole; changed in place and returned."""
     if looks.hsv is not None:
         _jitter_hsv(crops, looks.hsv, rng)
+    if looks.gains is not None:
+        factors = 1 + rng.uniform(-1, 1, (len(crops), 3)) * looks.gains
+        _through_hsv(crops, lambda i: _moved(np.zeros(3), factors[i]))
     if looks.photometric:
         _photometric(crops, looks.photometric, rng)
     _blur(crops, looks, rng)

@@ -1,15 +1,16 @@
-"""A network for meshes on annotated pictures: errors of vertices by part, of joints, of finding people, and of their order in depth.
+"""A network for meshes on annotated pictures: errors of vertices by part, joints, fingers, finding people, and their order in depth.
 
     models = body_models(next(iter(dataset)).people.kind)
     judged = judge_meshes(dataset, MeshEstimator("multi-hmr-s.onnx"), models)
-    vertex_table(judged), people_table(judged, dataset)
+    vertex_table(judged), finger_table(judged), people_table(judged, dataset)
 
 Rules: pictures are shown with the set's camera (not UBody's, whose cameras are of single people: there 60 degrees are assumed). Found
 people are matched with true ones by their joints in the picture (`metrics.meshes.match_people`); who is wholly outside the picture is not
-missed. Vertices are compared where the network's body has the set's topology (SMPL-X with SMPL-X), all parts about their own joint. Joints
-are those of SMPL that both bodies have with the same meaning, about the pelvis: published figures of 3DPW are of 14 joints regressed from
-meshes, and don't compare. 3DPW and UBody don't annotate everybody: there false positives, and what is made of them, say nothing and are
-left out. Nothing here sees the truth but to compare with it. Protocols: cards osx.md and multi-hmr.md, section 7.
+missed. Vertices are compared where the network's body has the set's topology (SMPL-X with SMPL-X), all parts about their own joint; fingers
+where both bodies have the same joints. Joints are those of SMPL that both bodies have with the same meaning, about the pelvis: published
+figures of 3DPW are of 14 joints regressed from meshes, and don't compare. 3DPW and UBody don't annotate everybody: there false positives,
+and what is made of them, say nothing and are left out. Nothing here sees the truth but to compare with it. Protocols: cards osx.md and
+multi-hmr.md, section 7.
 """
 
 from __future__ import annotations
@@ -42,10 +43,12 @@ from vitruvian.geometry.alignment import align
 from vitruvian.geometry.camera import pinhole, project
 from vitruvian.media.pictures import read_image
 from vitruvian.metrics.meshes import (
+    FINGERS,
     Matches,
     MeshPart,
     PeopleInPictures,
     depth_order_accuracy,
+    finger_errors,
     match_people,
     parts_by_weights,
     vertex_errors,
@@ -71,7 +74,8 @@ _MM, _PERCENT = 1e3, 100.0
 class JudgedBodies:
     """One picture. matches: of its found and true people. pve, pa_pve: by part, of the m that were matched, metres; empty without parts.
 
-    mpjpe, pa_mpjpe: (m,) metres. depths: (m, 2) found and true, metres.
+    mpjpe, pa_mpjpe: (m,) metres. depths: (m, 2) found and true, metres. fingers: of each finger that the body has, about the wrist, and
+    fingers_turned after the rigid motion that fits the hand best, metres (`metrics.meshes.finger_errors`).
     """
 
     image: int
@@ -81,6 +85,8 @@ class JudgedBodies:
     depths: Float[np.ndarray, "m 2"]
     pve: Mapping[str, Float[np.ndarray, " m"]] = field(default_factory=dict)
     pa_pve: Mapping[str, Float[np.ndarray, " m"]] = field(default_factory=dict)
+    fingers: Mapping[str, Float[np.ndarray, " m"]] = field(default_factory=dict)
+    fingers_turned: Mapping[str, Float[np.ndarray, " m"]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,15 +146,18 @@ def _judged(
     truth = _People(truth.vertices[there], truth.joints[there], truth.points[there])
     matches = match_people(in_picture[0], _rows(in_picture[1], there))
     rows, people = matches.found, matches.truth
-    pve, pa_pve = {}, {}
+    pve, pa_pve, fingers = {}, {}, ({}, {})
+    joints = found.joints[rows], truth.joints[people]
+    if body.joint_names == model.joint_names and {"left_wrist", "right_wrist"} <= set(body.joint_names):
+        fingers = tuple(finger_errors(*joints, body.joint_names, turned) for turned in (False, True))
     same = found.vertices.shape[1:] == truth.vertices.shape[1:] and body.joint_names == model.joint_names
     chosen = parts_of(body) if parts is None and same else parts or {}
     if same and chosen:
-        errors = vertex_errors(found.vertices[rows], truth.vertices[people], found.joints[rows], truth.joints[people], chosen)
+        errors = vertex_errors(found.vertices[rows], truth.vertices[people], *joints, chosen)
         pve, pa_pve = errors.pve, errors.pa_pve
     pairs = (found.points[rows], truth.points[people])
     depths = np.stack([pairs[0][:, root, 2], pairs[1][:, root, 2]], -1)
-    return JudgedBodies(picture.id, matches, mpjpe(*pairs, root=root), pa_mpjpe(*pairs), depths, pve, pa_pve)
+    return JudgedBodies(picture.id, matches, mpjpe(*pairs, root=root), pa_mpjpe(*pairs), depths, pve, pa_pve, *fingers)
 
 
 def shared_points(body: BodyModel, model: BodyModel) -> tuple[tuple[PointRegressor, PointRegressor], int]:
@@ -247,14 +256,27 @@ def joints_of_vertices(model: BodyModel, vertices: Float[np.ndarray, "n v 3"]) -
 
 def vertex_table(judged: Sequence[JudgedBodies]) -> Table:
     """PVE and PA-PVE in millimetres by part, means over everybody who was found; no rows where topologies differ."""
-    parts = [part for part in _PARTS if any(part in one.pve for one in judged)]
-    return {
-        part: {f"{name} mm": _MM * _mean([getattr(one, column)[part] for one in judged if part in one.pve]) for name, column in _ERRORS}
-        for part in parts
-    }
+    return _means(judged, _PARTS, {"PVE mm": "pve", "PA-PVE mm": "pa_pve"})
 
 
-_ERRORS = (("PVE", "pve"), ("PA-PVE", "pa_pve"))
+def finger_table(judged: Sequence[JudgedBodies]) -> Table:
+    """Errors of each finger's joints in millimetres, means over everybody who was found; no rows where the bodies' joints differ.
+
+    About the wrist, what arm and wrist do wrong counts too; after turning the hand as a whole, only how the fingers are bent.
+    """
+    names = [f"{side}_{finger}" for side in ("left", "right") for finger in FINGERS]
+    return _means(judged, names, {"about the wrist mm": "fingers", "turned mm": "fingers_turned"})
+
+
+def _means(judged: Sequence[JudgedBodies], rows: Sequence[str], columns: Mapping[str, str]) -> Table:
+    """Means of errors by what they are of, in millimetres. columns: titles, and the fields of `JudgedBodies` that they show."""
+
+    def mean(name: str, row: str) -> float:
+        return _MM * _mean([getattr(one, name)[row] for one in judged if row in getattr(one, name)])
+
+    first = next(iter(columns.values()))
+    known = [row for row in rows if any(row in getattr(one, first) for one in judged)]
+    return {row: {title: mean(name, row) for title, name in columns.items()} for row in known}
 
 
 def people_table(judged: Sequence[JudgedBodies], dataset: BodyDataset) -> dict[str, float]:

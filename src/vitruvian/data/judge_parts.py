@@ -2,21 +2,23 @@
 
 | data set | figures |
 |---|---|
-| CrowdHuman, also BFJDet's faces | AP, AP50, MR-2 of people and of parts; mMR-2 of people with their part by the card's four setups |
+| CrowdHuman, also BFJDet's faces | AP, AP50, its toolkit's AP, MR-2 of people and of parts; mMR-2 of both together by four setups |
 | CityPersons, also with BFJDet's faces or heads | AP, MR-2 of people by four setups; AP, MR-2 of parts, and mMR-2 |
 | BodyHands | hands: 11-point AP, conditional accuracy, Joint AP with the body checked |
+| ContactHands | hands: 11-point AP; of each state of contact the AP of hands in it, ranked by hand times state, and their mean |
 | COCOHumanParts | AP of each class, of all parts and of those alone that hang on somebody ("sub": subordinate) |
-| MEBOW | Acc-5 ... Acc-45 and mean error of the people who were found; the same with those who were missed counted as wrong |
+| MEBOW | Acc-5 ... Acc-45 and mean error of the people who were found; the same with those who were missed counted as wrong ("all"), and \
+so with detections of at least 0.3, each for one person ("sure"); AP of people |
 
-AP is COCO's (101 points of recall, areas to ignore as its crowds), not the mean over recall of CrowdHuman's own toolkit. Parts of detectors
-that don't know whose they are (`codecs.owned`) are joined to people by their boxes: the baseline.
+AP is COCO's (101 points of recall, areas to ignore as its crowds); "AP-toolkit" is CrowdHuman's own (`metrics.crowd_precision`). Parts of
+detectors that don't know whose they are (`codecs.owned`) are joined to people by their boxes: the baseline.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
@@ -24,19 +26,20 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 from jaxtyping import Float, Int
 
-from vitruvian.codecs.association import Thresholds
+from vitruvian.codecs.association import CONTACTS, Thresholds
 from vitruvian.codecs.detections import Detections
 from vitruvian.codecs.owned import OwnedDetections
 from vitruvian.data.bodyface import bodyface
 from vitruvian.data.bodyhands import bodyhands
 from vitruvian.data.citypersons import citypersons
 from vitruvian.data.cocohumanparts import cocohumanparts
+from vitruvian.data.contacthands import contacthands
 from vitruvian.data.crowdhuman import crowdhuman
 from vitruvian.data.mebow import mebow
 from vitruvian.data.parts import PartDataset, PartPicture, pairs_of
 from vitruvian.errors import VitruvianError
 from vitruvian.media.pictures import read_image
-from vitruvian.metrics.association import CITYPERSONS, CROWDHUMAN, FoundPairs, Setup, TruePairs, miss_rate, pair_scores
+from vitruvian.metrics.association import CITYPERSONS, CROWDHUMAN, FoundPairs, Setup, TruePairs, crowd_precision, miss_rate, pair_scores
 from vitruvian.metrics.boxes import FoundBoxes, TrueBoxes, box_average_precision
 from vitruvian.metrics.orientation import LIMITS, Facings, OrientationScores, orientation_scores
 from vitruvian.people.owners import owners_of, whole_people
@@ -45,11 +48,14 @@ if TYPE_CHECKING:
     from vitruvian.runtime.detector import Detector
 
 PartKind = Literal[
-    "crowdhuman", "crowdhuman-face", "citypersons", "citypersons-face", "citypersons-head", "bodyhands", "cocohumanparts", "mebow"
-]
+    "crowdhuman", "crowdhuman-face", "citypersons", "citypersons-face", "citypersons-head", "bodyhands", "contacthands", "cocohumanparts",
+    "mebow",
+]  # fmt: skip
 _READERS: Mapping[str, Callable[..., PartDataset]] = {
-    "crowdhuman": crowdhuman, "citypersons": citypersons, "bodyhands": bodyhands, "cocohumanparts": cocohumanparts, "mebow": mebow,
+    "crowdhuman": crowdhuman, "citypersons": citypersons, "bodyhands": bodyhands, "contacthands": contacthands,
+    "cocohumanparts": cocohumanparts, "mebow": mebow,
 }  # fmt: skip
+_SURE = 0.3  # the score from which a person counts as found, in the rows "sure"
 _SETUPS: Mapping[str, Mapping[str, Setup]] = {"crowdhuman": CROWDHUMAN, "citypersons": CITYPERSONS}
 
 Table = dict[str, dict[str, float]]
@@ -60,20 +66,24 @@ PLAIN = ("people", "matched", "MAE")
 
 @dataclass(frozen=True, eq=False)
 class JudgedParts:
-    """A picture and what was found in it. found: labels index the data set's classes. owners: (n,) row of the person, -1 for nobody's."""
+    """A picture and what was found in it. found: labels index the data set's classes. owners: (n,) row of the person, -1 for nobody's.
+
+    contacts: (n, s) scores of `codecs.association.CONTACTS`, NaN where the network says nothing.
+    """
 
     picture: PartPicture
     found: Detections
     owners: Int[np.ndarray, " n"]
     headings: Float[np.ndarray, " n"]
+    contacts: Float[np.ndarray, "n s"]
 
 
 def read_parts(kind: PartKind, folder: str | Path, split: str = "") -> PartDataset:
-    """A data set in its official folder; split "" is the one figures are published of (BodyHands: test, others val).
+    """A data set in its official folder; split "" is the one figures are published of (BodyHands and ContactHands: test, others val).
 
     Raises FormatError where it is not there, VitruvianError for a split that it hasn't.
     """
-    usual = "test" if kind == "bodyhands" else "val"
+    usual = "test" if kind in ("bodyhands", "contacthands") else "val"
     if split and split not in ("train", usual):
         raise VitruvianError(f"{kind} has no split {split!r}: take train or {usual}")
     name, _, part = kind.partition("-")
@@ -95,7 +105,7 @@ def judge_parts(
     """Run a detector over a data set's pictures (the first `limit`). What is of none of the set's classes is left out.
 
     Raises MediaError where a picture can't be read, VitruvianError where the network finds nobody, or the set asks for headings and the
-    network knows none.
+    network knows none; and so for contacts.
     """
     names = [name.replace("_", " ") for name in detector.card.classes]
     label_of = np.array([dataset.classes.index(name) if name in dataset.classes else -1 for name in names])
@@ -111,9 +121,12 @@ def judge_parts(
         kept = np.flatnonzero(labels >= 0)
         place = np.full(len(found) + 1, -1)
         place[kept] = np.arange(len(kept))
-        headings = found.angles[kept] if isinstance(found, OwnedDetections) else np.full(len(kept), np.nan, np.float32)
         mine = Detections(found.boxes[kept], found.scores[kept], labels[kept].astype(np.int32))
-        judged.append(JudgedParts(picture, mine, place[owners[kept]], headings))
+        unknown = np.full(len(kept), np.nan, np.float32), np.zeros((len(kept), 0), np.float32)
+        headings, contacts = (found.angles[kept], found.contacts[kept]) if isinstance(found, OwnedDetections) else unknown
+        if dataset.name == "contacthands" and contacts.shape[1] != len(CONTACTS):
+            raise VitruvianError(f"{detector.card.id} doesn't say what hands touch: take a network for contact hands")
+        judged.append(JudgedParts(picture, mine, place[owners[kept]], headings, contacts))
         on_picture(len(judged))
     return judged
 
@@ -125,6 +138,8 @@ def part_table(judged: Sequence[JudgedParts], dataset: PartDataset, kind: PartKi
     if kind == "bodyhands":
         scores = pair_scores(_true_hands(judged), _found_hands(judged))
         return {"hand": {"AP50": scores.part_ap, "cond. acc.": scores.conditional_accuracy, "Joint AP": scores.joint_ap}}
+    if kind == "contacthands":
+        return _contacts(judged)
     if kind == "cocohumanparts":
         return _subordinate(judged, dataset.classes)
     return _miss_rates(judged, dataset.classes, _SETUPS[kind.partition("-")[0]])
@@ -163,11 +178,13 @@ def _miss_rates(judged: Sequence[JudgedParts], classes: Sequence[str], setups: M
     precision, count = box_average_precision(truth, found, len(classes)), len(judged)
     table = {name: {key: float(precision[key][label]) for key in ("AP", "AP50")} for label, name in enumerate(classes)}
     people, bodies = _true_people(judged), _found_people(judged)
-    table["person"]["MR-2"] = miss_rate(people, bodies, count)
+    alone = {"person": (people, bodies), **({classes[1]: _parts_alone(truth, found)} if len(classes) > 1 else {})}
+    for name, boxes in alone.items():
+        table[name] |= {"AP-toolkit": crowd_precision(*boxes)} if setups is CROWDHUMAN else {}
+        table[name]["MR-2"] = miss_rate(*boxes, count)
     if setups is CITYPERSONS:
         table["person"] |= {name: miss_rate(people, bodies, count, setup) for name, setup in setups.items()}
     if len(classes) > 1:
-        table[classes[1]]["MR-2"] = miss_rate(*_parts_alone(truth, found), count)
         pairs, hung = pairs_of((one.picture for one in judged), 1), _found_pairs(judged)
         rates = {name: miss_rate(pairs, hung, count, setup) for name, setup in setups.items()}
         table[f"mMR-2 {classes[1]}"] = rates | {"mean": float(np.mean(list(rates.values())))}
@@ -224,6 +241,22 @@ def _found_hands(judged: Sequence[JudgedParts]) -> FoundPairs:
     return FoundPairs(image, _stacked(places, 4), _stacked(boxes, 4), _stacked(scores))
 
 
+def _contacts(judged: Sequence[JudgedParts]) -> Table:
+    """ContactHands: hands, and hands in each state. A state that nobody is sure of is neither missed nor a fault to find."""
+    true, found = _true_hands(judged), _found_hands(judged)
+    known = _stacked([one.picture.contacts for one in judged], len(CONTACTS))
+    told = _stacked([one.contacts[one.found.labels == 1] for one in judged], len(CONTACTS))
+    table = {"hand": {"AP50": pair_scores(true, found).part_ap}}
+    for state, name in enumerate(CONTACTS):
+        rows = np.flatnonzero(known[:, state] != 0)
+        columns = (getattr(true, column)[rows] for column in ("image", "bodies", "parts", "visible"))
+        of_state = TruePairs(*columns, true.ignore[rows] | np.isnan(known[rows, state]))
+        scores = pair_scores(of_state, replace(found, scores=found.scores * np.nan_to_num(told[:, state])))
+        table[f"contact: {name}"] = {"AP50": scores.part_ap}
+    states = np.array([table[f"contact: {name}"]["AP50"] for name in CONTACTS])
+    return table | {"contact: mean": {"AP50": _mean(states[np.isfinite(states)])}}
+
+
 def _headings(judged: Sequence[JudgedParts]) -> Table:
     """MEBOW: people whom a person labelled; and, where there are weak labels, all who are labelled ("FULL")."""
     table: Table = {}
@@ -236,15 +269,18 @@ def _headings(judged: Sequence[JudgedParts]) -> Table:
             truth.append(Facings(one.picture.bodies[known], one.picture.headings[known]))
             people = one.found.labels == 0
             found.append(Facings(one.found.boxes[people], one.headings[people], one.found.scores[people]))
-        table |= _rows_of(orientation_scores(truth, found), name)
-    return table
+        published = orientation_scores(truth, found)
+        sure = orientation_scores(truth, found, one_to_one=True, least_score=_SURE)
+        table[name] = _row_of(published, published.accuracy)
+        table[f"{name} all"] = _row_of(published, published.of_all)
+        table[f"{name} sure"] = _row_of(sure, sure.of_all)
+    precision = box_average_precision(*boxes_of(judged), 1)
+    return table | {"person": {key: float(precision[key][0]) for key in ("AP", "AP50")}}
 
 
-def _rows_of(scores: OrientationScores, name: str) -> Table:
-    shares = {f"Acc-{limit:g}": scores.accuracy[limit] for limit in LIMITS}
-    of_all = {f"Acc-{limit:g}": scores.of_all[limit] for limit in LIMITS}
-    counts = {"matched": float(scores.matched), "people": float(scores.people)}
-    return {name: {**counts, "MAE": scores.mae, **shares}, f"{name} all": {**counts, **of_all}}
+def _row_of(scores: OrientationScores, shares: Mapping[float, float]) -> dict[str, float]:
+    counts = {"matched": float(scores.matched), "people": float(scores.people), "MAE": scores.mae}
+    return counts | {f"Acc-{limit:g}": shares[limit] for limit in LIMITS}
 
 
 def _numbers(counts: Iterable[int]) -> Int[np.ndarray, " n"]:

@@ -7,7 +7,7 @@ weights in the proportion of the sets' sizes do the same in a stream.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -55,7 +55,11 @@ def mix(
     if len({dataset.skeleton.name for dataset in datasets}) > 1:
         raise VitruvianError("data sets of several keypoint sets can't be mixed: bring them to one with in_skeleton first")
     rng = np.random.default_rng((seed, worker))
-    streams = [_around(dataset, np.random.default_rng((seed, worker, i)), worker, workers, buffer) for i, dataset in enumerate(datasets)]
+    rngs = [np.random.default_rng((seed, worker, i)) for i in range(len(datasets))]
+    streams = [
+        endless(dataset.name, dataset, own, worker, workers, lambda picture: len(picture.people) > 0, buffer)
+        for dataset, own in zip(datasets, rngs, strict=True)
+    ]
     share = np.cumsum(np.asarray(weights, float) / np.sum(weights))
     while True:
         yield next(streams[min(int(np.searchsorted(share, rng.random(), side="right")), len(streams) - 1)])
@@ -92,15 +96,24 @@ def clip_files(picture: Picture, offsets: Sequence[int]) -> tuple[Path, ...]:
     return tuple(files)
 
 
-def _around(dataset: Dataset, rng: np.random.Generator, worker: int, workers: int, buffer: int) -> Iterator[Picture]:
-    """A set's pictures with people, again and again, anew shuffled each time."""
+def endless(
+    name: str,
+    pictures: Iterable[T],
+    rng: np.random.Generator,
+    worker: int = 0,
+    workers: int = 1,
+    wanted: Callable[[T], bool] = lambda picture: True,
+    buffer: int = BUFFER,
+) -> Iterator[T]:
+    """The wanted pictures of a set, again and again, anew shuffled each time; for each of several workers others.
+
+    Raises VitruvianError where there are none for this worker.
+    """
     while True:
         empty = True
-        for picture in shuffled(islice(dataset, worker, None, workers), rng, buffer):
-            if len(picture.people):
+        for picture in shuffled(islice(pictures, worker, None, workers), rng, buffer):
+            if wanted(picture):
                 empty = False
                 yield picture
         if empty:
-            raise VitruvianError(
-                f"{dataset.name} has no annotated people for worker {worker + 1} of {workers}: take fewer, or another split"
-            )
+            raise VitruvianError(f"{name} has no annotated people for worker {worker + 1} of {workers}: take fewer, or another split")

@@ -25,7 +25,8 @@ class PartPicture:
     size: (width, height), zeros where the annotations don't tell. bodies: (n, 4) xyxy pixels. visible: (n,) seen share, 1 where unknown.
     ignore: (n,) neither to be found nor a fault to find. parts: (m, 4); labels: (m,) index into `PartDataset.classes`, from 1; owners: (m,)
     row of `bodies`, -1 for nobody's. headings: (n,) radians as `People.orientation`, NaN where unknown. weak: (n,) headings that a network
-    gave, not a person. Raises VitruvianError where these don't fit each other.
+    gave, not a person. contacts: (m, s) whether a hand is in each of `codecs.association.CONTACTS`, NaN where unsure; s = 0 in most sets.
+    Raises VitruvianError where these don't fit each other.
     """
 
     file: Path
@@ -39,11 +40,12 @@ class PartPicture:
     owners: Int[np.ndarray, " m"]
     headings: Float[np.ndarray, " n"]
     weak: Bool[np.ndarray, " n"]
+    contacts: Float[np.ndarray, "m s"]
 
     def __post_init__(self) -> None:
         n, m = len(self.bodies), len(self.parts)
         of_bodies = (self.visible, self.ignore, self.headings, self.weak)
-        if any(len(x) != n for x in of_bodies) or len(self.labels) != m or len(self.owners) != m:
+        if any(len(x) != n for x in of_bodies) or any(len(x) != m for x in (self.labels, self.owners, self.contacts)):
             raise VitruvianError(f"{self.id}: columns of {n} people and {m} parts differ in length; give one row each")
         if m and (self.owners.min() < -1 or self.owners.max() >= n):
             raise VitruvianError(f"{self.id}: a part belongs to none of the {n} people; correct its owner")
@@ -76,6 +78,7 @@ def part_picture(
     parts: list[tuple[Float[np.ndarray, " 4"], int, int]] = [],  # noqa: B006  (never changed)
     headings: Float[np.ndarray, " n"] | None = None,
     weak: Bool[np.ndarray, " n"] | None = None,
+    contacts: Float[np.ndarray, "m s"] | None = None,
 ) -> PartPicture:
     """`PartPicture` from what a data set has; what is None gets its default. parts: box, label and owner of each."""
     n = len(bodies)
@@ -89,6 +92,7 @@ def part_picture(
         np.array([part[2] for part in parts], np.int64),
         np.full(n, np.nan, np.float32) if headings is None else np.asarray(headings, np.float32),
         np.zeros(n, bool) if weak is None else np.asarray(weak, bool),
+        np.zeros((len(parts), 0), np.float32) if contacts is None else np.asarray(contacts, np.float32),
     )  # fmt: skip
 
 

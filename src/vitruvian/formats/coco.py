@@ -12,12 +12,12 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import IO, get_args
 
 import numpy as np
@@ -27,6 +27,7 @@ from vitruvian._files import read_json, temporary_name
 from vitruvian._version import __version__
 from vitruvian.errors import FormatError
 from vitruvian.formats.coco_document import CocoDocument, with_nulls
+from vitruvian.formats.lens import lens_of, read_lens
 from vitruvian.formats.triples import triples
 from vitruvian.geometry.boxes import area, xywh_to_xyxy, xyxy_to_xywh
 from vitruvian.skeletons import COCO_WHOLEBODY_133, SKELETONS, Skeleton
@@ -39,7 +40,8 @@ _CATEGORY = 1
 class CocoWriter:
     """Writes frames one after another; memory does not grow with their number.
 
-    `skeleton`: the set of the people that will be appended. `source`, `cards`, `version`, `space`, `body`: as in Take, kept in `info`.
+    `skeleton`: the set of the people that will be appended. `source`, `cards`, `version`, `space`, `body`: as in Take, kept in `info`;
+    and so is `lens` (`formats.lens.lens_of`).
     The file appears under its name on `close`, whole; until then, and for good after `discard`, there is none. As a context manager
     it closes, or discards after an exception. Raises FormatError if the file can't be written.
     """
@@ -53,10 +55,11 @@ class CocoWriter:
         version: str = __version__,
         space: Space = "",
         body: str = "",
+        lens: Mapping[str, float | str] = MappingProxyType({}),
     ) -> None:
         self._path, self._skeleton = Path(path), skeleton
         self._info = {"description": "vitruvian keypoints", "version": version, "source": source, "cards": list(cards)}
-        self._info |= {key: value for key, value in (("space", space), ("body", body)) if value}
+        self._info |= {key: value for key, value in (("space", space), ("body", body)) if value} | dict(lens)
         self._people, self._frames = temporary_name(self._path), temporary_name(self._path)
         self._frame_ids, self._person_ids = count(), count(1)  # the official evaluation takes annotation 0 for "none"
         self._separators = ["\n", "\n"]
@@ -137,7 +140,7 @@ class CocoWriter:
 
 def write_coco(take: Take, path: str | Path) -> None:
     """Write a take as one COCO-style file. Raises FormatError if the path can't be written."""
-    with CocoWriter(path, take.skeleton, take.source, take.cards, take.version, take.space, take.body) as writer:
+    with CocoWriter(path, take.skeleton, take.source, take.cards, take.version, take.space, take.body, lens_of(take)) as writer:
         for i, people in enumerate(take.by_frame()):
             size = (int(take.sizes[i, 0]), int(take.sizes[i, 1]))
             writer.append(people, time=float(take.times[i]), size=size, name=take.name_of(i))
@@ -188,6 +191,7 @@ def read_coco(path: str | Path, max_bytes: int = MAX_BYTES) -> Take:
         complete=info.get("complete") is not False,
         space=space,
         body=document.text(info, "body"),
+        **read_lens(info),
     )
 
 

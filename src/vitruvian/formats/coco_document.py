@@ -94,7 +94,7 @@ class CocoDocument:
         return np.array([rows[number] for number in numbers], np.int32)
 
 
-def with_nulls(values: np.ndarray, decimals: int = 6) -> list[float | None] | float:
-    """An array as a flat list, or a single number, with null for what JSON has no word for: NaN and infinities."""
-    flat = [number if math.isfinite(number) else None for number in values.astype(np.float64).round(decimals).ravel().tolist()]
+def with_nulls(values: np.ndarray) -> list[float | None] | float:
+    """An array to six decimals as a flat list, or a single number, with null for what JSON has no word for: NaN and infinities."""
+    flat = [number if math.isfinite(number) else None for number in values.astype(np.float64).round(6).ravel().tolist()]
     return flat if values.ndim else flat[0]

@@ -70,7 +70,7 @@ class Options:
 
 EVERYTHING = frozenset(
     ("pixels", "confidence", "boxes", "scores", "tracks", "times", "empty frames", "frame sizes", "frame names", "points", "orientation")
-    + ("part boxes", "body parameters", "source and networks", "gaps")
+    + ("part boxes", "body parameters", "body model", "source and networks", "field of view", "gaps")
 )
 _SMPLERX_FILE = re.compile(r"\d+_\d+\.npz")
 _OVER_TIME = ("trc", "bvh")  # formats of one person over time
@@ -189,7 +189,9 @@ def _contents(take: Take) -> dict[str, bool]:
         "orientation": people.orientation is not None,
         "part boxes": people.part_boxes is not None,
         "body parameters": any(column.startswith("body_") for column in people.columns()),
+        "body model": bool(take.body),
         "source and networks": bool(take.source or take.cards),
+        "field of view": bool(take.fov),
         "gaps": bool((seen.any(axis=0) & ~seen.all(axis=0)).any()),
     }
 
@@ -359,6 +361,8 @@ def _suffixes() -> Sequence[str]:
 
 
 _PIXELS = frozenset(("pixels", "confidence"))
+_NAMELESS = EVERYTHING - {"source and networks", "field of view", "body model"}
+_BODIES = frozenset(("body parameters", "body model"))
 # The first format with a suffix is the one that the suffix stands for.
 FORMATS: tuple[Format, ...] = (
     Format("take", (".npz",), EVERYTHING, lambda path, options: Take.load(path), _of_take(Take.save)),
@@ -386,16 +390,22 @@ FORMATS: tuple[Format, ...] = (
         _write_controlnet_json,
     ),
     Format("controlnet", (".mp4", ".png", ".jpg", ".jpeg", ".webp", ""), EVERYTHING, None, _write_controlnet),
-    Format("csv", (".csv",), EVERYTHING - {"source and networks"}, lambda path, options: read_csv(path), _of_take(write_csv)),
+    Format(
+        "csv",
+        (".csv",),
+        _NAMELESS,
+        lambda path, options: read_csv(path),
+        _of_take(write_csv),
+    ),
     Format("parquet", (".parquet",), EVERYTHING, lambda path, options: read_parquet(path), _of_take(write_parquet)),
     Format("trc", (".trc",), frozenset(("points", "times", "gaps")), lambda path, options: read_trc(path), _write_trc),
     Format("bvh", (".bvh",), frozenset(("points",)), lambda path, options: read_bvh(path), _write_bvh),
-    Format("glb", (".glb",), frozenset(("body parameters", "times", "tracks")), None, _write_glb),
-    Format("body-bvh", (".bvh",), frozenset(("body parameters", "tracks")), None, _write_body_bvh),
-    Format("amass", (".npz",), frozenset(("body parameters", "times")), _read_amass, _write_amass),
-    Format("smplerx", ("",), frozenset(("body parameters", "times", "tracks", "empty frames", "gaps")), _read_smplerx, None),
-    Format("obj", (".obj", ""), frozenset(("body parameters", "tracks", "empty frames")), None, _meshes(".obj")),
-    Format("ply", (".ply", ""), frozenset(("body parameters", "tracks", "empty frames")), None, _meshes(".ply")),
+    Format("glb", (".glb",), _BODIES | {"times", "tracks"}, None, _write_glb),
+    Format("body-bvh", (".bvh",), _BODIES | {"tracks"}, None, _write_body_bvh),
+    Format("amass", (".npz",), _BODIES | {"times"}, _read_amass, _write_amass),
+    Format("smplerx", ("",), _BODIES | {"times", "tracks", "empty frames", "gaps"}, _read_smplerx, None),
+    Format("obj", (".obj", ""), _BODIES | {"tracks", "empty frames"}, None, _meshes(".obj")),
+    Format("ply", (".ply", ""), _BODIES | {"tracks", "empty frames"}, None, _meshes(".ply")),
     Format("amc", (".amc", ".asf"), frozenset(), _read_amc, None),
     Format("mot", (".mot", ".sto"), frozenset(), lambda path, options: read_mot(path), _write_mot),
     Format("rerun", (".rrd",), _PIXELS | {"boxes", "tracks", "times", "empty frames", "points", "gaps"}, None, _of_take(write_rerun)),

@@ -53,7 +53,8 @@ def read_npz(path: str | Path, max_bytes: int = MAX_BYTES) -> Take:
             columns = {name: _read_column(archive, name, *spec, len(skeleton)) for name, spec in specs.items()}
         people = People(**{name: column for name, column in columns.items() if name not in FRAME_COLUMNS})
         frames = {name: columns[name] for name in FRAME_COLUMNS}
-        fields = {key: header[key] for key in ("names", "source", "cards", "complete", "space", "body", "fov", "fov_source")}
+        told = ("names", "source", "cards", "complete", "space", "body", "fov", "fov_source", "fov_spread")
+        fields = {key: header[key] for key in told}
         return Take(people, skeleton, **frames, **fields, version=header["package_version"])
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
         raise FormatError(f"can't read {path}: {error.strerror or error}; check the path") from error
@@ -82,6 +83,7 @@ def _header(take: Take) -> dict[str, object]:
         "body": take.body,
         "fov": take.fov,
         "fov_source": take.fov_source,
+        "fov_spread": take.fov_spread,
     }
 
 
@@ -136,9 +138,9 @@ def _parse_header(text: bytes, path: Path) -> dict:
         raise FormatError(f"{path} has take format {version!r}, this package reads 1 and {FORMAT_VERSION}; update vitruvian")
     if version == 1:
         header |= {"space": "", "body": ""}
-    header |= {"fov": 0.0, "fov_source": ""} | header
+    header |= {"fov": 0.0, "fov_source": "", "fov_spread": 0.0} | header
     kinds = {"package_version": str, "skeleton": str, "keypoint_names": list, "names": list, "source": str, "cards": list, "complete": bool}
-    kinds |= {"space": str, "body": str, "fov": (int, float), "fov_source": str}
+    kinds |= {"space": str, "body": str, "fov": (int, float), "fov_source": str, "fov_spread": (int, float)}
     wrong = [key for key, kind in kinds.items() if not isinstance(header.get(key), kind)]
     wrong += [key for key in ("names", "cards") if key not in wrong and not all(isinstance(text, str) for text in header[key])]
     if wrong:

@@ -12,7 +12,7 @@ time axis is whole; `df.dropna(subset=["score"])` drops those.
     body_pose_J_x_rad ..., body_shape_I, body_expression_I, body_translation_x_m ...
 
 CSV rounds pixels to three decimals, confidences and scores to four, metres and radians to six, times to nine; it has no place for
-source, networks and the body model's name. Parquet keeps all, these in the file's metadata (key `vitruvian`).
+source, networks, the field of view and the body model's name. Parquet keeps all, these in the file's metadata (key `vitruvian`).
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from jaxtyping import Float
 
 from vitruvian._files import written_whole
 from vitruvian.errors import FormatError, MissingExtraError
+from vitruvian.formats.lens import lens_of, read_lens
 from vitruvian.formats.text import FAR, MAX_BYTES, numbers, read_text
 from vitruvian.skeletons import SKELETONS, Skeleton
 from vitruvian.take import PARTS, People, Space, Take
@@ -95,7 +96,7 @@ def write_parquet(take: Take, path: str | Path) -> None:
         # Null, not NaN, where there is no value: pandas shows both alike, databases do not.
         arrays[name] = arrow.array(values, mask=np.isnan(values)).cast(kind)
     meta = {key: getattr(take, key) for key in ("source", "cards", "version", "complete", "body", "space")}
-    meta |= {"skeleton": take.skeleton.name, "names": take.names}
+    meta |= {"skeleton": take.skeleton.name, "names": take.names} | lens_of(take)
     table = arrow.table(arrays).replace_schema_metadata({_META: json.dumps(meta).encode()})
     with written_whole(path) as temporary:
         parquet.write_table(table, temporary, compression="zstd")
@@ -212,6 +213,7 @@ def _take(columns: Mapping[str, Float[np.ndarray, " r"]], files: list[str], path
         complete=meta.get("complete") is not False,
         space=space or (meta["space"] if meta.get("space") in get_args(Space) else ""),
         **texts,
+        **read_lens(meta),
     )
 
 

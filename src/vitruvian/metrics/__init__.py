@@ -5,7 +5,7 @@ Keypoints (`keypoints`, `average_precision`, `crowdpose`, `posetrack`, and `pck`
 ids over time (`tracking`). Not here: readers of annotations (formats/, data/), timing (benchmarks/).
 """
 
-from vitruvian.metrics.association import FoundPairs, PairScores, TruePairs, miss_rate, pair_scores
+from vitruvian.metrics.association import FoundPairs, PairScores, TruePairs, crowd_precision, miss_rate, pair_scores
 from vitruvian.metrics.average_precision import FoundPoses, TruePoses, average_precision, average_precision_by_part
 from vitruvian.metrics.boxes import FoundBoxes, TrueBoxes, box_average_precision
 from vitruvian.metrics.crowdpose import crowdpose_average_precision
@@ -52,6 +52,7 @@ __all__ = [
     "average_precision_by_part",
     "box_average_precision",
     "box_unit",
+    "crowd_precision",
     "crowd_scores",
     "crowdpose_average_precision",
     "depth_order_accuracy",

@@ -6,6 +6,7 @@ After card bpjdet.md section 7. Ground truth and detections are rows over all pi
 |---|---|---|
 | `miss_rate` MR-2 | bodies or parts alone | log-average miss rate at 10^-2 ... 1 false positives per picture (Dollar et al. 2012) |
 | `miss_rate` mMR-2 | bodies with their part | the same, where both boxes must be right |
+| `crowd_precision` | bodies or parts alone | CrowdHuman's AP at IoU 0.5: the area under precision over recall as it is |
 | `pair_scores` | parts with their body (BodyHands) | AP of parts; share of those found that have the right body; AP of both together |
 | `metrics.boxes` | each class, all or hung parts only | COCO's AP; of hung parts only, the "subordinate" AP of COCOHumanParts |
 
@@ -95,21 +96,40 @@ def miss_rate(
     those of the published program). And where even the first false positive is too many for a point (fewer than 100 pictures), the final
     recall is read there, instead of none.
     """
-    matches = [
-        _match_picture(truth, np.flatnonzero(truth.image == image), found, np.flatnonzero(found.image == image), setup, published, most)
-        for image in np.union1d(truth.image, found.image)
-    ]
-    wanted = sum(m[2] for m in matches)
+    right, wanted = _ranked(truth, found, setup, published, most)
     if not wanted:
         return math.nan
-    scores, right = (np.concatenate([m[i] for m in matches]) for i in (0, 1))
-    right = right[np.argsort(-scores, kind="stable")]
     recall, per_picture = np.cumsum(right) / wanted, np.cumsum(~right) / pictures
     reached = np.zeros(len(FPPI))
     if len(recall):
         last = np.searchsorted(per_picture, FPPI, side="right") - 1
         reached = recall[last] if published else np.where(last >= 0, recall[last], 0.0)
     return float(np.exp(np.log(np.maximum(1 - reached, 1e-10)).mean()))
+
+
+def crowd_precision(truth: TruePairs, found: FoundPairs, most: int = 1000) -> float:
+    """Average precision in [0, 1] by the rule of CrowdHuman's toolkit [mem]: boxes match as for MR-2, at IoU 0.5, and precision over recall
+    is summed by trapezoids, without COCO's rounding up or its 101 points. NaN where nobody counts.
+
+    From memory the toolkit starts at the first detection; here at recall 0, which is more by at most one part in the number of people.
+    """
+    right, wanted = _ranked(truth, found, Setup(), True, most)
+    if not wanted:
+        return math.nan
+    hits = np.cumsum(right)
+    precision = hits / np.arange(1, len(right) + 1)
+    before = np.append(precision[:1], precision[:-1])
+    return float((right * (before + precision) / 2).sum() / wanted)
+
+
+def _ranked(truth: TruePairs, found: FoundPairs, setup: Setup, published: bool, most: int) -> tuple[Bool[np.ndarray, " d"], int]:
+    """Which of the detections that count are right, the surest of all pictures first, and how many bodies there were to find."""
+    matches = [
+        _match_picture(truth, np.flatnonzero(truth.image == image), found, np.flatnonzero(found.image == image), setup, published, most)
+        for image in np.union1d(truth.image, found.image)
+    ]
+    scores, right = (np.concatenate([np.zeros(0, kind), *(m[i] for m in matches)]) for i, kind in enumerate((float, bool)))
+    return right[np.argsort(-scores, kind="stable")], sum(m[2] for m in matches)
 
 
 def _match_picture(

@@ -15,6 +15,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 PARTS = 24
+UNTOLD = -1
+"""In place of a part in labels: the pixel may show any, and counts for nothing."""
 COARSE_OF = (0, 1, 1, 2, 3, 4, 5, 6, 7, 6, 7, 8, 9, 8, 9, 10, 11, 10, 11, 12, 13, 12, 13, 14, 14)
 """The coarse part of each part, background first [mem]: torso, hands, feet, upper and lower legs, upper and lower arms, head."""
 
@@ -29,7 +31,7 @@ class IUV(NamedTuple):
 
 
 class IUVLabels(NamedTuple):
-    """What a rendered body says of each pixel: its part (0: background), and its coordinates there in [0, 1]."""
+    """What a rendered body says of each pixel: its part (0: background, or UNTOLD), and its coordinates there in [0, 1]."""
 
     index: Int[Tensor, "*b h w"]
     u: Float[Tensor, "*b h w"]
@@ -77,7 +79,7 @@ def clean(iuv: IUV) -> IUV:
 
 
 def cleaned_labels(labels: IUVLabels, count: int = PARTS + 1) -> IUV:
-    """Labels as cleaned maps of `count` channels: what a regressor that reads IUV is given in place of a prediction."""
+    """Labels as cleaned maps of `count` channels: what a regressor that reads IUV is given in place of a prediction. UNTOLD is nothing."""
     channels = torch.arange(count, device=labels.index.device)[:, None, None]
     index = (labels.index[..., None, :, :] == channels).to(labels.u)
     return IUV(labels.u[..., None, :, :] * index, labels.v[..., None, :, :] * index, index)
@@ -90,7 +92,7 @@ def without_parts(iuv: IUV, dropped: Bool[Tensor, "*b 25"]) -> IUV:
 
 
 def map_losses(iuv: IUV, labels: IUVLabels, valid: Bool[Tensor, "*b"] | None = None) -> dict[str, Float[Tensor, ""]]:
-    """Terms of dense labels without their weights: "index" and (where predicted) "annotation", cross entropy, mean over the pixels of
+    """Terms of dense labels without their weights: "index" and (where predicted) "annotation", cross entropy, mean over the told pixels of
     valid maps; "uv", smooth L1 of U and V in the channel of the true part, summed over its pixels, mean over maps. No map gives 0.
 
     Works for parts of any number of channels; the coarse labels are those of DensePose's 24 parts.
@@ -102,7 +104,8 @@ def map_losses(iuv: IUV, labels: IUVLabels, valid: Bool[Tensor, "*b"] | None = N
     count = weight.sum().clamp(min=1)
 
     def entropy(logits: Tensor, target: Tensor) -> Tensor:
-        return (F.cross_entropy(logits, target, reduction="none").mean((1, 2)) * weight).sum() / count
+        entropies = F.cross_entropy(logits, target, reduction="none", ignore_index=UNTOLD)
+        return (entropies.sum((1, 2)) / (target != UNTOLD).sum((1, 2)).clamp(min=1) * weight).sum() / count
 
     shown = (part > 0) & (part < channels)
     at = part.clamp(0, channels - 1)[:, None]
@@ -110,7 +113,7 @@ def map_losses(iuv: IUV, labels: IUVLabels, valid: Bool[Tensor, "*b"] | None = N
     terms = {"index": entropy(maps.index, part), "uv": (sum(gap * shown for gap in gaps).sum((1, 2)) * weight).sum() / count}
     if maps.annotation is not None:
         coarse = torch.tensor(COARSE_OF, device=part.device)
-        terms["annotation"] = entropy(maps.annotation, coarse[part])
+        terms["annotation"] = entropy(maps.annotation, torch.where(part == UNTOLD, UNTOLD, coarse[part.clamp(min=0)]))
     return terms
 
 

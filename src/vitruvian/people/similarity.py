@@ -96,7 +96,7 @@ def without_doubtful_tracks(take: Take, strong: float = 0.3) -> Take:
     return take if keep.all() else take.subset(keep)
 
 
-def within_others(people: People, skeleton: Skeleton, sure: float = SURE_OF_BOX) -> Bool[np.ndarray, "n n"]:
+def within_others(people: People, skeleton: Skeleton) -> Bool[np.ndarray, "n n"]:
     """Whether row i is a doubtful detection within the larger, surer person of row j: within the box, or that of the sure keypoints.
 
     A leg or a trunk alone looks like somebody to a detector, and a pose network finds a whole person in it; a person who truly stands
@@ -109,7 +109,7 @@ def within_others(people: People, skeleton: Skeleton, sure: float = SURE_OF_BOX)
     extent = np.concatenate(
         [np.minimum(boxes[:, :2], low.min(1, initial=np.inf)), np.maximum(boxes[:, 2:], high.max(1, initial=-np.inf))], 1
     )
-    doubtful = (people.scores[:, None] < sure) & (people.scores[:, None] < people.scores[None])
+    doubtful = (people.scores[:, None] < SURE_OF_BOX) & (people.scores[:, None] < people.scores[None])
     return doubtful & (_shared(boxes, extent) > WITHIN * area(boxes)[:, None]) & (area(boxes)[:, None] < area(extent)[None])
 
 

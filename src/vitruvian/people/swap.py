@@ -244,9 +244,7 @@ def _watch(take: Take, rows: Int[np.ndarray, " f"]) -> _Watched:
     return _Watched(times, half, noise, drive, size, lane_unit, np.array(weight), units, agree, upright)
 
 
-def _sizes(
-    boxes: Float[np.ndarray, "f 4"], values: Float[np.ndarray, "f k 2"], times: Float[np.ndarray, " f"], reach: float = 0.5
-) -> Float[np.ndarray, " f"]:
+def _sizes(boxes: Float[np.ndarray, "f 4"], values: Float[np.ndarray, "f k 2"], times: Float[np.ndarray, " f"]) -> Float[np.ndarray, " f"]:
     """Body sizes in pixels: the root of the box area, or of the keypoints' extent where there is no box; a median over a second."""
     from scipy.ndimage import median_filter
 
@@ -257,7 +255,7 @@ def _sizes(
     if not known.any():
         return np.ones(len(boxes))
     squared = np.where(known, squared, np.median(squared[known]))
-    frames = max(1, round(reach / max(float(np.median(np.diff(times))), 1e-3))) if len(times) > 1 else 1
+    frames = max(1, round(0.5 / max(float(np.median(np.diff(times))), 1e-3))) if len(times) > 1 else 1
     return np.sqrt(median_filter(squared, 2 * min(frames, 60) + 1, mode="nearest"))
 
 

@@ -88,26 +88,6 @@ def vertex_normals(vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f
     return out
 
 
-def rasterise(
-    points: Float[np.ndarray, "v 2"],
-    depth: Float[np.ndarray, " v"],
-    faces: Int[np.ndarray, "f 3"],
-    face_class: UInt8[np.ndarray, " f"],
-    attributes: Float[np.ndarray, "v c"],
-    size: tuple[int, int],
-    double_sided: np.ndarray | None = None,
-) -> tuple[UInt8[np.ndarray, "h w"], Float[np.ndarray, "h w c"], Float[np.ndarray, "h w"]]:
-    """Draw a mesh into an image of `size` (width, height).
-
-    `points` are image coordinates in pixels (y down), `depth` the distance along the view axis in metres; vertices nearer
-    than 5 cm are clipped with their triangles. Faces of class 0 are left out. A face is seen from its outside when its
-    corners run counter-clockwise as seen by the viewer; `double_sided` (one flag per face) keeps the back side too.
-    Returns the class image (0 where nothing is), the interpolated attributes and the depth (inf where nothing is).
-    """
-    owner, z_buffer = nearest_faces(points, depth, faces, face_class, size, double_sided)
-    return of_faces(owner, face_class), interpolate_faces(owner, points, depth, faces, attributes), z_buffer
-
-
 def nearest_faces(
     points: Float[np.ndarray, "v 2"],
     depth: Float[np.ndarray, " v"],
@@ -116,7 +96,12 @@ def nearest_faces(
     size: tuple[int, int],
     double_sided: np.ndarray | None = None,
 ) -> tuple[Int[np.ndarray, "h w"], Float[np.ndarray, "h w"]]:
-    """The face of every pixel (-1 where none is) and its depth (inf); arguments as of `rasterise`, faces with `drawn` 0 are left out."""
+    """Draw a mesh into a picture of `size` (width, height): the face of every pixel (-1 where none is) and its depth (inf).
+
+    `points` are image coordinates in pixels (y down), `depth` the distance along the view axis in metres; vertices nearer
+    than 5 cm are clipped with their triangles. Faces with `drawn` 0 are left out. A face is seen from its outside when its
+    corners run counter-clockwise as seen by the viewer; `double_sided` (one flag per face) keeps the back side too.
+    """
     width, height = size
     best, owner = np.zeros((height, width), np.float32), np.full((height, width), -1, np.int32)
     if double_sided is None:

@@ -61,17 +61,19 @@ class Lifter:
     | lift-diffusion | FinePOSE: clips, the mean of 5 guesses after 2 steps | the same |
 
     `network` is a card, the id of a network, or the path of an ONNX file. How far away a person is follows from the body's size, which
-    the network guesses from the proportions: a child near by and an adult farther away look much alike.
-    Raises WeightsError where it is missing or no lifter.
+    the network guesses from the proportions: a child near by and an adult farther away look much alike. `text`: what people do, for
+    networks that were exported with texts (the card's `classes`, such as "Walking"); "" tells them nothing.
+    Raises WeightsError where the network is missing or no lifter, VitruvianError for a text that it doesn't know.
     """
 
-    def __init__(self, network: Card | str | Path, *, device: Device = "auto", threads: int | None = None) -> None:
+    def __init__(self, network: Card | str | Path, *, text: str = "", device: Device = "auto", threads: int | None = None) -> None:
         self.card = network if isinstance(network, Card) else card_for(network)
         if self.card.task != "lift" or self.card.codec not in _BATCH:
             raise WeightsError(f"{self.card.id!r} does not lift keypoints into space: it is for {self.card.task}. Use another network.")
         self.skeleton, kind = by_name(self.card.skeleton), self.card.codec
         if kind and self.skeleton.name not in LIFTED:
             raise WeightsError(f"{self.card.id!r} lifts {self.skeleton.name}, not {' or '.join(LIFTED)}: use another network.")
+        self._text = _number_of(text, self.card)
         self.session = Session(self.card.file, device=device, threads=threads, max_batch=_BATCH[kind])
         count, shape = len(self.skeleton), self.session.input_shape[1:]
         fits = {
@@ -129,7 +131,8 @@ class Lifter:
         grid = _clock(times, CLIP_RATE)
         clip = _resampled(inputs, times, grid)
         length = self.session.input_shape[1]
-        guesses = guess_sequence(lambda clips: self.session.run(clips)[0], clip, self.skeleton, length, self.card.diffusion_times)
+        run, times_of_noise = lambda clips: self.session.run(clips)[0], self.card.diffusion_times
+        guesses = guess_sequence(run, clip, self.skeleton, length, times_of_noise, text=self._text)
         return _resampled(guesses.mean(0), grid, times)
 
     def _bodies(self, keypoints: np.ndarray, confidence: np.ndarray, times: np.ndarray, intrinsics: np.ndarray) -> LiftedTrack:
@@ -159,6 +162,16 @@ class Lifter:
             parts = [[array[0] for array in self.session.run(np.zeros((1, 1, inputs.shape[1]), np.float32))]]
             return tuple(array[:0] for array in parts[0])
         return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+
+
+def _number_of(text: str, card: Card) -> int:
+    """A text's number among those of a lifter's card, in any case of letters; 0 for none."""
+    wanted, known = text.strip().casefold(), [name.casefold() for name in card.classes]
+    if wanted and not known:
+        raise VitruvianError(f"{card.id!r} can't be told what people do: leave the text ({text!r}) away")
+    if wanted and wanted not in known:
+        raise VitruvianError(f"{card.id!r} doesn't know the text {text!r}: take one of {', '.join(card.classes)}, or none")
+    return known.index(wanted) + 1 if wanted else 0
 
 
 def _clock(times: Float[np.ndarray, " t"], rate: float) -> Float[np.ndarray, " g"]:

@@ -11,23 +11,27 @@ from jaxtyping import Float, UInt8
 from vitruvian.body.library import load_body
 from vitruvian.body.model import BodyModel
 from vitruvian.body.regressors import point_regressor
-from vitruvian.codecs.contain import Placement, contain
-from vitruvian.codecs.mesh import FOV, OUTPUTS, SeenBodies, camera_code, decode, seen_bodies
-from vitruvian.codecs.normalise import normalise, require_rgb
+from vitruvian.codecs.mesh import FOV, SeenBodies, checked_camera, seen_bodies
+from vitruvian.codecs.normalise import require_rgb
 from vitruvian.errors import VitruvianError, WeightsError
 from vitruvian.geometry.camera import pinhole
+from vitruvian.runtime.detector import Detector
+from vitruvian.runtime.mesh_kinds import KINDS, Kind, Network, Persons
+from vitruvian.runtime.pose import PoseEstimator
 from vitruvian.runtime.session import Device, open_session
 from vitruvian.skeletons import COCO_WHOLEBODY_133
 from vitruvian.weights import Card, card_for
-from vitruvian.weights.graph import ports
+from vitruvian.weights.graph import Ports, ports
 
 
 class MeshEstimator:
-    """A network for meshes (Multi-HMR): pictures, and their cameras if known -> everybody's body, score, box and 133 points.
+    """A network for meshes (Multi-HMR, AiOS, OSX, PyMAF-X, DaNet): pictures, and their cameras if known -> everybody's body.
 
     `network` is a card, the id of a network, or the path of an ONNX file with its card. `body`: the body model in place of the one that
-    the card names (a name or path as for `load_body`); SMPL-X is the user's own file. `score_threshold` is in [0, 1].
-    Raises WeightsError where the network is missing or no such network, FormatError where the body model is not there.
+    the card names (a name or path as for `load_body`); SMPL and SMPL-X are the user's own files. `score_threshold` is in [0, 1].
+    `detector` and `pose`: networks that find the people whose crops OSX, DaNet and PyMAF-X are shown, and for PyMAF-X the 133 keypoints of
+    their hands and faces; the others need none. `cards` are those of all networks that run.
+    Raises WeightsError where a network is missing or no such network, FormatError where the body model is not there.
     """
 
     def __init__(
@@ -35,6 +39,8 @@ class MeshEstimator:
         network: Card | str | Path,
         *,
         body: str | Path | None = None,
+        detector: Card | str | Path = "person-parts-s",
+        pose: Card | str | Path = "wholebody-s",
         score_threshold: float = 0.3,
         device: Device = "auto",
         threads: int | None = None,
@@ -43,14 +49,14 @@ class MeshEstimator:
         self.card = network if isinstance(network, Card) else card_for(network)
         if self.card.task != "mesh":
             raise WeightsError(f"{self.card.id!r} finds no meshes: it is for {self.card.task}. Use another network (Multi-HMR).")
-        if len(set(self.card.input_size)) != 1:
-            raise WeightsError(
-                f"{self.card.id!r} takes pictures of {self.card.input_size}, and networks for meshes take squares: check its card"
-            )
         self.score_threshold, self.max_batch = score_threshold, max_batch
-        self._session = _session(self.card.file, device, threads)
+        session = open_session(self.card.file, device, threads)
+        self.kind = _kind(self.card, ports(session))
+        self._find = _finder(self.kind, detector, pose, score_threshold, device, threads)
+        self.cards: tuple[Card, ...] = (self.card, *(one.card for one in self._find))
         self.body: BodyModel = _body(self.card.body if body is None else body)
         self.points = point_regressor(self.body, COCO_WHOLEBODY_133)
+        self._network = Network(self.card, session, self.body, score_threshold, max_batch)
 
     def __call__(
         self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]], cameras: Sequence[Float[np.ndarray, "3 3"] | None] | None = None
@@ -67,31 +73,42 @@ class MeshEstimator:
         for image in images:
             require_rgb(image)
         known = [
-            pinhole((image.shape[1], image.shape[0]), FOV) if camera is None else np.asarray(camera, np.float64)
+            pinhole((image.shape[1], image.shape[0]), FOV) if camera is None else checked_camera(camera)
             for image, camera in zip(images, cameras, strict=True)
         ]
         out: list[SeenBodies] = []
         for start in range(0, len(images), self.max_batch):
             chunk, matrices = images[start : start + self.max_batch], known[start : start + self.max_batch]
-            squares, places = zip(*(contain(image, self.card.input_size[0]) for image in chunk), strict=True)
-            answers = self._run(np.stack(squares), places, matrices)
-            for row, (image, matrix) in enumerate(zip(chunk, matrices, strict=True)):
-                scores, bodies = decode({name: array[row] for name, array in answers.items()}, self.body, self.score_threshold)
+            told = self.kind.see(self._network, chunk, matrices, self._persons(chunk))
+            for (scores, bodies), image, matrix in zip(told, chunk, matrices, strict=True):
                 out.append(seen_bodies(scores, bodies, self.body, self.points, matrix, (image.shape[1], image.shape[0])))
         return out
 
-    def _run(
-        self, squares: UInt8[np.ndarray, "b s s 3"], places: Sequence[Placement], matrices: Sequence[Float[np.ndarray, "3 3"]]
-    ) -> dict[str, np.ndarray]:
-        """The network's outputs by name, for one batch."""
-        inside = np.stack([place.intrinsics(matrix) for place, matrix in zip(places, matrices, strict=True)])
-        batch = normalise(squares, self.card.mean, self.card.std, self.card.channel_order)
-        names = [port.name for port in ports(self._session).outputs]
-        try:
-            answers = self._session.run(None, {"image": batch, "camera": camera_code(inside, squares.shape[1])})
-        except Exception as error:  # ONNX Runtime's exceptions share no public base class
-            raise WeightsError(f"{self.card.file} can't run on pictures {batch.shape}: check its card ({error}).") from error
-        return dict(zip(names, answers, strict=True))
+    def _persons(self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> list[Persons]:
+        """What the kind of network must know of each picture's people."""
+        if not self._find:
+            return []
+        detect, *pose = self._find
+        found = detect(images)
+        if not pose:
+            return [Persons(one.boxes, one.scores) for one in found]
+        poses = pose[0](images, [one.boxes for one in found])
+        return [Persons(one.boxes, one.scores, *keypoints) for one, keypoints in zip(found, poses, strict=True)]
+
+
+def _finder(
+    kind: Kind, detector: Card | str | Path, pose: Card | str | Path, threshold: float, device: Device, threads: int | None
+) -> tuple[Detector | PoseEstimator, ...]:
+    """The networks that tell a kind what it must know of people. WeightsError where the pose network has other keypoints than the 133."""
+    if kind.needs == "nothing":
+        return ()
+    find = Detector(detector, score_threshold=threshold, device=device, threads=threads)
+    if kind.needs == "boxes":
+        return (find,)
+    estimate = PoseEstimator(pose, device=device, threads=threads)
+    if estimate.card.keypoint_set is not COCO_WHOLEBODY_133:
+        raise WeightsError(f"{kind.name} needs the 133 keypoints, {estimate.card.id!r} finds {estimate.card.skeleton}: take wholebody-s")
+    return find, estimate
 
 
 def _body(name: str | Path) -> BodyModel:
@@ -103,13 +120,13 @@ def _body(name: str | Path) -> BodyModel:
     return load_body(name)
 
 
-def _session(path: str | Path, device: Device, threads: int | None):
-    """A session with inputs "image" and "camera". WeightsError for other graphs, MissingExtraError without CUDA where that is asked for."""
-    session = open_session(path, device, threads)
-    found = ports(session)
-    given = {port.name for port in found.outputs}
-    if [port.name for port in found.inputs] != ["image", "camera"] or not set(OUTPUTS) <= given:
-        raise WeightsError(
-            f"{path} takes {[p.name for p in found.inputs]} and gives {sorted(given)}, not what a network for meshes does: export it again"
-        )
-    return session
+def _kind(card: Card, graph: Ports) -> Kind:
+    """Which kind of network for meshes a graph is. WeightsError where it is none, or takes pictures of another size than its card says."""
+    kind = next((kind for kind in KINDS if kind.is_of(graph)), None)
+    if kind is None:
+        inputs, outputs = ([port.name for port in side] for side in (graph.inputs, graph.outputs))
+        raise WeightsError(f"{card.file} takes {inputs} and gives {outputs}, not what a network for meshes does: export it again")
+    taken = graph.inputs[0].shape[:1:-1]
+    if taken != card.input_size:
+        raise WeightsError(f"{card.file} takes pictures of {taken}, its card says {card.input_size} (width, height): correct the card")
+    return kind

@@ -56,14 +56,18 @@ def cast(rng: np.random.Generator, studio: Studio, count: int) -> list[Actor]:
 
     The studio's store must have been opened with `truth`. Raises VitruvianError where it was not, or has too few such people.
     """
-    store = studio.store
-    if "orientation" not in store.truth:
+    if "orientation" not in studio.store.truth:
         raise VitruvianError("these people have no heading: open their store with truth=True")
-    boxes = store.boxes[studio.members, 0]
-    whole = studio.members[(store.keypoints[studio.members, :17, 2] > 0).all(1) & ~np.isnan(boxes).any(1)]
+    whole = whole_people(studio)
     if len(whole) < count:
         raise VitruvianError(f"the store has {len(whole)} people who are whole in their pictures, not {count}: ask for fewer")
     return [_actor(rng, studio, int(index)) for index in rng.choice(whole, count, replace=False)]
+
+
+def whole_people(studio: Studio) -> Int[np.ndarray, " n"]:
+    """Which people of a studio are whole in their pictures: rows of its store."""
+    members, store = studio.members, studio.store
+    return members[(store.keypoints[members, :17, 2] > 0).all(1) & ~np.isnan(store.boxes[members, 0]).any(1)]
 
 
 def _actor(rng: np.random.Generator, studio: Studio, index: int) -> Actor:

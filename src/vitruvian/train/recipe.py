@@ -1,7 +1,7 @@
 """Training recipes: TOML files, parsed into frozen dataclasses. A misspelt key, a wrong type or an unknown choice is one line of error.
 
 name = "dwpose-t"                      # of the run's folder
-system = "rtmpose"                     # rtmpose, rtmw, rmpg, synthpose, dsta, diffpose
+system = "rtmpose"                     # rtmpose, rtmw, rtmw3d, rmpg, synthpose, dsta, diffpose; bpjdet, jointbdoe, hsdb-instrument
 
 [data]                                 # see Data
 augmentation = "dwpose"
@@ -23,33 +23,46 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from vitruvian.data.judge_parts import PartKind
+from vitruvian.data.readers import Kind as PoseKind
 from vitruvian.errors import FormatError, VitruvianError
 from vitruvian.skeletons import SYNTHPOSE_52, Skeleton, by_name
 from vitruvian.systems.biomechanics.marker_points import MarkerPoints, read_points
 from vitruvian.train.loop import Schedule
 
 MAX_BYTES = 1 << 20
-System = Literal["rtmpose", "rtmw", "rmpg", "synthpose", "dsta", "diffpose"]
-Kind = Literal[
-    "figures", "synth", "coco", "coco-wholebody", "ubody", "halpe", "crowdpose", "mpii", "aic", "humanart", "posetrack17", "posetrack18",
-    "posetrack21", "jhmdb",
-]  # fmt: skip
+System = Literal["rtmpose", "rtmw", "rtmw3d", "rmpg", "synthpose", "dsta", "diffpose", "bpjdet", "jointbdoe", "hsdb-instrument"]
+DrawnKind = Literal["figures", "synth", "crowds", "instruments"]
+Kind = Literal[DrawnKind, PoseKind, PartKind, "hsdb-cholecystectomy", "hsdb-gastrectomy"]
+CropAugmentation = Literal["rtmpose", "dwpose", "rtmw", "posetrack", "heatmap"]
+SceneAugmentation = Literal["bpjdet", "jointbdoe", "scenes"]
 Lesson = Literal["labels", "first", "second"]
 KEYPOINTS = {
     "rtmpose": "coco-wholebody-133",
     "rtmw": "coco-wholebody-133",
+    "rtmw3d": "coco-wholebody-133",
     "rmpg": "coco-17",
     "synthpose": "synthpose-52",
     "dsta": "posetrack-17",
     "diffpose": "posetrack-17",
 }
+"""What pose networks learn unless a recipe says otherwise."""
+POSES: tuple[Kind, ...] = tuple(dict.fromkeys(("coco-wholebody", *get_args(PoseKind), "figures", "synth")))
+DETECTORS: Mapping[System, tuple[Kind, ...]] = {
+    "bpjdet": (
+        "crowdhuman", "crowdhuman-face", "citypersons-face", "citypersons-head", "bodyhands", "contacthands", "cocohumanparts", "crowds",
+    ),
+    "jointbdoe": ("mebow", "crowds"),
+    "hsdb-instrument": ("hsdb-cholecystectomy", "hsdb-gastrectomy", "instruments"),
+}  # fmt: skip
+"""What pose networks and detectors learn from, the usual data set first."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where samples come from: "figures" and "synth" are drawn, the others are read from the `folder` of an official data set.
+    """Where samples come from: DrawnKind is drawn, the others are read from the `folder` of an official data set.
 
-    For "synth", `folder` is a store of label images ("" for one in the cache, made on first use).
+    For "synth" and "crowds", `folder` is a store of label images ("" for one in the cache, made on first use).
     """
 
     kind: Kind
@@ -61,12 +74,13 @@ class Source:
 class Data:
     """What is trained on. `late` is the share of each stage, at its end, that uses the augmentation's calmer late stage.
 
-    people, photographs: of "synth": how many label images to make, and a text file that names a background picture per line.
-    hidden, ambiguous, labelled: of "figures", see `vitruvian.train.figures.Scene`.
+    people, photographs: of "synth" and "crowds": how many label images to make, and a text file that names a background picture per line.
+    hidden, ambiguous, labelled: of "figures", see `vitruvian.train.figures.Scene`. randomised: of "instruments", the share of pictures
+    with any colours and backgrounds.
     """
 
     sources: tuple[Source, ...] = (Source("figures"),)
-    augmentation: Literal["none", "rtmpose", "dwpose", "rtmw", "posetrack", "heatmap"] = "none"
+    augmentation: Literal["none", CropAugmentation, SceneAugmentation] = "none"
     late: float = 0.0
     workers: int = 1
     people: int = 2000
@@ -74,6 +88,7 @@ class Data:
     hidden: float = 0.0
     ambiguous: float = 0.0
     labelled: float = 1.0
+    randomised: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -99,7 +114,7 @@ class Recipe:
     """A whole recipe.
 
     keypoints: name of the keypoint set that is learnt, or a file that declares one (`systems.biomechanics.marker_points`); "" for the
-    system's own.
+    system's own. Detectors have none.
     """
 
     name: str
@@ -111,7 +126,9 @@ class Recipe:
 
     @property
     def skeleton(self) -> Skeleton:
-        """The keypoint set that is learnt."""
+        """The keypoint set that is learnt. Raises VitruvianError for no such set, or a detector."""
+        if self.system in DETECTORS:
+            raise VitruvianError(f"{self.system} finds no keypoints: leave keypoints away")
         return self.points.skeleton if self.keypoints.endswith(".toml") else by_name(self.keypoints or KEYPOINTS[self.system])
 
     @property
@@ -142,9 +159,21 @@ def read_recipe(path: str | Path) -> Recipe:
     return recipe
 
 
-def on_data(recipe: Recipe, folder: str | Path, kind: Kind = "coco-wholebody") -> Recipe:
-    """The same recipe on a data set in `folder`; a name that ends with -synth loses that."""
-    return replace(recipe, name=recipe.name.removesuffix("-synth"), data=replace(recipe.data, sources=(Source(kind, str(folder)),)))
+def on_data(recipe: Recipe, folder: str | Path, kind: Kind | None = None) -> Recipe:
+    """The same recipe on a data set in `folder`, by default the system's usual one; a name that ends with -synth loses that.
+
+    Raises VitruvianError for a data set that the system can't learn from.
+    """
+    source = Source(kind or teachers_of(recipe.system)[0], str(folder))
+    changed = replace(recipe, name=recipe.name.removesuffix("-synth"), data=replace(recipe.data, sources=(source,)))
+    if problem := _problem(changed):
+        raise VitruvianError(problem)
+    return changed
+
+
+def teachers_of(system: System) -> tuple[Kind, ...]:
+    """The kinds of sources that a system can learn from, the usual data set first."""
+    return DETECTORS.get(system, POSES)
 
 
 def on_keypoints(recipe: Recipe, keypoints: str) -> Recipe:
@@ -170,14 +199,23 @@ def shortened(recipe: Recipe, steps: int | None = None, seconds: float | None = 
 def _problem(recipe: Recipe) -> str:
     """The first contradiction of a recipe, in words; "" for none."""
     names = [stage.name for stage in recipe.stages]
-    try:
-        _ = recipe.skeleton
-    except VitruvianError as error:
-        return str(error)
+    if recipe.system not in DETECTORS or recipe.keypoints:
+        try:
+            _ = recipe.skeleton
+        except VitruvianError as error:
+            return str(error)
+    if recipe.system == "rtmw3d" and recipe.skeleton.name != KEYPOINTS["rtmw3d"]:
+        return "rtmw3d learns the depth of the 133 keypoints of COCO-WholeBody: leave keypoints away"
     if not names or len(set(names)) < len(names) or not all(name.replace("-", "").isalnum() for name in (*names, recipe.name)):
         return "a recipe needs stages with different names, of letters, digits and hyphens, as its own name"
     if not recipe.data.sources or any(source.weight <= 0 for source in recipe.data.sources):
         return "data needs sources with positive weights"
+    kinds = teachers_of(recipe.system)
+    for source in recipe.data.sources:
+        if source.kind not in kinds:
+            return f"{recipe.system} can't learn from {source.kind}: take {', '.join(kinds)}"
+    if recipe.data.augmentation not in ("none", *get_args(SceneAugmentation if recipe.system in DETECTORS else CropAugmentation)):
+        return f"the augmentation {recipe.data.augmentation!r} is not for {recipe.system}"
     for stage in recipe.stages:
         if (stage.lesson == "labels") == bool(stage.teacher):
             return f"stage {stage.name!r}: a lesson from labels has no teacher, the others need one"

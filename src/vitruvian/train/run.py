@@ -5,6 +5,7 @@ runs/NAME/teacher/{last.pt, log.jsonl, network.safetensors}, runs/NAME/first/...
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import shutil
@@ -18,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from vitruvian._files import written_whole
 from vitruvian.data import augment
+from vitruvian.data.augment import Augmentation
 from vitruvian.data.pictures import Dataset
 from vitruvian.data.readers import held_out as held_out_split
 from vitruvian.data.readers import read_dataset
@@ -26,11 +28,14 @@ from vitruvian.errors import VitruvianError
 from vitruvian.systems.checkpoint import write_state
 from vitruvian.systems.export import keypoint_notes
 from vitruvian.train.crew import Crew
+from vitruvian.train.deep import Deep, Flat
+from vitruvian.train.detectors import DetectorTask, build_detector, detector_figures, drawing_of
 from vitruvian.train.feed import Annotated, Blend, Figures, Samples, Synthetic, batches, collate_samples
 from vitruvian.train.figures import Scene
 from vitruvian.train.loop import ALONE, Progress, Report, steps_done, train
 from vitruvian.train.markers import Markers
-from vitruvian.train.recipe import Recipe, Source, Stage
+from vitruvian.train.recipe import DETECTORS, Recipe, Source, Stage
+from vitruvian.train.scenes import LAYOUTS, Scenes, collate_taught
 from vitruvian.train.tasks import Task, build, evaluation
 from vitruvian.weights import store
 
@@ -51,9 +56,7 @@ OnStep = Callable[[str, int, int, Report], object]
 """Called with what is being done, how much of it is done, how much there is (0: unknown), and the last report."""
 
 
-def run_recipe(
-    recipe: Recipe, folder: str | Path, device: str = "cpu", on_step: OnStep = lambda *_: None, crew: Crew = ALONE
-) -> Path:
+def run_recipe(recipe: Recipe, folder: str | Path, device: str = "cpu", on_step: OnStep = lambda *_: None, crew: Crew = ALONE) -> Path:
     """Train all stages and return the file of the last one's network.
 
     Stages that are done are passed over, unless they ended after fewer steps than are wanted now (those of a first try): such ones go on.
@@ -86,8 +89,9 @@ def run_stage(
     crew: Crew = ALONE,
 ) -> nn.Module:
     """Train one stage in `folder` and write its averaged network there; returns it."""
-    progress = Progress()
-    task = build(recipe, stage, finished, progress)
+    progress, detects = Progress(), recipe.system in DETECTORS
+    task = build_detector(recipe, stage, finished) if detects else build(recipe, stage, finished, progress)
+    collate = collate_taught if detects else collate_samples
     for model in (task.model, task.frozen):
         if model is not None:
             model.to(device)
@@ -95,44 +99,59 @@ def run_stage(
         open_samples(recipe, task, on_step)
     crew.agree()
     samples = open_samples(replace(recipe, seed=recipe.seed + _APART * crew.rank), task, on_step, begun=steps_done(folder))
-    held_out = list(itertools.islice(batches(open_samples(recipe, task, on_step, True), collate_samples, stage.batch, 0), HELD_OUT))
-    loader = batches(samples, collate_samples, stage.batch, recipe.data.workers)
+    held_out = list(itertools.islice(batches(open_samples(recipe, task, on_step, True), collate, stage.batch, 0), HELD_OUT))
+    evaluate = functools.partial(detector_figures, task, held_out) if detects else evaluation(task, recipe.skeleton, held_out)
+    loader = batches(samples, collate, stage.batch, recipe.data.workers)
     model = train(
         task.model,
         _staged(loader, samples, recipe.data.late, progress),
         task.loss,
         stage.schedule,
         folder,
-        evaluation(task, recipe.skeleton, held_out),
+        evaluate,
         progress,
         lambda step, report: on_step(stage.name, step, stage.schedule.steps, report),
         crew,
     )
     network = task.keep(model).eval()
     notes = {"recipe": recipe.name, "stage": stage.name, "system": recipe.system, "variant": stage.variant}
-    notes |= keypoint_notes(recipe.skeleton)
+    notes |= {} if detects else keypoint_notes(recipe.skeleton)
     if crew.leads:
         write_state(network.state_dict(), folder / NETWORK, notes)
     return network
 
 
-def open_samples(recipe: Recipe, task: Task, on_step: OnStep = lambda *_: None, held_out: bool = False, begun: int = 0) -> Blend:
+def open_samples(
+    recipe: Recipe, task: Task | DetectorTask, on_step: OnStep = lambda *_: None, held_out: bool = False, begun: int = 0
+) -> Blend:
     """What a stage is trained on, or (`held_out`) judged on: other figures, people who are kept apart, a data set's validation split.
 
     `begun`: steps that a run goes on after, so that it doesn't see the same samples again.
     """
-    data, seed = recipe.data, recipe.seed + 1000 * held_out + 1_000_003 * begun
-    augmentation = augment.NONE if held_out else PRESETS[data.augmentation]
+    seed = recipe.seed + 1000 * held_out + 1_000_003 * begun
+    open_one = _scenes if isinstance(task, DetectorTask) else _crops
+    parts = [open_one(recipe, source, task, seed, on_step, held_out) for source in recipe.data.sources]
+    return Blend(parts, [source.weight for source in recipe.data.sources], seed)
+
+
+def _crops(recipe: Recipe, source: Source, task: Task, seed: int, on_step: OnStep, held_out: bool) -> Samples | Flat:
+    """People, one by one, with their keypoints."""
+    data = recipe.data
+    augmentation: Augmentation = augment.NONE if held_out else PRESETS[data.augmentation]
     common = (task.size, recipe.skeleton, task.frames, augmentation, seed)
-    parts: list[Samples] = []
-    for source in data.sources:
-        if source.kind == "figures":
-            parts.append(Figures(*common, scene=Scene(data.hidden, data.ambiguous, 1.0 if held_out else data.labelled)))
-        elif source.kind == "synth":
-            parts.append(_synthetic(recipe, source, task, common, on_step, held_out))
-        else:
-            parts.append(Annotated(*common, datasets=[open_dataset(source, held_out)], weights=[1.0]))
-    return Blend(parts, [source.weight for source in data.sources], seed)
+    if source.kind == "synth":
+        return _synthetic(recipe, source, task, common, on_step, held_out)
+    if source.kind == "figures":
+        samples = Figures(*common, scene=Scene(data.hidden, data.ambiguous, 1.0 if held_out else data.labelled))
+    else:
+        samples = Annotated(*common, datasets=[open_dataset(source, held_out)], weights=[1.0])
+    return Flat(samples) if task.deep else samples
+
+
+def _scenes(recipe: Recipe, source: Source, task: DetectorTask, seed: int, on_step: OnStep, held_out: bool) -> Scenes:
+    """Whole pictures with their objects."""
+    drawing = drawing_of(source, recipe.data, task, held_out, lambda: _people(recipe, source, on_step))
+    return Scenes(drawing, task.size, LAYOUTS["none" if held_out else recipe.data.augmentation], task.mirror, seed)
 
 
 def open_dataset(source: Source, held_out: bool = False) -> Dataset:
@@ -148,9 +167,18 @@ def open_dataset(source: Source, held_out: bool = False) -> Dataset:
 
 
 def _synthetic(recipe: Recipe, source: Source, task: Task, common: tuple, on_step: OnStep, held_out: bool) -> Synthetic:
-    """Synthetic people; their label images are made first where there are none."""
+    """Synthetic people."""
     if task.frames > 1:
         raise VitruvianError("synth draws no clips yet: take figures, or a data set of films")
+    folder, photographs = _people(recipe, source, on_step)
+    options = {"store": folder, "photographs": photographs, "held_out": held_out}
+    if task.deep:
+        return Deep(*common, **options)
+    return Synthetic(*common, **options) if recipe.points is None else Markers(*common, points=recipe.points, **options)
+
+
+def _people(recipe: Recipe, source: Source, on_step: OnStep) -> tuple[Path, list[str]]:
+    """A store of people, made first where there is none, and the photographs to put behind them."""
     from vitruvian.synth.generate import generate
 
     folder = Path(source.folder) if source.folder else store.home() / f"people-{recipe.data.people}"
@@ -164,8 +192,7 @@ def _synthetic(recipe: Recipe, source: Source, task: Task, common: tuple, on_ste
             raise VitruvianError(
                 f"can't read the list of photographs {recipe.data.photographs}: {error}; check data.photographs"
             ) from error
-    options = {"store": folder, "photographs": photographs, "held_out": held_out}
-    return Synthetic(*common, **options) if recipe.points is None else Markers(*common, points=recipe.points, **options)
+    return folder, photographs
 
 
 def _staged(loader: DataLoader, samples: Blend, late: float, progress: Progress) -> Iterator[tuple[Tensor, Tensor]]:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from vitruvian.codecs.heatmap import Heatmap
 from vitruvian.codecs.simcc import SimCC as SimCCCodec
+from vitruvian.codecs.simcc3d import SimCC3D as SimCC3DCodec
 from vitruvian.errors import VitruvianError, WeightsError
 from vitruvian.skeletons import COCO_WHOLEBODY_133, Skeleton
 from vitruvian.systems import catalogue
@@ -43,8 +44,8 @@ class Task:
     """What is trained, and how.
 
     model: what is optimised. loss: of a model and a batch. keep: the network to keep out of the (averaged) model. decode: images ->
-    keypoints (b, K, 2) in crop pixels and scores (b, K). size: (width, height) of a crop; frames of a clip. frozen: a teacher that the
-    loss asks.
+    keypoints (b, K, 2) in crop pixels and scores (b, K), or (b, K, 3) with metres behind the hips. size: (width, height) of a crop; frames
+    of a clip. frozen: a teacher that the loss asks. deep: whether it learns depth (`vitruvian.train.deep`).
     """
 
     model: nn.Module
@@ -54,6 +55,7 @@ class Task:
     size: tuple[int, int]
     frames: int = 1
     frozen: nn.Module | None = None
+    deep: bool = False
 
 
 def build(recipe: Recipe, stage: Stage, finished: dict[str, Path], progress: Progress) -> Task:
@@ -62,25 +64,31 @@ def build(recipe: Recipe, stage: Stage, finished: dict[str, Path], progress: Pro
     Raises VitruvianError for a variant or keypoint set that the system hasn't, WeightsError where a teacher or start can't be used.
     """
     keypoints = len(recipe.skeleton)
-    kinds = {"rtmpose": _simcc, "rtmw": _simcc, "rmpg": _heatmaps, "synthpose": _heatmaps, "dsta": _dsta, "diffpose": _diffpose}
+    kinds = {
+        "rtmpose": _simcc, "rtmw": _simcc, "rtmw3d": _simcc3d, "rmpg": _heatmaps, "synthpose": _heatmaps, "dsta": _dsta,
+        "diffpose": _diffpose,
+    }  # fmt: skip
     task = kinds[recipe.system](recipe, stage, keypoints, finished, progress)
     if stage.start and stage.lesson != "second":
-        _fill(task.keep(task.model), _read(stage.start, finished))
+        fill(task.keep(task.model), read_network(stage.start, finished))
     return task
 
 
 def evaluation(task: Task, skeleton: Skeleton, held_out: list[tuple[Tensor, Tensor]]) -> Callable[[nn.Module], dict[str, float]]:
-    """A function of the averaged model: on held-out batches, mean error in crop pixels and PCK at a tenth of the person's box, by part."""
+    """A function of the averaged model: on held-out batches, mean error in crop pixels and PCK at a tenth of the person's box, by part;
+    and where it learns depth, its mean error in millimetres."""
 
     def evaluate(model: nn.Module) -> dict[str, float]:
         network = task.keep(model).eval()
         device = next(network.parameters()).device
-        distances = []
+        distances, depths = [], []
         for images, keypoints in held_out:
-            found, _ = task.decode(network, images.to(device))
-            distance = np.linalg.norm(found - keypoints[..., :2].numpy(), axis=-1)
-            distances.append(np.where(keypoints[..., 2].numpy() > 0, distance, np.nan))
-        return errors(np.concatenate(distances), task.size, skeleton)
+            found, truth = task.decode(network, images.to(device))[0], keypoints.numpy()
+            distances.append(np.where(truth[..., 2] > 0, np.linalg.norm(found[..., :2] - truth[..., :2], axis=-1), np.nan))
+            if task.deep:
+                depths.append(np.abs(found[..., 2] - truth[..., 3])[truth[..., 4] > 0])
+        table = errors(np.concatenate(distances), task.size, skeleton)
+        return table | ({"depth_mm": 1000 * float(np.concatenate(depths).mean())} if any(map(len, depths)) else {})
 
     return evaluate
 
@@ -94,18 +102,19 @@ def errors(distances: Float[np.ndarray, "n k"], size: tuple[int, int], skeleton:
     return means | {"pck": float((seen < 0.1 * max(size) / 1.25).mean()) if seen.size else float("nan")}
 
 
-def _variant(system: Any, stage: Stage) -> Any:
+def variant_of(system: Any, stage: Stage) -> Any:
+    """The configuration that a stage names. Raises VitruvianError where the system hasn't it."""
     if stage.variant not in system.VARIANTS:
         raise VitruvianError(f"stage {stage.name!r}: no variant {stage.variant!r}; choose one of {', '.join(system.VARIANTS)}")
     return system.VARIANTS[stage.variant]
 
 
-def _read(name: str, finished: dict[str, Path]) -> nn.Module:
+def read_network(name: str, finished: dict[str, Path]) -> nn.Module:
     """The network of an earlier stage, or of a checkpoint."""
     return catalogue.load(finished.get(name, name))[1].model
 
 
-def _fill(network: nn.Module, source: nn.Module) -> None:
+def fill(network: nn.Module, source: nn.Module) -> None:
     """Copy all weights that have the same name and shape; at least half of the network must be among them."""
     found, target = source.state_dict(), network.state_dict()
     fitting = {name: value for name, value in found.items() if name in target and target[name].shape == value.shape}
@@ -131,10 +140,10 @@ class Pupil(nn.Module):
 
 def _simcc(recipe: Recipe, stage: Stage, keypoints: int, finished: dict[str, Path], progress: Progress) -> Task:
     """RTMPose and RTMW, from labels, with a teacher, or (second) a new head from the old one."""
-    config = replace(_variant(rtmw, stage), keypoints=keypoints)
+    config = replace(variant_of(rtmw, stage), keypoints=keypoints)
     if (config.levels == 2) != (recipe.system == "rtmw") or config.z_size:
         raise VitruvianError(f"stage {stage.name!r}: the variant {stage.variant!r} is not one of {recipe.system}'s")
-    teacher = _read(stage.teacher, finished) if stage.teacher else None
+    teacher = read_network(stage.teacher, finished) if stage.teacher else None
     if teacher is not None and (not isinstance(teacher, (rtmw.RTMPose, rtmw.RTMW)) or teacher.config.keypoints != keypoints):
         raise WeightsError(f"stage {stage.name!r}: the teacher is no SimCC network of {keypoints} keypoints")
     if stage.lesson == "second":
@@ -144,6 +153,28 @@ def _simcc(recipe: Recipe, stage: Stage, keypoints: int, finished: dict[str, Pat
     align = dwpose.align_layer(network, teacher) if teacher is not None else None
     loss = simcc_lesson(stage.coach, teacher, progress)
     return Task(Pupil(network, stage.coach > 0, align), loss, lambda m: m.network, predict_simcc, config.input_size, frozen=teacher)
+
+
+def _simcc3d(recipe: Recipe, stage: Stage, keypoints: int, finished: dict[str, Path], progress: Progress) -> Task:
+    """RTMW3D: a third classifier, for the depth."""
+    config = variant_of(rtmw, stage)
+    if not config.z_size:
+        raise VitruvianError(f"stage {stage.name!r}: the variant {stage.variant!r} is not one of rtmw3d's")
+    codec = SimCC3DCodec((*config.input_size, config.z_size))
+
+    def label(prediction: rtmw.SimCC3D, points: Float[Tensor, "b k 5"]) -> Tensor:
+        x, y, visible, depth, known = points.cpu().numpy().transpose(2, 0, 1)
+        target = codec.encode(np.stack([x, y], -1), depth, visible)
+        x, y, z, weights, deep = (torch.from_numpy(each).to(points.device) for each in (*target[:4], target.depth_weights * known))
+        return 100 * rtmw.rtmw3d_loss(prediction, rtmw.SimCC3D(x, y, z), weights, deep, "mean")
+
+    def decode(network: nn.Module, images: UInt8[Tensor, "b 3 h w"]) -> tuple[np.ndarray, np.ndarray]:
+        with torch.no_grad():
+            found, scores = codec.decode(*(axis.float().cpu().numpy() for axis in network(defaults.normalise(images))))
+        return np.concatenate([found[..., :2], codec.metres(found[..., 2:])], -1), scores
+
+    model = Pupil(rtmw.network(config).to(memory_format=torch.channels_last), stage.coach > 0)
+    return Task(model, simcc_lesson(stage.coach, None, progress, label), lambda m: m.network, decode, config.input_size, deep=True)
 
 
 def predict_simcc(network: nn.Module, images: UInt8[Tensor, "b 3 h w"]) -> tuple[Float[np.ndarray, "b k 2"], Float[np.ndarray, "b k"]]:
@@ -186,8 +217,8 @@ def label_loss(prediction: rtmw.SimCC, keypoints: Float[Tensor, "b k 3"], is_rtm
     return 100 * total / (len(keypoints) * count)
 
 
-def simcc_lesson(coach: float, teacher: nn.Module | None, progress: Progress) -> Loss:
-    """Label loss, plus coaching, plus DWPose's first-stage terms.
+def simcc_lesson(coach: float, teacher: nn.Module | None, progress: Progress, label: Callable[[Any, Tensor], Tensor] | None = None) -> Loss:
+    """Label loss (`label`, or that of two dimensions), plus coaching, plus DWPose's first-stage terms.
 
     The latter are weighed against the label loss as published, whatever the batch: see PUBLISHED_BATCH.
     """
@@ -200,10 +231,11 @@ def simcc_lesson(coach: float, teacher: nn.Module | None, progress: Progress) ->
         maps = network.backbone(x)
         features = maps[2:] if network.config.levels == 1 else network.neck(maps)[1:]
         prediction = network.head(*features)
-        parts = {"label": label_loss(prediction, keypoints, is_rtmw=network.config.levels == 2)}
+        own = label or functools.partial(label_loss, is_rtmw=network.config.levels == 2)
+        parts = {"label": own(prediction, keypoints)}
         if model.coaches:
             places = zip(model.coaches, maps[-2:], (STRIDE // 2, STRIDE), strict=True)
-            parts["coach"] = coach * sum(defaults.cell_loss(head(values), keypoints, stride) for head, values, stride in places)
+            parts["coach"] = coach * sum(defaults.cell_loss(head(values), keypoints[..., :3], stride) for head, values, stride in places)
         if teacher is not None:
             with torch.no_grad():
                 seen = teacher.features(x)
@@ -224,7 +256,7 @@ def heatmap_targets(codec: Heatmap, keypoints: Float[Tensor, "b k 3"]) -> tuple[
 
 def _heatmaps(recipe: Recipe, stage: Stage, keypoints: int, finished: dict[str, Path], progress: Progress) -> Task:
     system = synthpose if recipe.system == "synthpose" else rmpg
-    config = replace(_variant(system, stage), keypoints=keypoints)
+    config = replace(variant_of(system, stage), keypoints=keypoints)
     codec = system.codec(config)
 
     def loss(model: rmpg.PoseNetwork, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
@@ -244,7 +276,7 @@ def normalise_clips(clips: UInt8[Tensor, "b f 3 h w"]) -> Float[Tensor, "b f 3 h
 
 
 def _dsta(recipe: Recipe, stage: Stage, keypoints: int, finished: dict[str, Path], progress: Progress) -> Task:
-    config = _variant(dsta, stage)
+    config = variant_of(dsta, stage)
     if keypoints != dsta.JOINTS:
         raise VitruvianError(f"DSTA's joints are PoseTrack's {dsta.JOINTS}: leave keypoints away")
 
@@ -263,7 +295,7 @@ def _dsta(recipe: Recipe, stage: Stage, keypoints: int, finished: dict[str, Path
 
 
 def _diffpose(recipe: Recipe, stage: Stage, keypoints: int, finished: dict[str, Path], progress: Progress) -> Task:
-    config = replace(_variant(diffpose_video, stage), keypoints=keypoints)
+    config = replace(variant_of(diffpose_video, stage), keypoints=keypoints)
     codec = diffpose_video.codec(config)
 
     def loss(model: diffpose_video.DiffPose, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:

@@ -38,7 +38,7 @@ Codec = Literal[
 """How its outputs are read (`vitruvian.codecs`); "" where the names of the outputs say it. Lifters: "" is ours (`codecs.lift`),
 "lift-frame" lifts the joints of one frame (`codecs.lifting`), "lift-diffusion" denoises clips (`codecs.lifting_diffusion`)."""
 
-Subject = Literal["whole-body", "body", "hand", "face", "animal", ""]
+Subject = Literal["whole-body", "body", "hand", "face", "animal"]
 """What it looks at."""
 
 Precision = Literal["fp32", "fp16", "int8", ""]
@@ -94,7 +94,7 @@ it was made of, and the pictures that the ranges were taken from |
     urls: tuple[str, ...] = ()
     source: str = ""
     family: str = ""
-    subject: Subject = ""
+    subject: Subject | Literal[""] = ""
     codec: Codec = ""
     member: str = ""
     size_bytes: int = 0
@@ -122,7 +122,11 @@ it was made of, and the pictures that the ranges were taken from |
     @property
     def keypoint_set(self) -> Skeleton:
         """The set that `skeleton` names, built in or its own. Raises VitruvianError where this package lacks it, or the card names none."""
-        return from_table(self.skeleton, self.keypoints) if self.keypoints else by_name(self.skeleton)
+        if self.keypoints:
+            return from_table(self.skeleton, self.keypoints)
+        if not self.skeleton:
+            raise WeightsError(f"{self.id!r} finds no keypoints: it is for {self.task}. Use another network.")
+        return by_name(self.skeleton)
 
     @classmethod
     def load(cls, path: str | Path) -> Card:
@@ -242,7 +246,7 @@ _SCHEMA: dict[str, tuple[Callable[[Any], bool], str]] = {
     "urls": (_are_texts, "texts"),
     "source": (_is_text, "a text"),
     "family": (_is_text, "a text"),
-    "subject": (lambda v: v in get_args(Subject), f"one of {', '.join(get_args(Subject))}"),
+    "subject": (lambda v: v in ("", *get_args(Subject)), f"one of {', '.join(get_args(Subject))}"),
     "codec": (lambda v: v in get_args(Codec), f"one of {', '.join(get_args(Codec))}"),
     "member": (_is_text, "a text"),
     "size_bytes": (_is_count, "a number of bytes"),

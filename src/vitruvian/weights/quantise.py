@@ -235,8 +235,8 @@ def _reader(name: str, batches: Sequence[Float32[np.ndarray, "b ..."]]) -> Calib
     return Samples()
 
 
-def halve(model: ModelProto, least: int = 512) -> int:
-    """Store float32 weights of `least` or more numbers as float16 with a cast back; returns how many tensors. The arithmetic stays float32.
+def halve(model: ModelProto) -> int:
+    """Store float32 weights of 512 or more numbers as float16 with a cast back; returns how many tensors. The arithmetic stays float32.
 
     Scales of quantised weights stay what they are, and so do weights that float16 can't hold.
     """
@@ -247,7 +247,7 @@ def halve(model: ModelProto, least: int = 512) -> int:
     exempt |= {output.name for output in graph.output} | {value.name for value in graph.input}
     casts, tensors = [], []
     for tensor in graph.initializer:
-        large = tensor.data_type == TensorProto.FLOAT and math.prod(tensor.dims) >= least and tensor.name not in exempt
+        large = tensor.data_type == TensorProto.FLOAT and math.prod(tensor.dims) >= 512 and tensor.name not in exempt
         values = numpy_helper.to_array(tensor) if large else None
         if values is None or not np.abs(values).max() <= np.finfo(np.float16).max:
             tensors.append(tensor)

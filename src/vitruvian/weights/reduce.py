@@ -44,7 +44,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from vitruvian._files import written_whole
-from vitruvian.errors import WeightsError
+from vitruvian.errors import FormatError, WeightsError
 from vitruvian.weights import trial
 from vitruvian.weights.card import BLIND, Card, file_sha256
 from vitruvian.weights.find import card_for
@@ -131,6 +131,10 @@ def _check(card: Card, out: Path, precision: str) -> None:
         raise WeightsError(f"{out} is the network itself: give another name")
     if [port.type for port in read_ports(card.file).inputs] != ["tensor(float)"]:
         raise WeightsError(f"{card.file} must have one float32 input: export it anew")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FormatError(f"can't make the folder {out.parent} ({error.strerror}): give another one") from error
 
 
 def _is_free(card: Card) -> bool:

@@ -126,7 +126,7 @@ def verify(network: str) -> Card:
     card = described(network)
     file = _file_of(card)
     if file is None:
-        raise WeightsError(f"{network!r} is not on this machine: {_remedy(card)}")
+        raise WeightsError(f"{network!r} is not on this machine: {f'vitruvian weights fetch {network}' if card.urls else _remedy(card)}")
     return _checked(card, file, trust_stamp=False)
 
 

@@ -143,7 +143,7 @@ def algebra(case: Case) -> Arrays:
 
 
 def losses(case: Case, inputs: Arrays, outputs: Arrays) -> Arrays:
-    from vitruvian.systems.pose3d.selfpose3d import matched_distance, render, seen_at
+    from vitruvian.systems.pose3d.selfpose3d_loss import matched_distance, render, seen_at
 
     image = numbers(case, r"into the", (960, 512))
     width, height = (int(x) for x in image[:2])

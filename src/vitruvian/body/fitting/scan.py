@@ -95,7 +95,7 @@ def _skin_regressor(model: BodyModel) -> PointRegressor:
     return vertex_regressor(model, skin_vertices(model))
 
 
-def skin_vertices(model: BodyModel, count: int = _VERTICES) -> Int[np.ndarray, " k"]:
+def skin_vertices(model: BodyModel) -> Int[np.ndarray, " k"]:
     """Vertices spread evenly over a model's outer skin (farthest point sampling on the template); the mouth and the eyes are left out."""
     if not len(model.faces):
         raise VitruvianError(f"{model.name} has no faces: give the whole model, not a subset")
@@ -106,7 +106,7 @@ def skin_vertices(model: BodyModel, count: int = _VERTICES) -> Int[np.ndarray, "
     outer = np.unique(faces)
     place = model.template[outer].astype(float)
     chosen, far = [0], np.full(len(outer), np.inf)
-    for _ in range(min(count, len(outer)) - 1):
+    for _ in range(min(_VERTICES, len(outer)) - 1):
         far = np.minimum(far, ((place - place[chosen[-1]]) ** 2).sum(1))
         chosen.append(int(far.argmax()))
     return outer[np.sort(chosen)]

@@ -1,13 +1,13 @@
 """What BPJDet, JointBDOE and our hSDB-instrument share: sizes of the anchor-based detector, reading checkpoints, the gains of the losses.
 
 Published checkpoints have the same keys and differ in the number of outputs per anchor alone (cards bpjdet.md and jointbdoe.md, section 9).
-Networks that were trained here have the names of `nn.csp_darknet`; both are read.
+Networks that were trained here have the names of `nn.csp_darknet`, and buffers that tell what shapes don't (`describe`); both are read.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -29,6 +29,8 @@ DROP = (r"^(module\.)?model\.\d+\.anchor_grid$",)
 """The anchors in pixels: those in strides, times the stride, are the same numbers, also in half precision."""
 
 _PREFIX = re.compile(r"^module\.")
+_SIZE, _PARTS = "input_size", "part_names"
+_MOST_LETTERS, _MOST_PIXELS = 1 << 16, 1 << 14
 
 
 @dataclass(frozen=True)
@@ -86,11 +88,64 @@ def fill(build: Callable[[], AnchorNet], state: Mapping[str, Tensor], trunk: Tru
     Raises WeightsError, which lists every missing, left-over or wrongly shaped entry.
     """
     renamed = rename(state, ((_PREFIX.pattern, ""), *published_names(trunk.levels, trunk.release)), DROP)
+    told = {name: renamed.pop(name) for name in (_SIZE, _PARTS) if name in renamed}
     with torch.device("meta"):
         check_fit(build(), renamed)  # before memory is taken for what a damaged file asks for
     model = build()
-    pour(model, {name: value.float() if value.is_floating_point() else value for name, value in renamed.items()})
+    for name, value in told.items():
+        model.register_buffer(name, value)
+    pour(model, {name: value.float() if value.is_floating_point() else value for name, value in (renamed | told).items()})
     return model.eval()
+
+
+def describe(model: AnchorNet, input_size: tuple[int, int], parts: Sequence[str] = ()) -> AnchorNet:
+    """Let a network carry what its shapes don't tell: the size it is trained at, and the names of the parts it finds."""
+    model.register_buffer(_SIZE, torch.tensor(input_size))
+    if parts:
+        model.register_buffer(_PARTS, spelt(parts))
+    return model
+
+
+def told_size(state: Mapping[str, Tensor], trunk: Trunk, otherwise: tuple[int, int]) -> tuple[int, int]:
+    """(width, height) that a network was trained at, `otherwise` where it doesn't say. Raises WeightsError where that can't be."""
+    value = _entry(state, _SIZE)
+    if value is None:
+        return otherwise
+    step = 4 << trunk.levels
+    if value.shape != (2,) or value.dtype != torch.int64 or not all(0 < x <= _MOST_PIXELS and x % step == 0 for x in value.tolist()):
+        raise WeightsError(f"{_SIZE} is no width and height in steps of {step} pixels: the checkpoint is damaged")
+    width, height = value.tolist()
+    return width, height
+
+
+def told_parts(state: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """The names of the parts that a network finds, none where it doesn't say. Raises WeightsError as `read_names`."""
+    return read_names(state, _PARTS)
+
+
+def spelt(names: Sequence[str]) -> Tensor:
+    """Names as a tensor that a checkpoint can hold: UTF-8, a line each."""
+    return torch.tensor(list("\n".join(names).encode()), dtype=torch.uint8)
+
+
+def read_names(state: Mapping[str, Tensor], entry: str) -> tuple[str, ...]:
+    """What `spelt` wrote, none where there is no such entry. Raises WeightsError where they are no names, each once."""
+    value = _entry(state, entry)
+    if value is None:
+        return ()
+    try:
+        if value.dtype != torch.uint8 or value.ndim != 1 or not 0 < len(value) <= _MOST_LETTERS:
+            raise ValueError("no text")
+        names = tuple(bytes(value.tolist()).decode().split("\n"))
+        if len(set(names)) < len(names) or not all(name.isprintable() and name.strip() for name in names):
+            raise ValueError("no names, each once")
+    except ValueError as error:
+        raise WeightsError(f"{entry} says nothing ({error}): the checkpoint is damaged") from error
+    return names
+
+
+def _entry(state: Mapping[str, Tensor], name: str) -> Tensor | None:
+    return next((value for key, value in state.items() if _PREFIX.sub("", key) == name), None)
 
 
 def gains(levels: int, classes: int, size: tuple[int, int]) -> dict[str, float]:

@@ -44,13 +44,14 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from vitruvian.codecs.association import BODY_PARTS, CONTACT_HANDS, HANDS, HEAD, PartSet, known_part_set
+from vitruvian.codecs.association import BODY_PARTS, CONTACT_HANDS, FACE, HANDS, HEAD, PartSet, known_part_set
 from vitruvian.errors import WeightsError
 from vitruvian.nn import anchors
 from vitruvian.nn.anchors import Matched, corners, decode, detection_loss, match, picture_size
 from vitruvian.nn.csp_darknet import AnchorNet, Levels, Release
 from vitruvian.systems.detection.anchor_family import DROP as DROP
-from vitruvian.systems.detection.anchor_family import SIZES, Trunk, fill, gains, infer_trunk, size_name
+from vitruvian.systems.detection.anchor_family import SIZES, Trunk, fill, gains, infer_trunk, size_name, told_parts, told_size
+from vitruvian.systems.detection.targets import flipped
 from vitruvian.systems.export import Exported
 from vitruvian.weights import Card
 
@@ -60,7 +61,10 @@ STATE_GAIN = 0.01
 
 @dataclass(frozen=True)
 class Config:
-    """A detector of people and the parts in `part_set`. `input_size` (width, height), multiples of the largest stride, is for export."""
+    """A detector of people and the parts in `part_set`.
+
+    `input_size` (width, height), multiples of the largest stride, is for training and export.
+    """
 
     width: float
     depth: float
@@ -76,12 +80,11 @@ class Config:
         return Trunk(self.width, self.depth, outputs, self.levels, self.release)
 
 
+_KINDS = {"": HEAD, "face-": FACE, "hands-": HANDS, "contact-": CONTACT_HANDS, "parts-": BODY_PARTS}
 VARIANTS: dict[str, Config] = {
-    "nano": Config(*SIZES["nano"], input_size=(256, 256)),
-    **{size: Config(*SIZES[size]) for size in ("s", "m", "l")},
-    **{f"hands-{size}": Config(*SIZES[size], HANDS) for size in ("s", "m", "l")},
-    **{f"contact-{size}": Config(*SIZES[size], CONTACT_HANDS) for size in ("s", "m", "l")},
-    **{f"parts-{size}": Config(*SIZES[size], BODY_PARTS) for size in ("nano", "s", "m", "l")},
+    f"{kind}{size}": Config(*SIZES[size], part_set, (256, 256) if size == "nano" else (1536, 1536))
+    for kind, part_set in _KINDS.items()
+    for size in ("nano", "s", "m", "l")
 }
 
 
@@ -129,13 +132,18 @@ def targets_of(
     labels: Int[np.ndarray, " m"],
     owners: Int[np.ndarray, " m"],
     part_set: PartSet,
+    contacts: Float[np.ndarray, "m s"] | None = None,
 ) -> Targets:
     """The objects of one picture: bodies, parts with their class (from 1) and the row of their body, -1 for nobody's.
 
     Parts without a side fill a body's slots by their left edge. Of several parts for one slot the first counts, the others know their body.
+    contacts: of each part its states in [0, 1], NaN where unsure; None: nobody knows.
     """
     points = np.full((len(bodies) + len(parts), len(part_set.slots), 2), np.nan, np.float32)
     middles = [(boxes[:, :2] + boxes[:, 2:]) / 2 for boxes in (np.reshape(bodies, (-1, 4)), np.reshape(parts, (-1, 4)))]
+    told = np.full((len(parts), part_set.states), np.nan) if contacts is None else contacts
+    states = np.full((*points.shape[:2], part_set.states), np.nan, np.float32)
+    states[len(bodies) :, 0] = told
     order = np.arange(len(parts)) if part_set.sided else np.argsort(np.reshape(parts, (-1, 4))[:, 0], kind="stable")
     for row in order:
         owner = owners[row]
@@ -146,24 +154,16 @@ def targets_of(
         slot = labels[row] - 1 if part_set.sided else int(free.argmax())
         if free[slot]:
             points[owner, slot] = middles[1][row]
+            states[owner, slot] = told[row]
     boxes = np.concatenate([np.reshape(bodies, (-1, 4)), np.reshape(parts, (-1, 4))])
     names = np.concatenate([np.zeros(len(bodies), np.int64), np.asarray(labels, np.int64).reshape(-1)])
-    return Targets(torch.as_tensor(boxes).float(), torch.from_numpy(names), torch.zeros(len(names)).long(), torch.from_numpy(points))
-
-
-def collate(pictures: Sequence[Targets]) -> Targets:
-    """The objects of several pictures as of one batch. There must be at least one picture, and states in all or none."""
-    images = torch.cat([torch.full_like(one.images, i) for i, one in enumerate(pictures)])
-    states = None if pictures[0].states is None else torch.cat([one.states for one in pictures])
-    boxes, labels, points = (torch.cat([getattr(one, name) for one in pictures]) for name in ("boxes", "labels", "points"))
-    return Targets(boxes, labels, images, points, states)
+    columns = (torch.as_tensor(boxes).float(), torch.from_numpy(names), torch.zeros(len(names)).long(), torch.from_numpy(points))
+    return Targets(*columns, torch.from_numpy(states).flatten(1) if part_set.states else None)
 
 
 def mirrored(targets: Targets, width: float, part_set: PartSet) -> Targets:
     """The objects of pictures of `width` pixels seen in a mirror: left parts become right ones; of parts without side the order turns."""
-    flip, shift = torch.tensor([-1.0, 1.0]), torch.tensor([width, 0.0])
-    left, top, right, bottom = targets.boxes.unbind(1)
-    boxes = torch.stack((width - right, top, width - left, bottom), 1)
+    turned = flipped(targets, width)
     sides = {"left": "right", "right": "left"}
     words = [name.split(" ", 1) for name in part_set.slots]
     other = [" ".join((sides.get(first, first), *rest)) for first, *rest in words]
@@ -177,12 +177,12 @@ def mirrored(targets: Targets, width: float, part_set: PartSet) -> Targets:
         order[body] = order[body].flip(1)
         empty = targets.points[..., 0].isnan().flip(1).long().argsort(dim=1, stable=True)
         order[body] = order.gather(1, empty)[body]  # full slots first
-    points = targets.points.gather(1, order[..., None].expand(-1, -1, 2)) * flip + shift
+    points = turned.points.gather(1, order[..., None].expand(-1, -1, 2))
     states = targets.states
     if states is not None:
         states = states.unflatten(1, (len(swap), -1))
         states = states.gather(1, order[..., None].expand_as(states)).flatten(1)
-    return replace(targets, boxes=boxes, points=points, labels=labels, states=states)
+    return replace(turned, points=points, labels=labels, states=states)
 
 
 def part_loss(matched: list[Matched], strides: tuple[int, ...], targets: Targets, classes: int) -> Float[Tensor, ""]:
@@ -254,12 +254,15 @@ def infer_part_set(outputs: int, names: Sequence[str] = ()) -> PartSet:
 def from_published(state: Mapping[str, Tensor], parts: Sequence[str] = ()) -> tuple[Config, AnchorNet]:
     """Build the network that a published state dict describes and fill it; in eval mode.
 
-    Size, levels and part set are inferred from the shapes; `parts` names the classes of parts (a face network looks like a head network).
+    Size, levels and part set are inferred from the shapes; `parts` names the classes of parts (a face network looks like a head network),
+    where the network does not name them itself, as those that were trained here do.
     A released .pt file is a pickled object: read it with `vitruvian.systems.pickled.read_pickled_module`.
     Raises WeightsError, which lists every missing, left-over or wrongly shaped entry.
     """
     trunk = infer_trunk(state)
-    config = Config(trunk.width, trunk.depth, infer_part_set(trunk.outputs, parts), levels=trunk.levels, release=trunk.release)
+    part_set = infer_part_set(trunk.outputs, tuple(parts) or told_parts(state))
+    size = told_size(state, trunk, Config.input_size)
+    config = Config(trunk.width, trunk.depth, part_set, size, trunk.levels, trunk.release)
     return config, fill(config.trunk.build, state, trunk)
 
 

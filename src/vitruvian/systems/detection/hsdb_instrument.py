@@ -43,7 +43,7 @@ from vitruvian.errors import WeightsError
 from vitruvian.nn.anchors import Matched, corners, decode, detection_loss, match, picture_size
 from vitruvian.nn.csp_darknet import AnchorNet, Levels, Release
 from vitruvian.systems.detection.anchor_family import DROP as DROP
-from vitruvian.systems.detection.anchor_family import SIZES, Trunk, fill, gains, infer_trunk, size_name
+from vitruvian.systems.detection.anchor_family import SIZES, Trunk, fill, gains, infer_trunk, read_names, size_name, spelt, told_size
 from vitruvian.systems.detection.bpjdet import PART_GAIN, Targets, part_loss
 from vitruvian.systems.export import Exported
 from vitruvian.weights import Card
@@ -51,12 +51,14 @@ from vitruvian.weights import Card
 __all__ = ["CHOLECYSTECTOMY", "GASTRECTOMY", "PARTS", "instrument_of", "instruments_of", "part_of"]
 
 _NAMES = "instrument_names"
-_MOST_NAMES = 1 << 16
 
 
 @dataclass(frozen=True)
 class Config:
-    """A detector of these instruments and their parts. `input_size` (width, height), multiples of the largest stride, is for export."""
+    """A detector of these instruments and their parts.
+
+    `input_size` (width, height), multiples of the largest stride, is for training and export.
+    """
 
     width: float
     depth: float
@@ -78,6 +80,7 @@ class Config:
 
 VARIANTS: dict[str, Config] = {
     "nano": Config(*SIZES["nano"], instruments_of(CHOLECYSTECTOMY), (256, 256), levels=3),
+    "gastrectomy-nano": Config(*SIZES["nano"], instruments_of(GASTRECTOMY), (256, 256), levels=3),
     **{f"cholecystectomy-{size}": Config(*SIZES[size], instruments_of(CHOLECYSTECTOMY)) for size in ("s", "m", "l")},
     **{f"gastrectomy-{size}": Config(*SIZES[size], instruments_of(GASTRECTOMY)) for size in ("s", "m", "l")},
 }
@@ -95,8 +98,7 @@ def network(config: Config) -> AnchorNet:
 def _built(config: Config) -> AnchorNet:
     """The network with the names of its instruments: UTF-8, a line each."""
     model = config.trunk.build()
-    names = torch.tensor(list("\n".join(config.instruments).encode()), dtype=torch.uint8, device=model.anchors.device)
-    model.register_buffer(_NAMES, names)
+    model.register_buffer(_NAMES, spelt(config.instruments))
     return model
 
 
@@ -107,25 +109,14 @@ def from_published(state: Mapping[str, Tensor]) -> tuple[Config, AnchorNet]:
     Raises WeightsError, which lists every missing, left-over or wrongly shaped entry.
     """
     trunk = infer_trunk(state)
-    instruments = _names_in(state)
-    config = Config(trunk.width, trunk.depth, instruments, levels=trunk.levels, release=trunk.release)
+    instruments = read_names(state, _NAMES)
+    if not instruments or set(instruments) & set(PARTS):
+        raise WeightsError(f"the state dict names no instruments ({_NAMES}): it is a checkpoint of another system")
+    size = told_size(state, trunk, Config.input_size)
+    config = Config(trunk.width, trunk.depth, instruments, size, trunk.levels, trunk.release)
     if config.trunk.outputs != trunk.outputs:
         raise WeightsError(f"{trunk.outputs} outputs per anchor are not those of {len(instruments)} instruments: the checkpoint is damaged")
     return config, fill(lambda: _built(config), state, trunk)
-
-
-def _names_in(state: Mapping[str, Tensor]) -> tuple[str, ...]:
-    """The names of the instruments, each once. Raises WeightsError where there are none."""
-    values = next((value for name, value in state.items() if name.removeprefix("module.") == _NAMES), None)
-    if values is None or values.dtype != torch.uint8 or values.ndim != 1 or not 0 < len(values) <= _MOST_NAMES:
-        raise WeightsError(f"the state dict names no instruments ({_NAMES}): it is a checkpoint of another system")
-    try:
-        names = tuple(bytes(values.tolist()).decode().split("\n"))
-    except UnicodeDecodeError as error:
-        raise WeightsError(f"{_NAMES} is no text ({error.reason}): the checkpoint is damaged") from error
-    if len(set(names)) < len(names) or not all(name.isprintable() and name.strip() for name in names) or set(names) & set(PARTS):
-        raise WeightsError(f"{_NAMES} are not the names of instruments, each once: the checkpoint is damaged")
-    return names
 
 
 class Deployed(nn.Module):

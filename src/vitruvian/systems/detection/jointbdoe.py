@@ -43,7 +43,8 @@ from vitruvian.nn import anchors
 from vitruvian.nn.anchors import Matched, corners, decode, detection_loss, match, picture_size
 from vitruvian.nn.csp_darknet import AnchorNet, Levels, Release
 from vitruvian.systems.detection.anchor_family import DROP as DROP
-from vitruvian.systems.detection.anchor_family import SIZES, Trunk, fill, gains, infer_trunk, size_name
+from vitruvian.systems.detection.anchor_family import SIZES, Trunk, fill, gains, infer_trunk, size_name, told_size
+from vitruvian.systems.detection.targets import flipped
 from vitruvian.systems.export import Exported
 from vitruvian.weights import Card
 
@@ -56,7 +57,10 @@ AngleLoss = Literal["published", "wrapped", "dynamic"]
 
 @dataclass(frozen=True)
 class Config:
-    """A detector of people with orientation. angle: one "fraction" of a turn (published) or a "vector". `input_size` is for export only."""
+    """A detector of people with orientation. angle: one "fraction" of a turn (published) or a "vector".
+
+    `input_size` (width, height), multiples of the largest stride, is for training and export.
+    """
 
     width: float
     depth: float
@@ -122,8 +126,7 @@ class Targets(anchors.Targets):
 
 def mirrored(targets: Targets, width: float) -> Targets:
     """The people of pictures of `width` pixels seen in a mirror: a becomes 1 - a."""
-    left, top, right, bottom = targets.boxes.unbind(1)
-    return replace(targets, boxes=torch.stack((width - right, top, width - left, bottom), 1), turns=(1 - targets.turns) % 1)
+    return replace(flipped(targets, width), turns=(1 - targets.turns) % 1)
 
 
 def angle_loss(matched: list[Matched], targets: Targets, kind: AngleLoss = "published") -> Float[Tensor, ""]:
@@ -181,7 +184,8 @@ def from_published(state: Mapping[str, Tensor]) -> tuple[Config, AnchorNet]:
     trunk = infer_trunk(state)
     if trunk.outputs not in (7, 8):
         raise WeightsError(f"{trunk.outputs} outputs per anchor are no person with an angle (7 or 8): it is a checkpoint of another system")
-    config = Config(trunk.width, trunk.depth, "fraction" if trunk.outputs == 7 else "vector", levels=trunk.levels, release=trunk.release)
+    angle, size = "fraction" if trunk.outputs == 7 else "vector", told_size(state, trunk, Config.input_size)
+    config = Config(trunk.width, trunk.depth, angle, size, trunk.levels, trunk.release)
     return config, fill(config.trunk.build, state, trunk)
 
 

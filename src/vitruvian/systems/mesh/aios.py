@@ -51,6 +51,7 @@ from torch import Tensor, nn
 
 from vitruvian.body import BodyParameters
 from vitruvian.body.pose import rotation_vectors
+from vitruvian.codecs.aios import LONG, SHORT, batch, own_cameras
 from vitruvian.codecs.mesh import into_camera
 from vitruvian.codecs.nms import nms
 from vitruvian.errors import VitruvianError, WeightsError
@@ -59,7 +60,6 @@ from vitruvian.systems.checkpoint import count_parts, filled, need, rename
 from vitruvian.systems.export import Exported
 from vitruvian.systems.mesh.aios_decoder import Body, Decoder, Found, Noisy
 from vitruvian.systems.mesh.aios_encoder import GROUPS, Encoder, Proposals, Scene, Selection
-from vitruvian.codecs.aios import LONG, SHORT, batch, own_cameras
 from vitruvian.systems.mesh.published import SMPLX_FILE, mesh_card, published_card
 
 THRESHOLD, CROWD_THRESHOLD = 0.5, 0.1  # of the published demo; the lower one is recommended for crowds
@@ -374,9 +374,10 @@ def finder_from_published(state: Mapping[str, Tensor], queries: int = 900, peopl
 class Deployed(nn.Module):
     """For ONNX: pictures of one size, and (width, height) that they fill of it as fractions -> all `people`, whether good or not.
 
-    The caller keeps those whose score reaches a threshold.
+    The caller keeps those whose score reaches a threshold. An extent under a tenth counts as that.
     """
 
+    LEAST = 0.1
     OUTPUTS = (
         *("scores", "boxes", "hands", "faces", "keypoints", "hand_keypoints", "face_keypoints"),
         *("rotations", "shapes", "expressions", "translations"),
@@ -389,7 +390,8 @@ class Deployed(nn.Module):
     def forward(self, image: Float[Tensor, "b 3 h w"], extent: Float[Tensor, "b 2"]) -> tuple[Tensor, ...]:
         """Rows in the order of the second layer's scores; `OUTPUTS` names them."""
         rows, columns = (torch.arange(n, device=image.device) + 0.5 for n in image.shape[2:])
-        outside = (columns / image.shape[3] > extent[:, None, :1]) | (rows[:, None] / image.shape[2] > extent[:, None, 1:])
+        extent = extent.clamp(self.LEAST, 1)[:, None]
+        outside = (columns / image.shape[3] > extent[..., :1]) | (rows[:, None] / image.shape[2] > extent[..., 1:])
         found = self.network(image, outside, every=False).last
         body = found.body
         return (

@@ -16,11 +16,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vitruvian.body.torch import TorchBody
+from vitruvian.codecs.mesh import WEAK_FOCAL
 from vitruvian.skeletons import COCO_17
 from vitruvian.systems.detection.rtmdet import overlaps
 from vitruvian.systems.mesh.aios import Output, camera_translation, corners, smplx_rotations
 from vitruvian.systems.mesh.aios_decoder import Body, Found, Noisy
-from vitruvian.codecs.mesh import WEAK_FOCAL
 
 PERSON = 1  # the class of people
 ALPHA, GAMMA = 0.25, 2.0  # of the focal loss

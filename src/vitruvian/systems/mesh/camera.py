@@ -38,7 +38,7 @@ def project(points: Float[Tensor, "*n 3"], intrinsics: Float[Tensor, "*n 3 3"]) 
 
 
 def camera_translation(camera: Float[Tensor, "b 3"], side: int, focal: float = WEAK_FOCAL) -> Float[Tensor, "b 3"]:
-    """Weak camera (scale, x, y) -> where the body is, metres: before a camera of `focal` pixels that looks at the middle of a crop of `side`.
+    """Weak camera (scale, x, y) -> where the body is, metres: before a camera of `focal` pixels in the middle of a crop of `side`.
 
     As DaNet and PyMAF-X have it.
     """

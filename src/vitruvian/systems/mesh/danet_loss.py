@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vitruvian.codecs.danet import INPUT_SIDE
 from vitruvian.codecs.mesh import WEAK_FOCAL
-from vitruvian.nn.iuv import PARTS, IUVLabels, IUVPoints, map_losses, point_losses
+from vitruvian.nn.iuv import PARTS, UNTOLD, IUVLabels, IUVPoints, map_losses, point_losses
 from vitruvian.systems.mesh.camera import camera_translation
 from vitruvian.systems.mesh.danet import PARTIAL, Estimate, Parameters, crop_around
 
@@ -57,7 +57,7 @@ def project(joints: Float[Tensor, "b k 3"], camera: Float[Tensor, "b 3"], side: 
 
 
 def partial_labels(maps: IUVLabels, places: Float[Tensor, "b 24 2"], scales: Float[Tensor, "b 24"]) -> IUVLabels:
-    """Labels of the squares around the joints, (b, 24, h, w), whose parts count as in `PARTIAL`; other parts are background there.
+    """Labels of the squares around the joints, (b, 24, h, w), whose parts count as in `PARTIAL`; others are background. UNTOLD stays.
 
     `places` and `scales` are those of an `Estimate`, or of true joints (`part_scales`).
     """
@@ -68,7 +68,8 @@ def partial_labels(maps: IUVLabels, places: Float[Tensor, "b 24 2"], scales: Flo
         for number, part in reversed(list(enumerate(parts, 1))):
             channel[joint, part] = number
     joints = torch.arange(len(PARTIAL), device=index.device)[:, None, None]
-    return IUVLabels(channel[joints, index.round().long()], u, v)
+    index = index.round().long()
+    return IUVLabels(torch.where(index == UNTOLD, UNTOLD, channel[joints, index.clamp(min=0)]), u, v)
 
 
 def _mean(gap: Float[Tensor, " b *d"], counts: Tensor) -> Float[Tensor, ""]:

@@ -56,7 +56,6 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from vitruvian.codecs.normalise import IMAGENET_MEAN, IMAGENET_STD
 from vitruvian.errors import VitruvianError, WeightsError
 from vitruvian.nn.query_decoder import HEAD_WIDTH as DECODER_HEAD_WIDTH
 from vitruvian.nn.vit import ViT, resample_positions
@@ -73,8 +72,7 @@ from vitruvian.systems.mesh.multi_hmr_parts import (
     ray_features,
     take_rows,
 )
-from vitruvian.systems.mesh.published import SMPLX_FILE, published_card
-from vitruvian.weights import Card
+from vitruvian.systems.mesh.published import SMPLX_FILE, mesh_card, published_card
 
 SCORE_MARGIN = 1e-4  # scores stay so far from 0 and 1
 THRESHOLD, KERNEL = 0.3, 3  # of the published demo

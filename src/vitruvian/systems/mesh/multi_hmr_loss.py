@@ -44,7 +44,10 @@ def encode_targets(
 
 
 def depth_code(depth: Float[Tensor, "*n 1"], focal: Float[Tensor, "*n 1"], config: Config) -> Float[Tensor, "*n 1"]:
-    """What the head should say for a depth in metres: the inverse of `MultiHMR.metres`."""
+    """What the head should say for a depth in metres: the inverse of `MultiHMR.metres`.
+
+    Published training gives it the pelvis' depth, though it is read as the head's (card, section 6: a slip).
+    """
     if config.body == "anny":
         return (focal / depth).log()
     if config.body == "compact":

@@ -11,10 +11,10 @@ Card -> here
     4.1 encoders: HRNet-W48; ResNet-50 with deconvolutions  BodyEncoder, PartEncoder
     4.2-4.4 points, reduction, attention                    pymaf_x_features
     4.5 regressors, 4.6 adaptive integration                pymaf_x_regressor
-    4.7 dense correspondence, in training                   DenseHead
-    2 cameras, projection                                   project
+    4.7 dense correspondence, in training                   vitruvian.nn.iuv
+    2 cameras, projection                                   camera.camera_translation, project
     7 steps of one iteration                                PyMAFX.forward
-    6 losses                                                loss_terms, pymaf_x_loss
+    6 losses                                                vitruvian.systems.mesh.pymaf_x_loss
     body models in the loop                                 pymaf_x_bodies
     5 crops, camera of the whole picture                    vitruvian.codecs.pymaf_x (numpy)
 
@@ -43,16 +43,19 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from vitruvian.codecs.mesh import WEAK_FOCAL
 from vitruvian.errors import VitruvianError, WeightsError
 from vitruvian.nn.deconv import deconvolutions
 from vitruvian.nn.hrnet import BLOCKS, MODULES, HRNet
+from vitruvian.nn.iuv import IUV, IUVHead
 from vitruvian.nn.resnet import DEPTHS, ResNet
 from vitruvian.systems.checkpoint import count_parts, filled, need, pour, rename
-from vitruvian.systems.mesh.published import SMPLX_FILE, published_card
+from vitruvian.systems.export import Exported
+from vitruvian.systems.mesh.camera import camera_translation
+from vitruvian.systems.mesh.published import SMPLX_FILE, mesh_card, published_card
 from vitruvian.systems.mesh.pymaf_x_features import PER_POINT, AlignedFeatures, GridFeatures, grid_points
 from vitruvian.systems.mesh.pymaf_x_regressor import (
     BODY,
@@ -66,6 +69,7 @@ from vitruvian.systems.mesh.pymaf_x_regressor import (
     State,
     integrate,
     rotations,
+    smplx_rotations,
 )
 
 ITERATIONS = 3
@@ -87,10 +91,11 @@ KEYMAP: tuple[tuple[str, str], ...] = (
 )
 DROP = (
     r"\.body_model\.",
-    r"(^|\.)(mesh|mano|flame)_sampler\.",
+    r"(^|\.)(mesh|mano)_sampler\.Umap$",
     r"(^|\.)maf_extractor\..*\.(Dmap|Umap)",
     r"(^|\.)encoders\.body\.stage4\.2\.fuse_layers\.3\.",
 )
+_TABLES = r"(^|\.)(mesh|mano|flame)_sampler\."  # of points; what reads them is `sampling_tables`
 
 
 @dataclass(frozen=True)
@@ -166,27 +171,6 @@ class PartEncoder(ResNet):
         return tuple(maps)
 
 
-class Dense(NamedTuple):
-    """Dense correspondence: places on the surface for each of 25 parts, logits of these (first: none) and of 15 coarser parts."""
-
-    u: Float[Tensor, "b 25 h w"]
-    v: Float[Tensor, "b 25 h w"]
-    index: Float[Tensor, "b 25 h w"]
-    coarse: Float[Tensor, "b 15 h w"]
-
-
-class DenseHead(nn.Module):
-    """The finest body map -> `Dense`; only training reads it."""
-
-    def __init__(self, width: int):
-        super().__init__()
-        self.predict_u, self.predict_v, self.predict_uv_index = (nn.Conv2d(width, 25, 3, 1, 1) for _ in range(3))
-        self.predict_ann_index = nn.Conv2d(width, 15, 3, 1, 1)
-
-    def forward(self, maps: Float[Tensor, "b c h w"]) -> Dense:
-        return Dense(self.predict_u(maps), self.predict_v(maps), self.predict_uv_index(maps), self.predict_ann_index(maps))
-
-
 class Meshes(Protocol):
     """The body models in the loop (see pymaf_x_bodies): points that are looked at, and the joints of the arms at rest."""
 
@@ -208,12 +192,7 @@ class Output(NamedTuple):
     states: tuple[State, ...]
     pose: Pose
     seen: Bool[Tensor, "b 2"]
-    dense: Dense | None
-
-
-def camera_translation(camera: Float[Tensor, "b 3"], size: int) -> Float[Tensor, "b 3"]:
-    """Weak-perspective (scale, x, y) -> metres in front of a camera of focal length 5000 pixels whose crop has `size` pixels."""
-    return torch.stack((camera[:, 1], camera[:, 2], 2 * WEAK_FOCAL / (size * camera[:, 0] + 1e-9)), 1)
+    dense: IUV | None
 
 
 def project(points: Float[Tensor, "b n 3"], camera: Float[Tensor, "b 3"], size: int) -> Float[Tensor, "b n 2"]:
@@ -234,7 +213,7 @@ class PyMAFX(nn.Module):
         super().__init__()
         self.config = config
         self.encoders = nn.ModuleDict({"body": BodyEncoder(config), "hand": PartEncoder(config), "face": PartEncoder(config)})
-        self.dp_head = DenseHead(config.width)
+        self.dp_head = IUVHead(config.width)
         self.register_buffer("grid_points", grid_points(config.grid))
         grid = config.grid**2
         own = [config.part_channels] * ITERATIONS
@@ -244,6 +223,7 @@ class PyMAFX(nn.Module):
         for part, points, size in zip(PARTS, config.points, outputs, strict=True):
             later = [AlignedFeatures(width, grid + points, size) for width in channels[part][1:]]
             self.features[part] = nn.ModuleList([GridFeatures(channels[part][0], config.reduced), *later])
+        self.tables: dict[str, Tensor] = {}  # of the meshes' points, where a file has some; the loop's meshes read them, not the network
         sizes = [(PER_POINT * grid, PER_POINT * grid)] + [(config.body_features, config.part_features)] * (ITERATIONS - 1)
         self.regressor = nn.ModuleList(Regressor(body, part, config.hidden) for body, part in sizes)
 
@@ -314,81 +294,6 @@ def hand_turns(state: State) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tenso
     return (state.right_orientation, state.right_hand), (state.left_orientation, state.left_hand)
 
 
-class Labelled(NamedTuple):
-    """What the loss compares of one iteration, of a prediction or of the truth, or (numbers that broadcast) how far the truth counts.
-
-    2D points in [-1, 1] of the part's crop, 3D points in metres from the part's root; hands: left, right; rotations as matrices.
-    `part_points_2d` are those of hands and face in the body's crop.
-    """
-
-    points_2d: Float[Tensor, "b k 2"]
-    points_3d: Float[Tensor, "b k 3"]
-    part_points_2d: Float[Tensor, "b m 2"]
-    hand_points_3d: Float[Tensor, "b h 3"]
-    own_points_2d: Float[Tensor, "b m 2"]
-    body: Float[Tensor, "b 24 3 3"]
-    hands: Float[Tensor, "b 30 3 3"]
-    face: Float[Tensor, "b 3 3 3"]
-    shape: Float[Tensor, "b 10"]
-    expression: Float[Tensor, "b 50"]
-    visible: Float[Tensor, "b 2"]
-
-
-WEIGHTS: Mapping[str, float] = {
-    "points_2d": 300.0,
-    "points_3d": 300.0,
-    "part_points_2d": 30.0,
-    "own_points_2d": 1000.0,
-    "hand_points_3d": 1000.0,
-    "body": 60.0,
-    "hands": 60.0,
-    "face": 60.0,
-    "shape": 0.06,
-    "expression": 0.06,
-    "visible": 1.0,
-    "camera": 1.0,
-}
-
-
-def loss_terms(prediction: Labelled, truth: Labelled, known: Labelled, scale: Float[Tensor, " b"]) -> dict[str, Float[Tensor, ""]]:
-    """Every term of one iteration without its weight: mean squared differences (of `visible`: absolute) times how far the truth counts.
-
-    Each part's own 2D points are first moved onto the truth's middle, so that only their shape counts. `scale` is the camera's, which must
-    stay positive. Nobody gives 0.
-    """
-    terms = {}
-    for name in Labelled._fields:
-        weight, gap = getattr(known, name), getattr(prediction, name) - getattr(truth, name)
-        weight = weight.expand_as(gap)
-        gap = torch.where(weight > 0, gap, torch.zeros_like(gap))  # an unknown number may be NaN
-        if name == "own_points_2d":
-            middle = (gap * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp(min=1e-6)
-            gap = torch.where(weight > 0, gap - middle, torch.zeros_like(gap))
-        terms[name] = ((gap.abs() if name == "visible" else gap**2) * weight).sum() / max(gap.numel(), 1)
-    terms["camera"] = ((-10 * scale).exp() ** 2).sum() / max(len(scale), 1)
-    return terms
-
-
-def pymaf_x_loss(predictions: list[Labelled], truth: Labelled, known: Labelled, scales: list[Float[Tensor, " b"]]) -> Float[Tensor, ""]:
-    """The training loss: the weighted sum of the terms of every iteration."""
-    terms = [loss_terms(p, truth, known, scale) for p, scale in zip(predictions, scales, strict=True)]
-    return sum(WEIGHTS[name] * value for one in terms for name, value in one.items())
-
-
-def dense_loss(
-    dense: Dense, index: Int[Tensor, "b h w"], coarse: Int[Tensor, "b h w"], u: Float[Tensor, "b h w"], v: Float[Tensor, "b h w"]
-) -> Float[Tensor, ""]:
-    """Dense correspondence: cross entropies of both labels (0: background), and half the smooth L1 of the places in the true part."""
-    if not index.numel():
-        return dense.u.sum() * 0
-    loss = F.cross_entropy(dense.index, index) + F.cross_entropy(dense.coarse, coarse)
-    inside = index > 0
-    for found, true in ((dense.u, u), (dense.v, v)):
-        here = found.gather(1, index[:, None])[:, 0]
-        loss = loss + 0.5 * (F.smooth_l1_loss(here, true, reduction="none") * inside).sum() / inside.sum().clamp(min=1)
-    return loss
-
-
 def infer_config(state: Mapping[str, Tensor], image_size: int = 224) -> Config:
     """The variant that a state dict in our names belongs to, from its shapes, which don't tell the crops' size.
 
@@ -424,31 +329,29 @@ def infer_config(state: Mapping[str, Tensor], image_size: int = 224) -> Config:
 def from_published(state: Mapping[str, Tensor], image_size: int = 224) -> tuple[Config, PyMAFX]:
     """Build the network that a published state dict describes (the entry "model" of a file) and fill it; in eval mode.
 
-    The tables of the meshes' points are no part of the network: `sampling_tables` reads them. `image_size` is only for what we trained.
-    Raises WeightsError, which lists every missing, left-over or wrongly shaped entry.
+    `image_size` is only for what we trained. Raises WeightsError, which lists every missing, left-over or wrongly shaped entry.
     """
-    renamed = rename(state, KEYMAP, DROP)
+    renamed = rename(state, KEYMAP, (*DROP, _TABLES))
     config = infer_config(renamed, image_size)
-    return config, filled(PyMAFX, config, renamed)
+    model = filled(PyMAFX, config, renamed)
+    model.tables = sampling_tables(state)
+    return config, model
 
 
 def sampling_tables(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tables of the meshes' points that a published file carries: body (431, 6890), hand (195, 778), face (numbers of vertices).
 
-    Raises WeightsError if one is missing.
+    Those that are missing, are missing: give tables of points of your own (`pymaf_x_bodies`).
     """
     plain = {name.removeprefix("module."): value for name, value in state.items()}
     names = {"body": "mesh_sampler.Dmap", "hand": "mano_sampler.Dmap", "face": "flame_sampler.sampling_idx"}
-    missing = [name for name in names.values() if name not in plain]
-    if missing:
-        raise WeightsError(f"the file has no {', '.join(missing)}: give tables of points of your own (pymaf_x_bodies)")
-    return {part: plain[name] for part, name in names.items()}
+    return {part: plain[name] for part, name in names.items() if name in plain}
 
 
 def read_regressor(state: Mapping[str, Tensor], number: int) -> Regressor:
     """One iteration's regressor out of a published state dict, whole or in part; in eval mode. Raises WeightsError as `from_published`."""
     prefix = f"regressor.{number}."
-    own = {name.removeprefix(prefix): value for name, value in rename(state, KEYMAP, DROP).items() if name.startswith(prefix)}
+    own = {name.removeprefix(prefix): value for name, value in rename(state, KEYMAP, (*DROP, _TABLES)).items() if name.startswith(prefix)}
     hidden, inputs = need(own, "fc1.weight", 2)
     body = inputs - 6 * BODY - SHAPE - 3 - len(CAMERA_FEATURES)
     model = Regressor(body, need(own, "fc1_hand.weight", 2)[1] - 6 * HAND, hidden)
@@ -458,7 +361,7 @@ def read_regressor(state: Mapping[str, Tensor], number: int) -> Regressor:
 
 def read_features(state: Mapping[str, Tensor]) -> Iterator[tuple[str, int, GridFeatures | AlignedFeatures]]:
     """Part, iteration and layer of all point features in a published state dict, whole or in part. Raises as `from_published`."""
-    renamed = rename(state, KEYMAP, DROP)
+    renamed = rename(state, KEYMAP, (*DROP, _TABLES))
     for part, number in sorted({(m[1], m[2]) for name in renamed if (m := re.match(r"features\.(\w+)\.(\d)\.", name))}):
         prefix = f"features.{part}.{number}."
         own = {name.removeprefix(prefix): value for name, value in renamed.items() if name.startswith(prefix)}
@@ -473,25 +376,34 @@ def read_features(state: Mapping[str, Tensor]) -> Iterator[tuple[str, int, GridF
 
 
 class Deployed(nn.Module):
-    """For ONNX: the four crops -> what poses the final body. The meshes in the loop become part of the file, so their licences bind it."""
+    """For ONNX: the four crops, and which hands are seen (1 or 0, left and right) -> SMPL-X in the camera of the body's crop, metres.
 
-    OUTPUTS = (
-        "body_rotations",
-        "left_hand_rotations",
-        "right_hand_rotations",
-        "face_rotations",
-        "shapes",
-        "expressions",
-        "cameras",
-        "visible",
-    )
+    The meshes in the loop become part of the file, so their licences bind it.
+    """
+
+    INPUTS = ("body", "left_hand", "right_hand", "face", "seen")
+    OUTPUTS = ("rotations", "shapes", "expressions", "translations", "visible")
 
     def __init__(self, model: PyMAFX, meshes: nn.Module):
         super().__init__()
         self.network, self.meshes = model, meshes
 
-    def forward(self, body: Tensor, left_hand: Tensor, right_hand: Tensor, face: Tensor) -> tuple[Tensor, ...]:
-        """`OUTPUTS` names them: rotations of the pose with hands fitted to arms, and the last iteration's parameters."""
-        out = self.network(body, left_hand, right_hand, face, self.meshes)
+    def forward(self, body: Tensor, left_hand: Tensor, right_hand: Tensor, face: Tensor, seen: Float[Tensor, "b 2"]) -> tuple[Tensor, ...]:
+        """`OUTPUTS` names them; `visible` is what the network itself thinks of the hands (over 0.1: seen)."""
+        out = self.network(body, left_hand, right_hand, face, self.meshes, seen > 0.5)
         last = out.states[-1]
-        return (*out.pose, last.shape, last.expression, last.camera, last.visible)
+        place = camera_translation(last.camera, self.network.config.image_size)
+        return smplx_rotations(out.pose), last.shape, last.expression, place, last.visible
+
+
+def exported(config: Config, model: PyMAFX) -> Exported:
+    """What goes into an ONNX file: crops of people's parts (`vitruvian.codecs.pymaf_x`) to SMPL-X, with the user's meshes in the loop.
+
+    Raises WeightsError for a file without the tables of the meshes' points, FormatError where SMPL, MANO or FLAME is not imported.
+    """
+    from vitruvian.systems.mesh.pymaf_x_bodies import user_meshes
+
+    side = config.image_size
+    inputs = dict.fromkeys(Deployed.INPUTS[:4], (3, side, side)) | {"seen": (2,)}
+    card = mesh_card("pymaf-x", "PyMAF-X", (side, side), "smplx-neutral")
+    return Exported(Deployed(model, user_meshes(model.tables)), inputs, Deployed.OUTPUTS, card)

@@ -8,17 +8,24 @@ bodies = final_bodies(TorchBody(smplx), output)
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from vitruvian.body import BodyModel, BodyOutput
+from vitruvian.body.library import load_body
 from vitruvian.body.model import limit_shape, subset
 from vitruvian.body.torch import TorchBody, rotation_matrices
-from vitruvian.errors import VitruvianError
-from vitruvian.systems.mesh.pymaf_x import Output, camera_translation
-from vitruvian.systems.mesh.pymaf_x_regressor import EXPRESSION, FACE_SHAPE, HAND, SHAPE, rotations
+from vitruvian.errors import VitruvianError, WeightsError
+from vitruvian.systems.mesh.camera import camera_translation
+from vitruvian.systems.mesh.pymaf_x import Output
+from vitruvian.systems.mesh.pymaf_x_regressor import EXPRESSION, FACE_SHAPE, HAND, SHAPE, rotations, smplx_rotations
+
+USERS_BODIES = ("smpl-neutral", "mano-right", "flame-neutral")
+"""What the loop poses, as `vitruvian body import` calls it."""
 
 Table = Float[Tensor, "n v"] | np.ndarray | Tensor
 
@@ -102,6 +109,20 @@ class LoopMeshes(nn.Module):
         return joints[:, :24]
 
 
+def user_meshes(tables: Mapping[str, Table]) -> LoopMeshes:
+    """The loop's meshes, in a form that goes into ONNX files, of the user's imported SMPL, right MANO hand and FLAME.
+
+    `tables` as `sampling_tables` gives them. Raises WeightsError where one is missing, FormatError where a body model is.
+    """
+    missing = [part for part in ("body", "hand", "face") if part not in tables]
+    if missing:
+        raise WeightsError(
+            f"the checkpoint has no tables of points of {', '.join(missing)}: give the published file, or one that was converted anew"
+        )
+    bodies = (load_body(name) for name in USERS_BODIES)
+    return LoopMeshes(*bodies, tables["body"], tables["hand"], tables["face"], portable=True)
+
+
 def final_bodies(body: TorchBody, output: Output, image_size: int = 224) -> BodyOutput:
     """SMPL-X bodies in the camera of their body crop (focal length 5000 pixels of the crop, principal point in its middle); metres.
 
@@ -110,9 +131,8 @@ def final_bodies(body: TorchBody, output: Output, image_size: int = 224) -> Body
     model, pose, last = body.model, output.pose, output.states[-1]
     if model.kind != "smplx":
         raise VitruvianError(f"PyMAF-X speaks of SMPL-X bodies, {model.name} is {model.kind}: give an SMPL-X file")
-    turns = torch.cat((pose.body[:, :22], pose.face, pose.left_hand, pose.right_hand), 1)
     shape, expression = last.shape[:, : model.num_shape], last.expression[:, : model.num_expression]
-    return body(turns, shape, expression, camera_translation(last.camera, image_size))
+    return body(smplx_rotations(pose), shape, expression, camera_translation(last.camera, image_size))
 
 
 def right_hand_turns(output: Output) -> Float[Tensor, "b 16 3 3"]:

@@ -58,6 +58,11 @@ class Pose(NamedTuple):
     face: Float[Tensor, "b 3 3 3"]
 
 
+def smplx_rotations(pose: Pose) -> Float[Tensor, "b 55 3 3"]:
+    """The complete pose of SMPL-X in its joints' order; SMPL's last two joints, the hands, it has not."""
+    return torch.cat((pose.body[:, :22], pose.face, pose.left_hand, pose.right_hand), 1)
+
+
 class Features(NamedTuple):
     """What the maps say, of each part."""
 

@@ -55,6 +55,7 @@ from vitruvian.skeletons import H36M_17, INF_3DHP_17, Skeleton
 from vitruvian.systems.checkpoint import count_parts, filled, need, pour, rename
 from vitruvian.systems.export import Exported
 from vitruvian.systems.pose3d.prompts import (
+    ACTIONS,
     FIELDS,
     HEADS,
     LEARNED,
@@ -319,7 +320,7 @@ def lift(
 
     Missing keypoints (NaN) are put between their neighbours in time.
     """
-    deployed = Deployed(model, text)
+    deployed = Deployed(model, (text,))
 
     @torch.inference_mode()
     def denoise(clip: np.ndarray) -> np.ndarray:
@@ -425,31 +426,41 @@ def variant_of(config: Config) -> str:
 
 
 class Deployed(nn.Module):
-    """The denoiser for one text that is read beforehand, one guess per clip: what is exported. Sampling stays outside.
+    """The denoiser with prompts that are read beforehand, one guess per clip: what is exported. Sampling stays outside.
 
-    Channels of a clip: x, y of the normalised keypoints; x, y, z of the noisy pose, metres; the time (`codecs.lifting_diffusion`).
+    Channels of a clip: x, y of the normalised keypoints; x, y, z of the noisy pose, metres; the time, plus `config.times` for each text
+    that comes before the clip's own in `texts` (`codecs.lifting_diffusion`).
     """
 
-    def __init__(self, model: FinePose, text: Text = None):
+    def __init__(self, model: FinePose, texts: Sequence[Text] = (None,)):
         super().__init__()
         self.model = model
         with torch.no_grad():
-            tokens, pooled = model.prompt([text])
+            tokens, pooled = model.prompt(texts)
         self.register_buffer("tokens", tokens)
         self.register_buffer("pooled", pooled)
 
     def forward(self, clip: Float[Tensor, "b f k 6"]) -> Float[Tensor, "b f k 3"]:
-        b = clip.shape[0]
-        prompt = Prompt(self.tokens.expand(b, -1, -1), self.pooled.expand(b, -1))
-        return self.model(clip[..., :2], clip[:, None, ..., 2:5], clip[:, 0, 0, 5], prompt)[:, 0]
+        time, times = clip[:, 0, 0, 5], self.model.config.times
+        # Half a time more, as runtimes divide by multiplying, and a multiple could come out a little too small.
+        text = ((time + 0.5) / times).floor().clamp(0, len(self.tokens) - 1)
+        prompt = Prompt(self.tokens[text.long()], self.pooled[text.long()])
+        return self.model(clip[..., :2], clip[:, None, ..., 2:5], time - text * times, prompt)[:, 0]
 
 
-def exported(config: Config, model: FinePose, text: Text = None) -> Exported:
-    """What goes into an ONNX file: clips with noisy poses in, clean poses out (metres, camera axes). CLIP stays outside: `text` is read."""
+def exported(config: Config, model: FinePose, texts: Mapping[str, Text] | None = None) -> Exported:
+    """What goes into an ONNX file: clips with noisy poses in, clean poses out (metres, camera axes).
+
+    CLIP stays outside: the empty text and all of `texts` are read now, and the card's `classes` are their names. None takes Human3.6M's
+    actions. Raises VitruvianError for texts that can't be told a network without a verb in its prompt.
+    """
+    if config.layout == "3dhp" and texts:
+        raise VitruvianError("the prompt of a network for MPI-INF-3DHP has no action: give no texts")
+    known = {name: name for name in ACTIONS if config.layout == "h36m"} if texts is None else texts
     name, skeleton = variant_of(config), config.skeleton.name
     kind = {"skeleton": skeleton, "family": "FinePOSE", "subject": "body", "codec": "lift-diffusion", "diffusion_times": config.times}
-    card = Card(name, "lift", f"{name}.onnx", **kind)
-    return Exported(Deployed(model, text), {"clip": (config.frames, config.joints, 6)}, ("points",), card)
+    card = Card(name, "lift", f"{name}.onnx", **kind, classes=tuple(known))
+    return Exported(Deployed(model, (None, *known.values())), {"clip": (config.frames, config.joints, 6)}, ("points",), card)
 
 
 CARDS: tuple[Card, ...] = ()
