@@ -146,6 +146,7 @@ def test_a_capture_with_the_network_writes_points_and_needs_no_torch(exported, n
     place = 0.5 + 0.9 * (place - (place.min(0) + place.max(0)) / 2) / np.ptp(place, axis=0).max() * (4 / 3, 1)
     monkeypatch.setattr(nets, "pose_places", lambda count: place)  # somebody stands in every box
     networks = ["--detector", str(nets.detector(tmp_path)), "--pose", str(nets.pose(tmp_path)), "--lift", str(exported[0][name])]
+    networks += ["--text", "walking"] if name == "finepose" else []
     arguments = ["capture", str(walk(tmp_path / "walk.mp4", np.arange(5) / 30)), "-o", str(tmp_path / "out"), *networks]
     code = f"import sys; from vitruvian.cli import main; print(main({arguments!r}), 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

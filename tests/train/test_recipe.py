@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from vitruvian.errors import FormatError  # noqa: E402
+from vitruvian.errors import FormatError, VitruvianError  # noqa: E402
 from vitruvian.train.recipe import on_data, read_recipe, shortened  # noqa: E402
 
 HEAD = 'name = "a"\nsystem = "rtmpose"\n'
@@ -36,6 +36,8 @@ def test_defaults_and_nested_tables(tmp_path):
         (HEAD + STAGE + 'lesson = "third"\n', "choose one of 'labels'"),
         (HEAD + STAGE + 'lesson = "first"\n', "need one"),
         (HEAD + STAGE + 'teacher = "t"\n', "has no teacher"),
+        (HEAD + STAGE + 'lesson = "roots"\n', "of selfpose3d"),
+        (HEAD.replace("rtmpose", "selfpose3d") + STAGE, "of selfpose3d"),
         (HEAD + STAGE + STAGE, "different names"),
         (HEAD + 'keypoints = "nobody-3"\n' + STAGE, "no keypoint set"),
         (HEAD.replace("rtmpose", "yolo") + STAGE, "system is 'yolo'"),
@@ -61,4 +63,11 @@ def test_missing_file(tmp_path):
 @pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "recipes").glob("*.toml")), ids=lambda path: path.stem)
 def test_our_recipes_are_recipes(path):
     recipe = read_recipe(path)
-    assert on_data(recipe, "y").name == path.stem and len(recipe.stages) == (3 if path.stem == "dwpose-t" else 1)
+    assert on_data(recipe, "y").name == path.stem and len(recipe.stages) == (3 if path.stem in ("dwpose-t", "selfpose3d-nano") else 1)
+
+
+@pytest.mark.parametrize("limits", [{"steps": 0}, {"steps": -1}, {"seconds": 0.0}, {"seconds": float("nan")}])
+def test_no_steps_and_no_seconds_are_refused(tmp_path, limits):
+    recipe = read(tmp_path, HEAD + STAGE)
+    with pytest.raises(VitruvianError, match="teach nothing: give"):
+        shortened(recipe, **limits)

@@ -49,6 +49,7 @@ def capture(
     repair_swaps: bool = False,
     mesh: bool = True,
     lift: Card | str | Path = "lift-s",
+    text: str = "",
     fov: float | None = None,
     ground: bool = False,
     overlay: bool = True,
@@ -75,6 +76,7 @@ def capture(
     skeleton.bvh and markers.trc. Needs a pose network of the 133 points; nothing is done for others, nor for cameras and streams.
     lift: the network for it. fov: degrees that the camera sees across the picture's longer side; None takes it from the EXIF of
     photographs, estimates it by the people in a film if they tell enough, and else assumes 60; metres are as uncertain as that.
+    text: what people do, for a lifter that was exported with texts (FinePOSE).
     ground: in films of a camera that stands still, hold resting feet where they are, on one floor.
     realtime: play a video at its own pace and leave out frames that come too early, as cameras and streams always do.
     device: where the networks run. on_progress: called after each frame, each person's bodies, each frame drawn, and at the end, in this
@@ -95,7 +97,7 @@ def capture(
         options = Options(threshold, smooth, mesh, view.fov, device, detect_every, flip_test, repair_swaps, ground)
         if options.looks_back and isinstance(opened, Live):
             raise VitruvianError(f"{opened.name} can't be seen twice: smooth it with one-euro, and repair no swaps")
-        lifter = Lifter(lift, device=device) if mesh else None
+        lifter = Lifter(lift, text=text, device=device) if mesh else None
         finder, cards = _finder(opened, (detector, pose, hands, face), options, stopwatch)
         rows = {"smoothed": finder.smoother is not None} | {name: getattr(options, name) for name in SHAPING_ROWS}
         steps: list[Step] = []

@@ -80,9 +80,9 @@ def _by_one_camera(source: list[str], asked: Mapping[str, object]) -> Run:
 
     options = _options_of(run, asked, "without --calibration")
     if asked.get("mesh") is False:
-        refuse(asked, ("lift", "fov", "ground"), "without bodies (--no-mesh)")
+        refuse(asked, ("lift", "text", "fov", "ground"), "without bodies (--no-mesh)")
     if any(map(is_live, source)):
-        refuse(asked, ("mesh", "lift", "fov", "ground"), "for cameras and streams, which get no bodies")
+        refuse(asked, ("mesh", "lift", "text", "fov", "ground"), "for cameras and streams, which get no bodies")
     one = _one_source(source)
     return lambda folder, on_progress: run(one, folder, on_progress=lambda now: on_progress("", now), **options)
 

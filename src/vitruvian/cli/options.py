@@ -114,6 +114,8 @@ class Bodies:
     lift
         Network that lifts keypoints into space: an id, or the path of an .onnx file; ours, lift-s, by default, or an exported HopFIR or
         FinePOSE (slow).
+    text
+        What people do, such as Walking, for lifters that can be told: an exported FinePOSE.
     fov
         Degrees that the camera sees across the picture's longer side; otherwise a photograph's EXIF tells, or the people in a film do, or
         60 are assumed. Distances depend on it.
@@ -124,6 +126,7 @@ class Bodies:
     mesh: bool | None = None
     mesh_network: str | None = None
     lift: str | None = None
+    text: str | None = None
     fov: float | None = None
     ground: Flag = None
 

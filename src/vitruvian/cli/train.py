@@ -14,7 +14,7 @@ from vitruvian.errors import MissingExtraError
 if TYPE_CHECKING:
     from vitruvian.train.loop import Report
 
-FIGURES = ("all_px", "pck", "depth_mm", "ap50", "part_ap50", "owned", "mae", "acc30")
+FIGURES = ("all_px", "pck", "depth_mm", "ap50", "part_ap50", "owned", "mae", "acc30", "maps_e3", "recall_300", "mpjpe_mm", "recall_500")
 """What stages are judged by: poses, then detectors."""
 
 
@@ -24,7 +24,7 @@ def train(
     *,
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
     data: Path | None = None,
-    dataset: PoseSet | PartSet | InstrumentSet | None = None,
+    dataset: PoseSet | PartSet | InstrumentSet | Literal["panoptic"] | None = None,
     keypoints: str | None = None,
     steps: int | None = None,
     seconds: float | None = None,

@@ -31,12 +31,14 @@ from vitruvian.systems.biomechanics.marker_points import MarkerPoints, read_poin
 from vitruvian.train.loop import Schedule
 
 MAX_BYTES = 1 << 20
-System = Literal["rtmpose", "rtmw", "rtmw3d", "rmpg", "synthpose", "dsta", "diffpose", "bpjdet", "jointbdoe", "hsdb-instrument"]
+System = Literal[
+    "rtmpose", "rtmw", "rtmw3d", "rmpg", "synthpose", "dsta", "diffpose", "bpjdet", "jointbdoe", "hsdb-instrument", "selfpose3d"
+]
 DrawnKind = Literal["figures", "synth", "crowds", "instruments"]
-Kind = Literal[DrawnKind, PoseKind, PartKind, "hsdb-cholecystectomy", "hsdb-gastrectomy"]
+Kind = Literal[DrawnKind, PoseKind, PartKind, "hsdb-cholecystectomy", "hsdb-gastrectomy", "panoptic"]
 CropAugmentation = Literal["rtmpose", "dwpose", "rtmw", "posetrack", "heatmap"]
 SceneAugmentation = Literal["bpjdet", "jointbdoe", "scenes"]
-Lesson = Literal["labels", "first", "second"]
+Lesson = Literal["labels", "first", "second", "heatmaps", "roots", "poses"]
 KEYPOINTS = {
     "rtmpose": "coco-wholebody-133",
     "rtmw": "coco-wholebody-133",
@@ -45,9 +47,11 @@ KEYPOINTS = {
     "synthpose": "synthpose-52",
     "dsta": "posetrack-17",
     "diffpose": "posetrack-17",
+    "selfpose3d": "panoptic-15",
 }
 """What pose networks learn unless a recipe says otherwise."""
 POSES: tuple[Kind, ...] = tuple(dict.fromkeys(("coco-wholebody", *get_args(PoseKind), "figures", "synth")))
+VIEWS: tuple[Kind, ...] = ("panoptic", "figures")
 DETECTORS: Mapping[System, tuple[Kind, ...]] = {
     "bpjdet": (
         "crowdhuman", "crowdhuman-face", "citypersons-face", "citypersons-head", "bodyhands", "contacthands", "cocohumanparts", "crowds",
@@ -55,7 +59,7 @@ DETECTORS: Mapping[System, tuple[Kind, ...]] = {
     "jointbdoe": ("mebow", "crowds"),
     "hsdb-instrument": ("hsdb-cholecystectomy", "hsdb-gastrectomy", "instruments"),
 }  # fmt: skip
-"""What pose networks and detectors learn from, the usual data set first."""
+"""What pose networks, SelfPose3d and detectors learn from, the usual data set first."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ class Data:
     """What is trained on. `late` is the share of each stage, at its end, that uses the augmentation's calmer late stage.
 
     people, photographs: of "synth" and "crowds": how many label images to make, and a text file that names a background picture per line.
+    takes: of "panoptic", a folder with SEQUENCE/CAMERA/take.npz whose keypoints are learnt from (`vitruvian.train.views3d`).
     hidden, ambiguous, labelled: of "figures", see `vitruvian.train.figures.Scene`. randomised: of "instruments", the share of pictures
     with any colours and backgrounds.
     """
@@ -88,12 +93,14 @@ class Data:
     hidden: float = 0.0
     ambiguous: float = 0.0
     labelled: float = 1.0
+    takes: str = ""
     randomised: float = 0.0
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One training run. lesson: "labels"; DWPose's "first" (labels and a teacher), or "second" (the teacher's head anew, no labels).
+    """One training run. lesson: "labels"; DWPose's "first" (labels and a teacher), or "second" (the teacher's head anew, no labels);
+    SelfPose3d's "heatmaps", "roots" and "poses" (`vitruvian.train.selfpose3d`).
 
     teacher: the name of an earlier stage, or a checkpoint. start: weights to begin from, named in the same way, "" for random ones.
     coach: weight of the coarse heat-map losses that a SimCC network needs when it starts from nothing (recipes/wholebody-t.md), 0 for none.
@@ -173,7 +180,7 @@ def on_data(recipe: Recipe, folder: str | Path, kind: Kind | None = None) -> Rec
 
 def teachers_of(system: System) -> tuple[Kind, ...]:
     """The kinds of sources that a system can learn from, the usual data set first."""
-    return DETECTORS.get(system, POSES)
+    return VIEWS if system == "selfpose3d" else DETECTORS.get(system, POSES)
 
 
 def on_keypoints(recipe: Recipe, keypoints: str) -> Recipe:
@@ -184,7 +191,11 @@ def on_keypoints(recipe: Recipe, keypoints: str) -> Recipe:
 
 
 def shortened(recipe: Recipe, steps: int | None = None, seconds: float | None = None) -> Recipe:
-    """The same recipe with at most so many steps, or seconds of training, in each stage."""
+    """The same recipe with at most so many steps, or seconds of training, in each stage. Raises VitruvianError for none of either."""
+    if steps is not None and steps < 1:
+        raise VitruvianError(f"{steps} steps teach nothing: give 1 or more")
+    if seconds is not None and not seconds > 0:
+        raise VitruvianError(f"{seconds:g} seconds teach nothing: give more than 0")
     stages = []
     for stage in recipe.stages:
         schedule = stage.schedule
@@ -217,9 +228,11 @@ def _problem(recipe: Recipe) -> str:
     if recipe.data.augmentation not in ("none", *get_args(SceneAugmentation if recipe.system in DETECTORS else CropAugmentation)):
         return f"the augmentation {recipe.data.augmentation!r} is not for {recipe.system}"
     for stage in recipe.stages:
-        if (stage.lesson == "labels") == bool(stage.teacher):
-            return f"stage {stage.name!r}: a lesson from labels has no teacher, the others need one"
-        if stage.lesson != "labels" and recipe.system not in ("rtmpose", "rtmw"):
+        if (stage.lesson in ("heatmaps", "roots", "poses")) != (recipe.system == "selfpose3d"):
+            return f"stage {stage.name!r}: heatmaps, roots and poses are the lessons of selfpose3d, and of it alone"
+        if (stage.lesson in ("first", "second")) != bool(stage.teacher):
+            return f"stage {stage.name!r}: a lesson from labels has no teacher, first and second need one"
+        if stage.teacher and recipe.system not in ("rtmpose", "rtmw"):
             return f"stage {stage.name!r}: only rtmpose and rtmw can be taught by a teacher"
         if stage.batch < 1 or stage.schedule.steps < 0 or stage.schedule.warmup < 1:
             return f"stage {stage.name!r}: batch and warmup must be at least 1, steps at least 0"

@@ -27,6 +27,7 @@ from vitruvian.data.ubody import ubody
 from vitruvian.errors import VitruvianError
 from vitruvian.systems.checkpoint import write_state
 from vitruvian.systems.export import keypoint_notes
+from vitruvian.train import selfpose3d
 from vitruvian.train.crew import Crew
 from vitruvian.train.deep import Deep, Flat
 from vitruvian.train.detectors import DetectorTask, build_detector, detector_figures, drawing_of
@@ -64,13 +65,14 @@ def run_recipe(recipe: Recipe, folder: str | Path, device: str = "cpu", on_step:
     Raises VitruvianError where data, variants or teachers are not as the recipe says, and as `train`.
     """
     folder, finished = Path(folder), {}
+    give = selfpose3d.run_stage if recipe.system == "selfpose3d" else run_stage
     for number, stage in enumerate(recipe.stages):
         path = folder / stage.name / NETWORK
         begun = steps_done(folder / stage.name)
         wanted = not path.is_file() or (0 < begun < stage.schedule.steps and math.isinf(stage.schedule.seconds))
         if crew.agree(wanted):
             torch.manual_seed(recipe.seed + number)
-            run_stage(recipe, stage, finished, folder / stage.name, device, on_step, crew)
+            give(recipe, stage, finished, folder / stage.name, device, on_step, crew)
         crew.agree()  # the others' next stage may begin with the file that the leader writes
         finished[stage.name] = path
     if crew.leads:

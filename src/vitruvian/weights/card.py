@@ -61,7 +61,7 @@ An augmenter's: of each input feature, empty where unknown |
     | body | meshes: name of the body model that the network poses |
     | skeleton | name of the keypoint set (`vitruvian.skeletons`), for pose and lifters; a `Skeleton` may be given, and its name stays |
     | keypoints | names, swap and links of that set (`vitruvian.skeletons.table`) where it is not built in, else {} |
-    | classes | name of each label, for detection |
+    | classes | name of each label, for detection; of a lifter the texts that it can be told |
     | padding, split_ratio | pose: crop size over box size; SimCC bins per pixel |
     | diffusion_times | lifters by diffusion: number of times of the (cosine) schedule that the network was trained with; 0 for others |
     | size_step | detectors: sides of the input may be any multiple of this up to input_size, so that padding may be left out; \
