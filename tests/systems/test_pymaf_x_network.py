@@ -370,15 +370,15 @@ def test_an_export_takes_the_user_s_body_files(tmp_path, monkeypatch):
     monkeypatch.setenv("VITRUVIAN_HOME", str(tmp_path))
     network = build().eval()
     with pytest.raises(WeightsError, match="tables"):
-        exported(NANO, network)
+        exported(NANO, network).network()
     network.tables = {"body": torch.eye(12, 40), "hand": torch.eye(8, 40), "face": torch.arange(6) * 5}
     with pytest.raises(FormatError, match="smpl-neutral"):
-        exported(NANO, network)
+        exported(NANO, network).network()
     for name, model in zip(USERS_BODIES, bodies(), strict=True):
         save_body(model, tmp_path / "bodies" / f"{name}.npz")
     found = exported(NANO, network)
     with torch.inference_mode():
-        outputs = found.network(*crops(2), torch.ones(2, 2))
+        outputs = found.network()(*crops(2), torch.ones(2, 2))
     assert found.card.body == "smplx-neutral" and [x.shape[0] for x in outputs] == [2] * len(found.outputs)
 
 

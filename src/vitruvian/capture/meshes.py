@@ -44,9 +44,10 @@ def capture_meshes(
     device: Device = "auto",
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Take:
-    """`capture` with one network for everything (Multi-HMR): bodies, and with them boxes, 133 keypoints and points, all of one take.
+    """`capture` with a network for meshes: bodies, and with them boxes, 133 keypoints and points, all of one take.
 
-    network: id of a network for meshes, path of its ONNX file, or card. smooth: "none", or else zero-phase over the whole video.
+    network: id of a network for meshes (Multi-HMR, AiOS, OSX, PyMAF-X, DaNet), path of its ONNX file, or card; those that see one person
+    each get their people from our detector. smooth: "none", or else zero-phase over the whole video.
     Everything else, files, resuming and errors are as for `capture`. Cameras and streams can't be captured in this way.
     """
     check_formats(formats)
@@ -69,7 +70,7 @@ def capture_meshes(
 
         rows = {"threshold": threshold, "device": device, "fov": options.fov}  # where people are in depth depends on the field of view
         steps: tuple[Step, ...] = (named,) if smooth == "none" else (named, smoothed)
-        plan = Plan(finder, (estimator.card,), rows, _drawer(estimator.body, options.fov) if overlay else None, steps)
+        plan = Plan(finder, estimator.cards, rows, _drawer(estimator.body, options.fov) if overlay else None, steps)
         asked = str(source) if isinstance(source, str | Path) else opened.name
         return carry_out(plan, opened, asked, None if out is None else Path(out), formats, stopwatch, on_progress)
 

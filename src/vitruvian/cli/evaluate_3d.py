@@ -114,7 +114,7 @@ def evaluate_meshes(
 ) -> int:
     """A network for meshes."""
     from vitruvian.cli.evaluate import known, network
-    from vitruvian.data.judge_meshes import judge_meshes, people_table, read_parts, vertex_table
+    from vitruvian.data.judge_meshes import finger_table, judge_meshes, people_table, read_parts, vertex_table
     from vitruvian.data.readers import read_bodies
     from vitruvian.runtime.mesh import MeshEstimator
 
@@ -134,6 +134,8 @@ def evaluate_meshes(
         _print_figures(vertices)
     else:
         console.print(f"vertices of {estimator.body.name} don't compare with the set's: joints only")
+    if fingers := finger_table(judged):
+        _print_figures(fingers)
     print_rows({name: _figure(value) for name, value in people_table(judged, source).items()})
     return 0
 

@@ -6,7 +6,7 @@ import copy
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,11 +34,12 @@ ROUNDING = 4.0
 class Exported:
     """What a system puts into an ONNX file.
 
-    `network` may be the model itself or a wrapper that decodes. `inputs` are names with the shapes of one sample, `outputs` names in order.
+    `network` may be the model itself, a wrapper that decodes, or a function that makes one where that takes more than the checkpoint (the
+    user's body models): who only wants the card does without. `inputs` are names with the shapes of one sample, `outputs` names in order.
     The card says all that the ground floor must know; its file, sum and size are filled in when the file is written.
     """
 
-    network: nn.Module
+    network: nn.Module | Callable[[], nn.Module]
     inputs: Mapping[str, tuple[int, ...]]
     outputs: tuple[str, ...]
     card: Card
@@ -107,7 +108,8 @@ def write_onnx(exported: Exported, path: str | Path) -> tuple[Card, float]:
     if path.suffix.lower() != ".onnx":
         raise WeightsError(f"{path.name!r} is no name for an ONNX file: end it with .onnx")
     examples = tuple(torch.zeros(1, *shape) for shape in exported.inputs.values())
-    worst = export_onnx(exported.network, examples, path, tuple(exported.inputs), exported.outputs)
+    network = exported.network if isinstance(exported.network, nn.Module) else exported.network()
+    worst = export_onnx(network, examples, path, tuple(exported.inputs), exported.outputs)
     card = replace(exported.card, id=path.stem, file=str(path), sha256=file_sha256(path), size_bytes=path.stat().st_size)
     card.save(path.with_suffix(".json"))
     return card, worst

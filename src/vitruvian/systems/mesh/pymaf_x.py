@@ -399,11 +399,12 @@ class Deployed(nn.Module):
 def exported(config: Config, model: PyMAFX) -> Exported:
     """What goes into an ONNX file: crops of people's parts (`vitruvian.codecs.pymaf_x`) to SMPL-X, with the user's meshes in the loop.
 
-    Raises WeightsError for a file without the tables of the meshes' points, FormatError where SMPL, MANO or FLAME is not imported.
+    Making the network raises WeightsError for a file without the tables of the meshes' points, FormatError where SMPL, MANO or FLAME is
+    not imported.
     """
     from vitruvian.systems.mesh.pymaf_x_bodies import user_meshes
 
     side = config.image_size
     inputs = dict.fromkeys(Deployed.INPUTS[:4], (3, side, side)) | {"seen": (2,)}
     card = mesh_card("pymaf-x", "PyMAF-X", (side, side), "smplx-neutral")
-    return Exported(Deployed(model, user_meshes(model.tables)), inputs, Deployed.OUTPUTS, card)
+    return Exported(lambda: Deployed(model, user_meshes(model.tables)), inputs, Deployed.OUTPUTS, card)
