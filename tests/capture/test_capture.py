@@ -161,6 +161,15 @@ def test_flip_test_gives_mirrored_crops_a_say(walking, networks):
     assert (flipped.confidence < plain.confidence - 0.1).any()
 
 
+def test_pictures_are_looked_at_mirrored_too_unless_told_otherwise(walking, networks, tmp_path):
+    write_image(tmp_path / "two.png", picture(boxes_at(0)))
+    usual, once, twice = (capture(tmp_path / "two.png", flip_test=on, **networks).confidence for on in (None, False, True))
+    np.testing.assert_array_equal(usual, twice)
+    assert (usual < once - 0.1).any()
+    film, plain = (capture(walking, flip_test=on, **networks).confidence for on in (None, False))
+    np.testing.assert_array_equal(film, plain)
+
+
 def test_progress_counts_every_frame_and_times_every_stage(walking, networks, tmp_path):
     seen = []
     capture(walking, tmp_path, on_progress=seen.append, **networks)

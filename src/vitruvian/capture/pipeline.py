@@ -44,7 +44,7 @@ def capture(
     face: Card | str | Path | None = None,
     threshold: float = 0.3,
     detect_every: int = 1,
-    flip_test: bool = False,
+    flip_test: bool | None = None,
     smooth: Smooth = "one-euro",
     repair_swaps: bool = False,
     mesh: bool = True,
@@ -69,7 +69,7 @@ def capture(
     hands, face: networks that look at everybody's hands (21 points) and face (68, 98, 106 or 29) once more, closer.
     threshold: least score of a detection that counts as a person; in videos, half of it still continues a person seen before.
     detect_every: in videos, the detector sees only every n-th frame, and boxes move in straight lines between: faster.
-    flip_test: a second look at mirrored crops, a little better, takes twice as long.
+    flip_test: a second look at mirrored crops: better, and twice the time. None: at pictures, not at videos.
     smooth: "one-euro" knows only the past; "kalman" and "butterworth" also look ahead, don't lag, and fill short gaps; "none".
     repair_swaps: undo exchanges of left and right over time. Where the whole video must be known, it is read once more for the overlay.
     mesh: lift the keypoints into space and fit bodies: points and body parameters in the take, meshes in the overlay, and bodies.glb,
@@ -94,6 +94,7 @@ def capture(
     with open_for_capture(source, realtime) as opened:
         mesh = mesh and not isinstance(opened, Live) and _has_points(pose)
         view = View(*field_of_view_of(opened)) if fov is None else View(fov, "given")
+        flip_test = opened.kind == "pictures" if flip_test is None else flip_test
         options = Options(threshold, smooth, mesh, view.fov, device, detect_every, flip_test, repair_swaps, ground)
         if options.looks_back and isinstance(opened, Live):
             raise VitruvianError(f"{opened.name} can't be seen twice: smooth it with one-euro, and repair no swaps")

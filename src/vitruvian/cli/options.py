@@ -35,7 +35,7 @@ class Networks:
     threshold
         Least score, 0 to 1, of a detection that counts as a person. By default 0.3.
     flip_test
-        Look at each person mirrored as well: a little better, takes longer.
+        Look at each person mirrored as well: better, takes longer. By default at pictures, and not at videos.
     device
         Where the networks run; auto, the default, takes CUDA where ONNX Runtime has it.
     """
@@ -45,7 +45,7 @@ class Networks:
     hands: str | None = None
     face: str | None = None
     threshold: float | None = None
-    flip_test: Flag = None
+    flip_test: bool | None = None
     device: Device | None = None
 
 
