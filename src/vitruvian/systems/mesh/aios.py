@@ -390,7 +390,7 @@ class Deployed(nn.Module):
     def forward(self, image: Float[Tensor, "b 3 h w"], extent: Float[Tensor, "b 2"]) -> tuple[Tensor, ...]:
         """Rows in the order of the second layer's scores; `OUTPUTS` names them."""
         rows, columns = (torch.arange(n, device=image.device) + 0.5 for n in image.shape[2:])
-        extent = extent.clamp(self.LEAST, 1)[:, None]
+        extent = extent.clamp(self.LEAST, 1.0)[:, None]
         outside = (columns / image.shape[3] > extent[..., :1]) | (rows[:, None] / image.shape[2] > extent[..., 1:])
         found = self.network(image, outside, every=False).last
         body = found.body
