@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from vitruvian.body.model import BodyModel, BodyParameters
+from vitruvian.body.pose import full_pose, split_pose
 from vitruvian.errors import FormatError, VitruvianError
 
 
@@ -84,7 +85,7 @@ def in_camera(labels: BodyLabels, models: Mapping[str, BodyModel]) -> tuple[Floa
         if model is None:
             raise VitruvianError(f"no body model for gender {gender!r}: give one for it, or for 'neutral'")
         one = labels.parameters[row : row + 1]
-        pose = _with_mean(model, one.pose) if labels.hand_mean else one.pose
+        pose = full_pose(model, **split_pose(model, one.pose), hand_mean=True) if labels.hand_mean else one.pose
         out = model.forward(pose, one.shape[:, : model.num_shape], one.expression[:, : model.num_expression], one.translation)
         place = labels.rotation[row], labels.translation[row]
         vertices.append(out.vertices[0] @ place[0].T + place[1])
@@ -93,15 +94,6 @@ def in_camera(labels: BodyLabels, models: Mapping[str, BodyModel]) -> tuple[Floa
         model = next(iter(models.values()), None)
         return np.zeros((0, model.num_vertices if model else 0, 3)), np.zeros((0, model.num_joints if model else 0, 3))
     return np.stack(vertices), np.stack(joints)
-
-
-def _with_mean(model: BodyModel, pose: Float[np.ndarray, "n j 3"]) -> Float[np.ndarray, "n j 3"]:
-    """The pose with the model's mean hands added."""
-    pose = np.array(pose)
-    for name, hand in model.hands.items():
-        if name in model.pose_slices:
-            pose[:, model.pose_slices[name]] += hand.mean.reshape(-1, 3)
-    return pose
 
 
 def plain_labels(

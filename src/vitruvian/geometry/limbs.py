@@ -10,10 +10,10 @@ What hangs on the end of a limb (fingers, toes) may come nearer to it, but not f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -79,14 +79,16 @@ def with_steady_limbs(
     keypoints, confidence, min_views, threshold: as of `triangulate`, which made `found`. limbs: from the trunk outwards.
     """
     length = {limb.end: _usual_length(found.points, limb) for limb in limbs}
-    for limb in limbs:
-        fits = partial(_fits, limb, length)
-        starts, end = found.points[:, list(limb.starts)], found.points[:, limb.end]
-        wrong = np.flatnonzero(np.isfinite(end).all(-1) & ~fits(starts, end))
-        if len(wrong):
-            seen = keypoints[:, wrong, limb.end], confidence[:, wrong, limb.end]
-            again = _another(cameras, *seen, partial(fits, starts[wrong]), min_views, threshold)
-            found = put(found, again, wrong, limb.end)
+    for depth in sorted({len(limb.starts) for limb in limbs}):  # limbs that are as far from the trunk don't hang on each other
+        level = [limb for limb in limbs if len(limb.starts) == depth]
+        ends = np.array([limb.end for limb in level])
+        reach = _Reach(*(np.stack(values, 1) for values in zip(*(_reach(limb, found.points, length) for limb in level), strict=True)))
+        rows, columns = np.nonzero(reach.missed_by(found.points[:, ends]))
+        if len(rows):
+            place = rows, ends[columns]
+            seen = keypoints[:, *place], confidence[:, *place]
+            again = _another(cameras, *seen, _Reach(*(values[rows, columns] for values in reach)), min_views, threshold)
+            found = put(found, again, *place)
     return found
 
 
@@ -102,26 +104,37 @@ def _usual_length(points: Float[np.ndarray, "n k 3"], limb: Limb) -> float:
     return float(np.median(lengths[start : start + half + 1]))
 
 
-def _fits(
-    limb: Limb, length: Mapping[int, float], starts: Float[np.ndarray, "m s 3"], ends: Float[np.ndarray, "m 3"]
-) -> Bool[np.ndarray, " m"]:
-    """Whether ends are where the limb reaches from the first of its starts that is there; with none, and lengths unknown, they are."""
-    apart = np.linalg.norm(ends[:, None] - starts, axis=-1)
-    reach = np.cumsum([length.get(point, np.nan) for point in (limb.end, *limb.starts[:-1])])
-    near = apart <= (1 + _STRETCHED) * reach + _NOISE
-    near[:, 0] = apart[:, 0] <= (1 + SLACK) * reach[0] + _NOISE
-    if not limb.loose:
-        near[:, 0] &= apart[:, 0] >= (1 - SLACK) * reach[0] - _NOISE
-    told = np.isfinite(apart) & np.isfinite(reach)
-    first = told.argmax(1)
-    return near[np.arange(len(ends)), first] | ~told.any(1)
+class _Reach(NamedTuple):
+    """Where ends of limbs can be: from `low` to `high` metres from `start`; NaN for a start says that nothing is known."""
+
+    start: Float[np.ndarray, "*n 3"]
+    low: Float[np.ndarray, "*n"]
+    high: Float[np.ndarray, "*n"]
+
+    def missed_by(self, ends: Float[np.ndarray, "*n 3"]) -> Bool[np.ndarray, "*n"]:
+        """Whether ends are elsewhere; missing ones are not."""
+        apart = np.linalg.norm(ends - self.start, axis=-1)
+        return (apart < self.low) | (apart > self.high)
+
+
+def _reach(limb: Limb, points: Float[np.ndarray, "n k 3"], length: Mapping[int, float]) -> _Reach:
+    """Where the limb reaches from the first of its starts that is there."""
+    reach = _Reach(np.full((len(points), 3), np.nan), np.zeros(len(points)), np.full(len(points), np.inf))
+    far = np.cumsum([length.get(point, np.nan) for point in (limb.end, *limb.starts[:-1])])
+    for depth, start in enumerate(limb.starts):
+        here = np.isnan(reach.start[:, 0]) & np.isfinite(points[:, start]).all(-1) & np.isfinite(far[depth])
+        reach.start[here] = points[here, start]
+        reach.high[here] = (1 + (_STRETCHED if depth else SLACK)) * far[depth] + _NOISE
+        if not depth and not limb.loose:
+            reach.low[here] = (1 - SLACK) * far[0] - _NOISE
+    return reach
 
 
 def _another(
     cameras: Sequence[Camera],
     keypoints: Float[np.ndarray, "c m 2"],
     confidence: Float[np.ndarray, "c m"],
-    fits: Callable[[np.ndarray], np.ndarray],
+    reach: _Reach,
     min_views: int,
     threshold: float,
 ) -> Triangulation:
@@ -136,6 +149,6 @@ def _another(
         tried = triangulate(cameras, keypoints, agree, min_views=min_views, threshold=threshold)
         error = reprojection_errors(cameras, tried.points, keypoints)
         cost = (np.nan_to_num(confidence) * np.minimum(np.nan_to_num(error, nan=np.inf), threshold) ** 2).sum(0)
-        wins = np.isfinite(tried.points).all(-1) & fits(tried.points) & (cost < least)
+        wins = np.isfinite(tried.points).all(-1) & ~reach.missed_by(tried.points) & (cost < least)
         best, least = put(best, taken(tried, wins), np.flatnonzero(wins)), np.where(wins, cost, least)
     return best
