@@ -201,6 +201,19 @@ def test_times_may_be_uneven():
     assert vertex_error(result, truth).mean() < 0.015
 
 
+def test_two_frames_at_nearly_one_time_keep_the_body():
+    parameters, times = walk()
+    times[7] = times[6] + 1e-9
+    truth = posed(parameters)
+    assert vertex_error(fit_points(BODY, points_of(truth), sigma=0.005, times=times, expression=False), truth).mean() < 0.03
+
+
+def test_a_thousand_frames_a_second():
+    parameters, times = walk(rate=1000)
+    truth = posed(parameters)
+    assert vertex_error(fit_points(BODY, points_of(truth), sigma=0.005, times=times, expression=False), truth).mean() < 0.015
+
+
 @pytest.mark.parametrize("frames", [1, 2])
 def test_short_sequences(frames):
     parameters, times = walk()

@@ -1,12 +1,11 @@
 """Fits of a sequence: the frames of one body, tied by a penalty on accelerations, at true time stamps.
 
 The penalty is the sum over frames of |acceleration / sigma|^2 of translation, root turn and pose values, times the time step, so
-that it does not depend on the frame rate. Gauss-Newton; each step by conjugate gradients, preconditioned frame by frame.
+that it does not depend on the frame rate. Gauss-Newton; each step solves all frames at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,12 +13,12 @@ from jaxtyping import Float
 
 from vitruvian.body.fitting.jacobian import ROOT
 from vitruvian.body.fitting.solve import Problem, State, normal_equations
-from vitruvian.body.products import solve_positive
 
 ACCELERATION = 3.0  # m / s^2 of the pelvis, standard deviation
 TURN = 15.0  # rad / s^2 of the root and of pose values
 RATE = 30.0  # frames per second at which a frame's data weigh as much as they say
-_WINDOW, _CG_STEPS = 400, 40
+_WINDOW = 400  # frames solved at once: bounds memory
+_SHORTEST = 1e-3  # seconds: frames nearer in time count as this, whose ties still leave room for what is seen in float64
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +32,7 @@ class Ties:
 
 def time_ties(times: Float[np.ndarray, " n"], space_size: int, smoothness: float = 1.0) -> Ties:
     """Ties of n frames at `times` (seconds, increasing); smoothness 2 halves the standard deviations of accelerations."""
-    h = np.diff(times)
+    h = np.maximum(np.diff(times), _SHORTEST)
     before, after = h[:-1], h[1:]
     total = before + after
     weights = np.stack([2 / (before * total), -2 / (before * after), 2 / (after * total)], 1)
@@ -63,7 +62,7 @@ def _window(problem: Problem, state: State, rows: np.ndarray, ties: Ties, held: 
     cost, gradient, matrix = _all(problem, state, rows, ties, size)
     for _ in range(iterations):
         step = np.zeros((len(rows), problem.size), state.z.dtype)
-        step[:, :size] = _cg(matrix, gradient, ties, held, damping)
+        step[:, :size] = _step(matrix, gradient, ties, held, damping)
         trial = state.moved(step)
         c, g, h = _all(problem, trial, rows, ties, size)
         if c < cost:
@@ -109,39 +108,31 @@ def _scatter(pull: np.ndarray, ties: Ties, count: int) -> np.ndarray:
     return out
 
 
-def _cg(matrix: np.ndarray, gradient: np.ndarray, ties: Ties, held: int, damping: float) -> np.ndarray:
-    """The step -(H + T)^-1 g by preconditioned conjugate gradients; the first `held` frames do not move."""
+def _step(matrix: np.ndarray, gradient: np.ndarray, ties: Ties, held: int, damping: float) -> np.ndarray:
+    """The step -(H + T)^-1 g; the first `held` frames do not move.
+
+    A frame is tied to the two before it, so that all frames together make one matrix with a narrow band, which LAPACK solves as it is. In
+    float64: at many frames per second ties outweigh what is seen by more than float32 has digits.
+    """
+    from scipy.linalg import solveh_banded
+
     count, size = gradient.shape
-    index = np.arange(size)
-    own = np.zeros((count, size))
-    for i in range(3):
-        own[i : count - 2 + i] += ties.weights[:, i : i + 1] ** 2 * ties.stiffness
-    damped = matrix.astype(np.float64)
-    damped[:, index, index] *= 1 + damping
-    block = damped.copy()
-    block[:, index, index] += own
-    inverse = _near_inverse(block)
-    free = np.ones((count, 1))
-    free[:held] = 0
-    residual = -gradient * free
-    step, z = np.zeros_like(residual), inverse(residual) * free
-    direction, size_ = z, float((residual * z).sum())
-    first = size_
-    for _ in range(_CG_STEPS):
-        image = (np.einsum("tij,tj->ti", damped, direction) + _scatter(ties.stiffness * _gather(direction, ties), ties, count)) * free
-        alpha = size_ / max(float((direction * image).sum()), 1e-300)
-        step, residual = step + alpha * direction, residual - alpha * image
-        z = inverse(residual) * free
-        new = float((residual * z).sum())
-        if new < 1e-6 * first:
-            break
-        direction, size_ = z + new / size_ * direction, new
-    return step
-
-
-def _near_inverse(matrix: Float[np.ndarray, "n p p"]) -> Callable[[Float[np.ndarray, "n p"]], Float[np.ndarray, "n p"]]:
-    """Solves about as each of the matrices does, in float32, which halves the time; the steps that it only guides are in float64."""
-    scale = 1 / np.sqrt(np.einsum("tii->ti", matrix))
-    unit = (matrix * scale[:, :, None] * scale[:, None]).astype(np.float32)
-    inverse = solve_positive(unit, np.broadcast_to(np.eye(matrix.shape[1], dtype=np.float32), matrix.shape))
-    return lambda values: scale * np.einsum("tij,tj->ti", inverse, (scale * values).astype(np.float32))
+    bands = np.zeros((count, size, 2 * size + 1))  # of each column, from the diagonal downwards
+    for column in range(size):
+        bands[:, column, : size - column] = matrix[:, column:, column]
+    bands[:, :, 0] *= 1 + damping
+    for place in range(3):
+        for later in range(3 - place):
+            weight = ties.weights[:, place] * ties.weights[:, place + later]
+            bands[place : count - 2 + place, :, later * size] += weight[:, None] * ties.stiffness
+    first = held * size
+    step = np.zeros(count * size)
+    step[first:] = solveh_banded(
+        bands.reshape(count * size, -1)[first:].T,
+        -gradient.ravel()[first:],
+        lower=True,
+        overwrite_ab=True,
+        overwrite_b=True,
+        check_finite=False,
+    )
+    return step.reshape(count, size)
