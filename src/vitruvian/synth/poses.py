@@ -166,7 +166,9 @@ def _trunk(rng, attitude: np.ndarray) -> dict[str, np.ndarray]:
     }  # fmt: skip
 
 
-def _arm(rng, rig: Rig, side: str, rotations: dict[str, np.ndarray], mode: np.ndarray) -> None:
+def _arm_angles(rng, mode: np.ndarray) -> tuple[np.ndarray, ...]:
+    """How far each upper arm is raised from hanging, where around the body (0 aside, 90 degrees to the front), the elbow's bend, and the
+    upper arm's twist, by what the arm does; radians."""
     n = len(mode)
     u, g = lambda a, b: rng.uniform(a, b, n), lambda m, s: rng.normal(m, s, n)
     raised = {
@@ -223,7 +225,11 @@ def _arm(rng, rig: Rig, side: str, rotations: dict[str, np.ndarray], mode: np.nd
     twist = {"hang": g(0, 18), "bent": g(0, 30), "forward": g(0, 35), "aside": u(-80, 60), "overhead": g(0, 35), "across": u(-10, 50)}
     twist |= {"poles": g(0, 25), "bars": u(-50, 30), "grip": u(-30, 40), "table": u(-15, 40), "face": u(-30, 40), "hip": u(-70, -30)}
     twist |= {"balance": u(-60, 50), "fold": u(30, 70), "lap": u(-5, 45)}
-    raised, around, elbow, twist = (_pick(mode, t) * DEGREE for t in (raised, around, elbow, twist))
+    return tuple(_pick(mode, table) * DEGREE for table in (raised, around, elbow, twist))
+
+
+def _arm(rng, rig: Rig, side: str, rotations: dict[str, np.ndarray], mode: np.ndarray) -> None:
+    n, (raised, around, elbow, twist) = len(mode), _arm_angles(rng, mode)
     mirror = 1 if side == "L" else -1
     target = np.stack([mirror * np.sin(raised) * np.cos(around), -np.sin(raised) * np.sin(around), -np.cos(raised)], 1)
     upper = rig.direction(f"upperarm01.{side}", f"lowerarm01.{side}")
