@@ -13,8 +13,9 @@ from format_takes import assert_columns_agree, takes, walk_take
 from hypothesis import HealthCheck, given, settings
 
 from vitruvian.errors import FormatError, MissingExtraError
+from vitruvian.formats.coco import read_coco, write_coco
 from vitruvian.formats.tables import read_csv, read_parquet, write_csv, write_parquet
-from vitruvian.skeletons import COCO_17, COCO_WHOLEBODY_133, HAND_21, INTERHAND_21
+from vitruvian.skeletons import COCO_17, COCO_WHOLEBODY_133, HAND_21, INTERHAND_21, Skeleton
 from vitruvian.take import OPTIONAL_COLUMNS, PEOPLE_COLUMNS, People, Take
 
 EVERY = (*PEOPLE_COLUMNS, *OPTIONAL_COLUMNS)
@@ -175,3 +176,18 @@ def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingExtraError, match=r"vitruvian\[tables\]"):
         write_parquet(tiny(), tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize(
+    ("write", "read", "suffix"), [(write_csv, read_csv, "csv"), (write_parquet, read_parquet, "parquet"), (write_coco, read_coco, "json")]
+)
+def test_keypoints_of_ones_own_come_back(write, read, suffix, tmp_path: Path):
+    mine = Skeleton("mine", ("spine", "left_toe", "right_toe"), (0, 2, 1), ((0, 1), (0, 2)), ((0, 0, 0), (0, 0, 0)), {"body": slice(0, 3)})
+    take = tiny()
+    people = replace(take.people, keypoints=take.people.keypoints[:, :3], confidence=take.people.confidence[:, :3])
+    write(replace(take, people=people, skeleton=mine), tmp_path / f"a.{suffix}")
+    back = read(tmp_path / f"a.{suffix}")
+    assert (back.skeleton.names, back.skeleton.swap) == (mine.names, mine.swap)
+    np.testing.assert_allclose(back.people.keypoints, people.keypoints, atol=1e-3)
+    if suffix != "csv":  # which says no more than the points' names
+        assert (back.skeleton.name, back.skeleton.links) == ("mine", mine.links)

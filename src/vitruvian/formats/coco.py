@@ -30,7 +30,8 @@ from vitruvian.formats.coco_document import CocoDocument, with_nulls
 from vitruvian.formats.lens import lens_of, read_lens
 from vitruvian.formats.triples import triples
 from vitruvian.geometry.boxes import area, xywh_to_xyxy, xyxy_to_xywh
-from vitruvian.skeletons import COCO_WHOLEBODY_133, SKELETONS, Skeleton
+from vitruvian.skeletons import COCO_WHOLEBODY_133, Skeleton
+from vitruvian.skeletons.table import from_names, from_table, table_of
 from vitruvian.take import OPTIONAL_COLUMNS, People, Space, Take
 
 MAX_BYTES = 2 << 30
@@ -253,7 +254,9 @@ def _cannot_write(path: Path, error: OSError) -> str:
 
 def _category(skeleton: Skeleton) -> dict[str, object]:
     links = [[a + 1, b + 1] for a, b in skeleton.links]  # COCO counts keypoints from 1
-    return {"id": _CATEGORY, "name": "person", "supercategory": "person", "keypoints": skeleton.names, "skeleton": links}
+    own = table_of(skeleton)
+    declared = {"keypoint_set": skeleton.name, "swap": own["swap"]} if own else {}
+    return {"id": _CATEGORY, "name": "person", "supercategory": "person", "keypoints": skeleton.names, "skeleton": links, **declared}
 
 
 def _annotations(people: People, image: int) -> list[dict[str, object]]:
@@ -281,12 +284,16 @@ def _annotations(people: People, image: int) -> list[dict[str, object]]:
 
 
 def _skeleton_of(document: CocoDocument) -> Skeleton:
-    """The known set whose names the file's first keypoint category lists."""
+    """The set whose names the file's first keypoint category lists: a built-in one, one that we wrote, or else one of these names alone."""
     for category in document.rows("categories"):
         names = category.get("keypoints")
-        if names is not None:
-            match = [skeleton for skeleton in SKELETONS.values() if list(skeleton.names) == names]
-            if match:
-                return match[0]
-            raise FormatError(f"{document.path}: its keypoint names are of no set in vitruvian.skeletons; rename them")
+        if names is None:
+            continue
+        try:
+            links = [[place - 1 for place in link] for link in category.get("skeleton") or ()]  # COCO counts keypoints from 1
+            if "swap" not in category:
+                return from_names(names, links)
+            return from_table(category.get("keypoint_set"), {"names": names, "swap": category["swap"], "links": links})
+        except (FormatError, TypeError) as error:
+            raise FormatError(f"{document.path}: its category says no keypoint set ({error}); correct it") from error
     raise FormatError(f"{document.path} has no category with keypoints; it is no keypoint file")

@@ -34,6 +34,7 @@ from vitruvian.errors import FormatError, MissingExtraError
 from vitruvian.formats.lens import lens_of, read_lens
 from vitruvian.formats.text import FAR, MAX_BYTES, numbers, read_text
 from vitruvian.skeletons import SKELETONS, Skeleton
+from vitruvian.skeletons.table import from_names, from_table, table_of
 from vitruvian.take import PARTS, People, Space, Take
 
 MAX_CELLS = 1 << 28
@@ -58,8 +59,9 @@ def write_csv(take: Take, path: str | Path) -> None:
 def read_csv(path: str | Path, skeleton: Skeleton | None = None, max_bytes: int = MAX_BYTES) -> Take:
     """Read a CSV file of this layout, its columns in any order; other columns are passed over.
 
-    The keypoint set is the one whose names the columns have, or `skeleton`. Frames are numbered anew in their order, so rows may have been
-    left out. Raises FormatError if the file is missing, larger than `max_bytes`, or not of this layout.
+    The keypoint set is the built-in one whose names the columns have, else one of these names alone; or `skeleton`. Frames are numbered
+    anew in their order, so rows may have been left out. Raises FormatError if the file is missing, larger than `max_bytes`, or not of
+    this layout.
     """
     path = Path(path)
     try:
@@ -96,7 +98,7 @@ def write_parquet(take: Take, path: str | Path) -> None:
         # Null, not NaN, where there is no value: pandas shows both alike, databases do not.
         arrays[name] = arrow.array(values, mask=np.isnan(values)).cast(kind)
     meta = {key: getattr(take, key) for key in ("source", "cards", "version", "complete", "body", "space")}
-    meta |= {"skeleton": take.skeleton.name, "names": take.names} | lens_of(take)
+    meta |= {"skeleton": take.skeleton.name, "keypoint_set": table_of(take.skeleton), "names": take.names} | lens_of(take)
     table = arrow.table(arrays).replace_schema_metadata({_META: json.dumps(meta).encode()})
     with written_whole(path) as temporary:
         parquet.write_table(table, temporary, compression="zstd")
@@ -187,7 +189,7 @@ def _take(columns: Mapping[str, Float[np.ndarray, " r"]], files: list[str], path
     missing = [name for name in (*_FRAME, "track", "score") if name not in columns]
     if missing:
         raise FormatError(f"{path} has no column {', '.join(missing)}; it is no table of a take")
-    skeleton = _skeleton_of(columns, path) if skeleton is None else skeleton
+    skeleton = _skeleton_of(columns, path, meta) if skeleton is None else skeleton
     for name in _FRAME:
         if np.isnan(columns[name]).any() or (name != "time_s" and (np.abs(columns[name]) >= 2**31).any()):
             raise FormatError(f"{path} has a {name} that is empty or too large; the file is damaged")
@@ -250,13 +252,20 @@ def _count(columns: Mapping[str, np.ndarray], pattern: str) -> int:
     return sum(re.fullmatch(pattern, name) is not None for name in columns)
 
 
-def _skeleton_of(columns: Mapping[str, np.ndarray], path: Path) -> Skeleton:
-    """The set with the columns' keypoints, in their order if there is one, else in any."""
+def _skeleton_of(columns: Mapping[str, np.ndarray], path: Path, meta: Mapping[str, object]) -> Skeleton:
+    """The set that the file declares, else that of its columns: a built-in one in their order or in any, or one of its own."""
     named = tuple(name.removesuffix("_confidence") for name in columns if name.endswith("_confidence"))
+    placed = {name.removesuffix("_x_px") for name in columns if name.endswith("_x_px")}
+    if placed != set(named):
+        lost = min(placed ^ set(named))
+        raise FormatError(f"{path}: {lost!r} has no place or no confidence; it is no table of a take")
     same = [skeleton for skeleton in SKELETONS.values() if set(skeleton.names) == set(named)]
-    if not same:
-        raise FormatError(f"{path} has the keypoints of no set in vitruvian.skeletons; rename its columns, or pass skeleton=")
-    return next((skeleton for skeleton in same if skeleton.names == named), same[0])
+    try:
+        if meta.get("keypoint_set"):
+            return from_table(meta.get("skeleton"), meta["keypoint_set"])
+        return same[0] if same and all(skeleton.names != named for skeleton in same) else from_names(named)
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from error
 
 
 def _decimals(column: str) -> int:

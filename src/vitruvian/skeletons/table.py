@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from vitruvian.errors import FormatError, VitruvianError
 from vitruvian.skeletons import SKELETONS
@@ -14,6 +14,9 @@ from vitruvian.skeletons.types import Skeleton, link_colors
 MAX_KEYPOINTS = 1000
 _MAX_LINKS = 4 * MAX_KEYPOINTS
 _MAX_NAME = 100
+
+OWN = "own"
+"""The name of a set that has none."""
 
 Table = dict[str, list]
 """What `table_of` gives."""
@@ -57,6 +60,26 @@ def from_table(name: object, table: object) -> Skeleton:
         )
     except VitruvianError as error:
         raise FormatError(str(error)) from error
+
+
+def from_names(names: Sequence[object], links: Sequence[object] = ()) -> Skeleton:
+    """The set of a file that says nothing of it but its keypoints: the built-in one of these names, else one that is called OWN.
+
+    Where names begin with `left_` and `right_`, a mirror exchanges them. Raises FormatError where names or links are odd.
+    """
+    for skeleton in SKELETONS.values():
+        if skeleton.names == tuple(names):
+            return skeleton
+    places = {str(name): place for place, name in enumerate(names)}
+    swap = [places.get(_mirrored(name), place) for name, place in places.items()]
+    return from_table(OWN, {"names": list(names), "swap": swap, "links": list(links)})
+
+
+def _mirrored(name: str) -> str:
+    """The name of the point on the other side; the name itself where it has no side."""
+    side, _, rest = name.partition("_")
+    other = {"left": "right", "right": "left"}.get(side)
+    return f"{other}_{rest}" if other else name
 
 
 def _problem(table: Mapping[str, object]) -> str:

@@ -55,9 +55,12 @@ def generate(
     need_extra()
     folder, look, motions = Path(folder), look or Look(), tuple(Path(file) for file in motions)
     if motions:
+        from vitruvian.formats.bvh import read_bvh
         from vitruvian.synth.motion import borrow
         from vitruvian.synth.motions import load_rig
 
+        for file in motions:
+            read_bvh(file)  # a wrong one is told before the rig is made, which takes seconds
         borrow(motions, load_rig(), share)  # what is wrong with them is told here, and not by each worker
     folder.mkdir(parents=True, exist_ok=True)
     digests = [hashlib.sha256(file.read_bytes()).hexdigest() for file in motions]

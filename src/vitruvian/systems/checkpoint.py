@@ -60,6 +60,8 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     path = Path(path)
     if not path.is_file():
         raise WeightsError(f"{path}: no such file; download the checkpoint first")
+    if not path.stat().st_size:
+        raise WeightsError(f"{path} is empty: download it again")
     if path.suffix.lower() == ".safetensors":
         return _read_safetensors(path)
     try:
