@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -138,9 +139,9 @@ class Results:
 
 
 def fit(
-    model: nn.Module, loss: Loss, pool: Pool, schedule: Schedule, folder: Path, seed: int, progress: Progress | None = None
+    model: nn.Module, loss: Loss, pool: Any, schedule: Schedule, folder: Path, seed: int, progress: Progress | None = None
 ) -> nn.Module:
-    """The averaged model after so many steps; goes on where it was, with the batches that come then."""
+    """The averaged model after so many steps of the pool's `batches`; goes on where it was, with the batches that come then."""
     done = torch.load(folder / "last.pt", weights_only=True)["step"] if (folder / "last.pt").is_file() else 0
     stream = pool.batches(seed)
     for _ in range(done):
@@ -153,8 +154,9 @@ def schedule_of(steps: int) -> Schedule:
     return Schedule(steps, learning_rate=2e-3, warmup=max(5, steps // 20), ema=max(10.0, steps / 20), report_every=50, save_every=50)
 
 
-def second_stage(first: nn.Module, pool: Pool, steps: int, folder: Path, seed: int) -> nn.Module:
-    """DWPose's second stage on a fixed pool, whose features and old answers are computed once: the network with the new head."""
+def second_stage(first: nn.Module, pool: Any, schedule: Schedule, folder: Path, seed: int) -> nn.Module:
+    """DWPose's second stage on a fixed set of pictures (`images`), whose features and old answers are computed once: the network with the
+    new head."""
     torch.manual_seed(seed)
     model = dwpose.SecondStage(first)
     features, opinions = [], []
@@ -162,15 +164,15 @@ def second_stage(first: nn.Module, pool: Pool, steps: int, folder: Path, seed: i
         for some in pool.images.split(100):
             maps = model.teacher.features(tasks.defaults.normalise(some.movedim(-1, -3)))
             features.append(maps[0].movedim(1, -1))
-            opinions.append(torch.cat(model.teacher.head(*maps), -1))
-    known = replace(pool, images=torch.cat(features), keypoints=torch.cat(opinions))
+            opinions.append(torch.cat(model.teacher.head(*maps), -1).half())
+    known = Pool(torch.cat(features), torch.cat(opinions), np.zeros(0), np.zeros(0))
     bins = model.teacher.head.cls_x.out_features
 
     def loss(model: dwpose.SecondStage, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
         opinion = rtmw.SimCC(batch[1][..., :bins], batch[1][..., bins:])
         return {"total": dwpose.logit_loss(model.head(batch[0]), opinion, dwpose.LOGIT_WEIGHT[1])}
 
-    return fit(model, loss, known, replace(schedule_of(steps), bf16=False), folder, seed).result()
+    return fit(model, loss, known, replace(schedule, bf16=False), folder, seed).result()
 
 
 def claim_dwpose(results: Results, seeds: int, steps: int) -> None:
@@ -210,7 +212,7 @@ def claim_dwpose(results: Results, seeds: int, steps: int) -> None:
         for count in (steps // 5, steps, 4 * steps):
 
             def second(folder: Path, seed: int = seed, count: int = count) -> dict[str, float]:
-                return measured(second_stage(copy.deepcopy(student(True, seed)), pool, count, folder, seed + 1000))
+                return measured(second_stage(copy.deepcopy(student(True, seed)), pool, schedule_of(count), folder, seed + 1000))
 
             results.arm(f"stages 1 and 2 of {count} steps", seed, second)
 
@@ -274,32 +276,41 @@ def claim_rmpg(results: Results, seeds: int, steps: int) -> None:
 
 
 def claim_dsta(results: Results, seeds: int, steps: int) -> None:
-    """The same small network with three ways to put the frames' tokens together."""
+    """The same small network with three ways to put the frames' tokens together; then each, as it is, on one kind of trouble at a time."""
     size, scene = (48, 64), Scene(hidden=0.6)
     pool, test = make_pool(PICTURES, 1, size, 3, scene), make_pool(PICTURES // 4, 2, size, 3, scene)
+    troubles = {"bars": Scene(1.0, blurred=0), "blur": Scene(1.0, blurred=1), "motion blur": Scene(exposure=4.0), "nothing": Scene()}
+    pools = {name: make_pool(PICTURES // 4, 3, size, 3, one) for name, one in troubles.items()}
+
+    def decode(network: nn.Module, clips: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        with torch.no_grad():
+            return dsta.decode(*(x.float().numpy() for x in network(tasks.normalise_clips(clips))), size)
+
     for seed in range(seeds):
         for arm, aggregation in (("key frame alone", "space"), ("joint attention", "joint"), ("decoupled", "decoupled")):
+            home = results.folder / f"{arm.replace(' ', '-')}-{seed}"
 
-            def run(folder: Path, aggregation: str = aggregation, seed: int = seed) -> dict[str, float]:
+            @functools.cache
+            def trained(home: Path = home, aggregation: str = aggregation, seed: int = seed) -> nn.Module:
                 torch.manual_seed(seed)
                 # Space alone has half of the blocks: twice as many make up for it.
                 depth = {"space": 8, "joint": 8, "decoupled": 4}[aggregation]
                 config = replace(dsta.VARIANTS["nano"], aggregation=aggregation, token=16, hidden=32, heads=4, depth=depth)
-                model = dsta.DSTA(config)
 
                 def loss(model: dsta.DSTA, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
                     target = batch[1][..., :2] / batch[1].new_tensor(size)
                     found = model(tasks.normalise_clips(batch[0]))
                     return {"total": dsta.rle_loss(model.flow, found, target, dsta.joint_weights(target, batch[1][..., 2]))}
 
-                def decode(network: nn.Module, clips: Tensor) -> tuple[np.ndarray, np.ndarray]:
-                    with torch.no_grad():
-                        return dsta.decode(*(x.float().numpy() for x in network(tasks.normalise_clips(clips))), size)
+                return fit(dsta.DSTA(config), loss, pool, replace(schedule_of(steps), bf16=False), home, seed)
 
-                table = figures(fit(model, loss, pool, replace(schedule_of(steps), bf16=False), folder, seed), decode, test, size)
-                return table | {"kparameters": sum(p.numel() for p in model.parameters()) / 1000}
+            def run(_: Path, pool: Pool = test, trained: Callable[[], nn.Module] = trained) -> dict[str, float]:
+                network = trained()
+                return figures(network, decode, pool, size) | {"kparameters": sum(p.numel() for p in network.parameters()) / 1000}
 
             results.arm(arm, seed, run)
+            for name, one in pools.items():
+                results.arm(f"{arm}, {name}", seed, functools.partial(run, pool=one))
 
 
 def claim_diffpose(results: Results, seeds: int, steps: int) -> None:

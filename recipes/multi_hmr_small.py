@@ -1,18 +1,15 @@
 """Our own small Multi-HMR: crowds in true perspective, training, figures (card multi-hmr.md, section 8; issue 10). See multi_hmr_small.md.
 
     python recipes/multi_hmr_small.py scenes  --people PEOPLE --photographs LIST --data DATA       draw the scenes once (resumable)
-    python recipes/multi_hmr_small.py train   --data DATA --out RUN --arm full --seconds 3600 [--start WHOLEBODY_T/last.pt]   (resumable)
+    python recipes/multi_hmr_small.py train   --data DATA --out RUN --arm full --seconds 3600 [--start WHOLEBODY_S/last.pt]   (resumable)
     python recipes/multi_hmr_small.py judge   --data DATA --out RUN --arm full [--results FILE.json]
     python recipes/multi_hmr_small.py package --out RUN/full --onnx multi-hmr-t.onnx
 
 SIDE=160 in the environment makes smaller pictures (and cheaper training) than the network's usual ones; data and runs are for one side.
 
-Arms: "full"; "dense" (a person is read off their own token: no cross-attention); "blind" (neither rays nor focal length in the depth).
-
-A scene: people of the store, each turned about the camera's eye, which for a picture is a homography, so that the perspective stays exact,
-and one who is farther away than 2.5 heights also moved along their line of sight, which is exact only for people who are small against
-their distance. Lens distortion is left out (people seen through it aren't used). Everybody brings their own camera height, so that
-people of one scene don't stand on one floor. Bodies are the compact one without expression.
+Arms: "full"; "dense" (a person is read off their own token: no cross-attention); "blind" (neither rays nor focal length in the depth);
+"close" (as full, a sixth of its pictures are close-ups); "rest" for `judge`: everybody found, in the rest pose. What the scenes are:
+recipes/multi_hmr_scenes.py. Training varies them as a camera can: turned about its axis, zoomed, shifted, cut to another shape.
 """
 
 from __future__ import annotations
@@ -20,8 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -29,200 +24,44 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from multi_hmr_scenes import HEAD, SIDE, draw_scenes
 from torch import Tensor, nn
 
-from vitruvian._files import written_whole
 from vitruvian.body.compact import load_compact
 from vitruvian.body.lbs import pose_model
 from vitruvian.body.model import subset
+from vitruvian.body.pose import rotation_vectors
 from vitruvian.body.torch import TorchBody, rotation_matrices
 from vitruvian.codecs.normalise import IMAGENET_MEAN, IMAGENET_STD
 from vitruvian.metrics.meshes import MeshPart, PeopleInPictures, depth_order_accuracy, finger_errors, match_people, vertex_errors
 from vitruvian.metrics.poses3d import mpjpe, pa_mpjpe
-from vitruvian.synth.backgrounds import load_photographs
-from vitruvian.synth.camera import NEAREST
-from vitruvian.synth.occluders import occlude
-from vitruvian.synth.optics import degrade
-from vitruvian.synth.paint import paint, sample_light
-from vitruvian.synth.scene import Studio
-from vitruvian.synth.store import PAINTED, Store
-from vitruvian.synth.store import SIZE as LABEL
+from vitruvian.skeletons import COCO_WHOLEBODY_133
 from vitruvian.systems.mesh.bodies import labelled
 from vitruvian.systems.mesh.camera import project
 from vitruvian.systems.mesh.multi_hmr import VARIANTS, Config, MultiHMR, People, exported, find
-from vitruvian.systems.mesh.multi_hmr_loss import WEIGHTS, Labelled, depth_code, encode_targets, loss_terms
-from vitruvian.train.loop import Schedule, train
+from vitruvian.systems.mesh.multi_hmr_loss import WEIGHTS as CARD_WEIGHTS
+from vitruvian.systems.mesh.multi_hmr_loss import Labelled, depth_code, encode_targets, loss_terms
+from vitruvian.train.loop import Progress, Schedule, train
 
-MODEL = replace(VARIANTS["compact-t"], image_size=int(os.environ.get("SIDE", VARIANTS["compact-t"].image_size)))
-ARMS = {"full": MODEL, "dense": replace(MODEL, dense=True), "blind": replace(MODEL, bands=0)}
-SIDE = MODEL.image_size
-SHARD, SHARDS, HELD_OUT = 50, 400, 2  # scenes of a file, files of training, files of held-out people and photographs
-FOCAL = (0.7, 1.9)  # focal lengths over the picture's side
-SMALLEST, LEAST_SEEN = 26, 0.2  # pixels high; share of a person that others leave visible
-HEAD = load_compact().joint_names.index("head")
+MODEL = replace(VARIANTS["compact-t"], image_size=SIDE)
+ARMS = {"full": MODEL, "dense": replace(MODEL, dense=True), "blind": replace(MODEL, bands=0), "close": MODEL}
+LEAST_SEEN = 0.2  # share of a person that others leave visible
 BODY = [i for i, name in enumerate(load_compact().joint_names) if not any(f in name for f in ("thumb", "index", "middle", "ring", "pinky"))]
 ENDS = [load_compact().joint_names.index(f"{side}_{name}") for side in ("left", "right") for name in ("wrist", "ankle")]
-COUNTS, SHARES = (0, 1, 2, 3, 4, 5), (0.04, 0.36, 0.28, 0.18, 0.09, 0.05)
-BATCH, RATE = 16, 6e-4
+BATCH, CLOSE_SHARE, CROWDED, RATE = 24, 6, 0.6, 1e-3
+LIMBS = {
+    COCO_WHOLEBODY_133.names.index(name): load_compact().joint_names.index(name)
+    for name in (f"{side}_{part}" for side in ("left", "right") for part in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle"))
+}
+WEIGHTS = {**CARD_WEIGHTS, "code": 20.0, "maps": 10.0}  # the card's 1 is a hundredth of what limbs weigh: depth would be learnt in days
 _MIRROR = torch.tensor([1.0, -1.0, -1.0])
-
-
-# Scenes
-
-
-def turn_between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The smallest rotation that turns direction `a` to `b`."""
-    return cv2.Rodrigues(_axis_angle(a / np.linalg.norm(a), b / np.linalg.norm(b)))[0]
-
-
-def _axis_angle(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    axis = np.cross(a, b)
-    sine = np.linalg.norm(axis)
-    return axis / max(sine, 1e-12) * np.arctan2(sine, a @ b)
-
-
-def place_person(rng: np.random.Generator, truth: dict[str, np.ndarray], head: np.ndarray, camera: np.ndarray) -> tuple | None:
-    """Where a person of the store may stand in a scene: (homography, rotation, pelvis), None where they don't fit.
-
-    truth: one person's labels. head: their head joint in their own camera. camera: the scene's matrix.
-    """
-    scale, x, y, _ = truth["camera"]
-    own = np.array([[scale, 0, x], [0, scale, y], [0, 0, 1.0]])
-    pelvis, height = truth["translation"].astype(np.float64), max(float(np.ptp(truth["points"][:, 1])), 0.8)
-    for _ in range(6):
-        target = np.array([rng.uniform(0.06, 0.94), np.clip(rng.normal(0.3, 0.18), 0.04, 0.9)]) * SIDE
-        turn = turn_between(head.astype(np.float64), np.linalg.solve(camera, [*target, 1.0]))
-        turned = turn @ pelvis
-        if turned[2] < 0.3:
-            continue
-        away, share = turned[2] / height, 1.0
-        if away > 2.5:
-            low, high = max(2.5, away / 3), np.clip(1.6 * away, 3.0, 8.0)
-            share = np.exp(rng.uniform(np.log(min(low, high)), np.log(high))) / away
-        map_ = camera @ turn @ np.linalg.inv(own)
-        middle = (camera @ turned)[:2] / turned[2]
-        shrink = np.array([[1 / share, 0, middle[0] * (1 - 1 / share)], [0, 1 / share, middle[1] * (1 - 1 / share)], [0, 0, 1.0]])
-        place = share * turned
-        if camera[1, 1] * height / place[2] >= SMALLEST and _cut_by_the_scene(truth["box"], shrink @ map_):
-            return shrink @ map_, turn, place
-    return None
-
-
-def _cut_by_the_scene(box: np.ndarray, map_: np.ndarray) -> bool:
-    """Whether the sides on which the label image cuts the person off lie outside the scene."""
-    width, height = LABEL
-    corners = cv2.perspectiveTransform(np.array([[[0, 0], [width, 0], [width, height], [0, height]]], float), map_)[0]
-    left, top, right, bottom = box[0] <= 1, box[1] <= 1, box[2] >= width - 1, box[3] >= height - 1
-    return not (
-        left
-        and corners[[0, 3], 0].max() > 0
-        or top
-        and corners[[0, 1], 1].max() > 0
-        or right
-        and corners[[1, 2], 0].min() < SIDE - 1
-        or bottom
-        and corners[[2, 3], 1].min() < SIDE - 1
-    )
-
-
-def lay(canvas: np.ndarray, person: np.ndarray, map_: np.ndarray, soft: float) -> np.ndarray:
-    """Draw an RGBA person through a homography, in place; returns where they cover the canvas by more than half."""
-    middle = np.array([[LABEL[0] / 2, LABEL[1] / 2], [LABEL[0] / 2 + 1, LABEL[1] / 2]])
-    moved = cv2.perspectiveTransform(middle[None], map_)[0]
-    shrink = float(np.linalg.norm(moved[1] - moved[0]))
-    if shrink < 0.6:  # a warp samples single pixels: shrink by areas first
-        person = cv2.resize(person, None, fx=1.5 * shrink, fy=1.5 * shrink, interpolation=cv2.INTER_AREA)
-        sx, sy = LABEL[0] / person.shape[1], LABEL[1] / person.shape[0]
-        map_ = map_ @ np.array([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2], [0, 0, 1.0]])
-    warped = cv2.warpPerspective(person, map_, (canvas.shape[1], canvas.shape[0]), flags=cv2.INTER_LINEAR)
-    if soft > 0.2:
-        warped = cv2.GaussianBlur(warped, (0, 0), soft)
-    keep = cv2.merge([255 - warped[..., 3]] * 3)
-    canvas[:] = cv2.add(warped[..., :3], cv2.multiply(canvas, keep, scale=1 / 255))  # colours are already weighted by coverage
-    return warped[..., 3] > 127
-
-
-def draw_scene(rng: np.random.Generator, studio: Studio, heads: np.ndarray) -> tuple[np.ndarray, float, list[dict[str, np.ndarray]]]:
-    """A picture (SIDE, SIDE, 3), its focal length in pixels, and its people: row of the store, root rotation, pelvis, share seen."""
-    focal = float(np.exp(rng.uniform(*np.log(FOCAL)))) * SIDE
-    camera = np.array([[focal, 0, (SIDE - 1) / 2], [0, focal, (SIDE - 1) / 2], [0, 0, 1]])
-    canvas, light = studio.backdrop(rng, (SIDE, SIDE)).copy(), sample_light(rng, studio.store.look)
-    wanted, found = int(rng.choice(COUNTS, p=SHARES)), []
-    for _ in range(4 * wanted):
-        if len(found) == wanted:
-            break
-        row = int(studio.members[rng.integers(len(studio.members))])
-        truth = {name: values[row] for name, values in studio.store.truth.items()} | {"box": studio.store.boxes[row][0]}
-        if abs(truth["camera"][3]) > 1e-9 or np.isnan(truth["box"]).any() or truth["points"][:, 2].min() < NEAREST:
-            continue
-        placed = place_person(rng, truth, heads[row], camera)
-        if placed is not None:
-            found.append({"row": row, "map": placed[0], "turn": placed[1], "place": placed[2]})
-    found.sort(key=lambda person: -person["place"][2])
-    owner, areas = np.zeros((SIDE, SIDE), np.int32), []
-    for number, person in enumerate(found, 1):
-        row = person["row"]
-        figure = paint(rng, studio.store.image(row, PAINTED), float(studio.store.relief[row]), light, studio.store.look)
-        covered = lay(canvas, figure, person["map"], float(rng.choice([0, rng.uniform(0.3, 0.8)])))
-        owner[covered] = number
-        areas.append(max(1, int(covered.sum())))
-    if rng.random() < 0.25:
-        for _ in range(rng.integers(1, 3)):
-            owner[occlude(rng, canvas, studio.backdrop(rng, (SIDE, SIDE)), None) > 127] = 0
-    for number, person in enumerate(found, 1):
-        person["seen"] = float((owner == number).sum() / areas[number - 1]) if areas[number - 1] > 60 else 0.0
-    return degrade(rng, canvas), focal, found
-
-
-def store_heads(store: Store) -> np.ndarray:
-    """The head joint of everybody in a store, in their own camera."""
-    thin, truth = subset(load_compact(), np.array([0])), store.truth
-    blocks = [slice(i, i + 1000) for i in range(0, len(store), 1000)]
-    return np.concatenate(
-        [pose_model(thin, truth["pose"][b], truth["shape"][b], None, truth["translation"][b]).joints[:, HEAD] for b in blocks]
-    )
-
-
-def draw_scenes(people: Path, photographs: list[str], data: Path, seconds: float) -> None:
-    """Draw the shards that `data` lacks, held-out ones first, for so many seconds."""
-    from scipy.spatial.transform import Rotation
-
-    data.mkdir(parents=True, exist_ok=True)
-    start, store = time.monotonic(), Store.open(people, truth=True)
-    heads, pictures, studios = store_heads(store), load_photographs(photographs), {}
-    names = [("held", i) for i in range(HELD_OUT)] + [("train", i) for i in range(SHARDS)]
-    for kind, index in names:
-        path = data / f"{kind}-{index:03d}.npz"
-        if path.exists() or time.monotonic() - start > seconds:
-            continue
-        rng = np.random.default_rng((7, kind == "held", index))
-        if kind not in studios:
-            chosen = [p for i, p in enumerate(pictures) if (i % 10 == 0) == (kind == "held")]
-            studios[kind] = Studio.open(store, chosen, np.random.default_rng((8, kind == "held")), 300, kind == "held")
-        images, focals, columns = [], [], {name: [] for name in ("scene", "pose", "shape", "translation", "head", "seen")}
-        for scene in range(SHARD):
-            image, focal, found = draw_scene(rng, studios[kind], heads)
-            images.append(image)
-            focals.append(focal)
-            for person in found:
-                row, turn = person["row"], Rotation.from_matrix(person["turn"])
-                pose = store.truth["pose"][row].copy()
-                pose[0] = (turn * Rotation.from_rotvec(pose[0])).as_rotvec()
-                offset = person["turn"] @ (heads[row] - store.truth["translation"][row])
-                values = (scene, pose, store.truth["shape"][row], person["place"], person["place"] + offset, person["seen"])
-                for name, value in zip(columns, values, strict=True):
-                    columns[name].append(value)
-        arrays = {name: np.asarray(values, np.int64 if name == "scene" else np.float32) for name, values in columns.items()}
-        with written_whole(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, images=np.stack(images), focals=np.array(focals, np.float32), **arrays)
-        logging.info("%s after %.0f s: %d people", path.name, time.monotonic() - start, len(arrays["scene"]))
 
 
 # Training
 
 
 class Scenes:
-    """The scenes of some shards: batches of pictures, focal lengths and people, mirrored half of the time."""
+    """The scenes of some shards: batches of pictures, cameras and people."""
 
     def __init__(self, paths: list[Path]):
         parts = [dict(np.load(path)) for path in paths]
@@ -239,24 +78,80 @@ class Scenes:
         other = {"left": "right", "right": "left"}
         self.swap = [names.index("_".join([other.get(n.split("_")[0], n.split("_")[0]), *n.split("_")[1:]])) for n in names]
 
-    def batch(self, rows: np.ndarray, mirror: bool) -> tuple[Tensor, ...]:
-        """Images (b, 3, s, s) uint8, focals (b), and of each person: picture, pose, shape, translation, head, share seen."""
+    def batch(self, rows: np.ndarray, rng: np.random.Generator | None = None) -> tuple[Tensor, ...]:
+        """Images (b, 3, s, s) uint8, cameras (b, 3, 3), and of each person: picture, pose, shape, translation, head, share seen.
+
+        With `rng` they are varied, and all mirrored half of the time.
+        """
         picked = [(i, p) for i, row in enumerate(rows) for p in np.flatnonzero(self.scene == row)]
         picture, who = torch.tensor([i for i, _ in picked], dtype=torch.long), torch.tensor([p for _, p in picked], dtype=torch.long)
-        images = torch.from_numpy(np.ascontiguousarray(self.images[rows].transpose(0, 3, 1, 2)))
+        images, camera = self.images[rows], cameras(self.focals[rows])
         pose, shape, translation, head, seen = (values[who] for values in self.columns.values())
-        if mirror:
+        if rng is not None:
+            images, camera, turn, bars = varied(rng, images, camera)
+            pose, translation, head = pose.clone(), _turned(translation, turn[picture]), _turned(head, turn[picture])
+            pose[:, 0] = rotation_vectors(turn[picture] @ rotation_matrices(pose[:, 0]))
+            places = project(head, camera[picture])
+            shown = (places >= bars[picture, :2]).all(1) & (places < bars[picture, 2:]).all(1)
+            seen = seen * shown
+        images = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+        if rng is not None and rng.random() < 0.5:
             flip = torch.tensor([-1.0, 1, 1])
             images, pose, translation, head = images.flip(3), pose[:, self.swap] * _MIRROR, translation * flip, head * flip
-        return images, self.focals[rows], picture, pose, shape, translation, head, seen
+            camera = camera.clone()
+            camera[:, 0, 2] = SIDE - camera[:, 0, 2]
+        return images, camera, picture, pose, shape, translation, head, seen
 
-    def endless(self, seed: int, size: int) -> Iterator[tuple[Tensor, ...]]:
-        """Batches in a new order each time round."""
-        rng = np.random.default_rng(seed)
-        while True:
-            order = rng.permutation(len(self.images))
-            for start in range(0, len(order) - size + 1, size):
-                yield self.batch(order[start : start + size], bool(rng.random() < 0.5))
+
+def endless(scenes: dict[str, Scenes], seed: int, progress: Progress) -> Iterator[tuple[Tensor, ...]]:
+    """Varied batches: at first people by themselves, after `CROWDED` of the run a fifth of them; close-ups all the time where there are."""
+    rng = np.random.default_rng(seed)
+    while True:
+        close = BATCH // CLOSE_SHARE if "close" in scenes else 0
+        single = round((BATCH - close) * max(0.2, 1 - 0.8 * progress.fraction / CROWDED))
+        counts = {"crowd": BATCH - close - single, "close": close, "single": single}
+        parts, before = [], 0
+        for kind, count in counts.items():
+            if count:
+                batch = scenes[kind].batch(rng.integers(len(scenes[kind].images), size=count), rng)
+                parts.append((*batch[:2], batch[2] + before, *batch[3:]))
+                before += count
+        yield tuple(torch.cat(columns) for columns in zip(*parts, strict=True))
+
+
+def varied(rng: np.random.Generator, images: np.ndarray, camera: Tensor) -> tuple[np.ndarray, Tensor, Tensor, Tensor]:
+    """Pictures as the camera would have taken them turned about its axis, zoomed and shifted, brighter or darker, cut to another shape.
+
+    Returns pictures, cameras, the turn of the world (b, 3, 3), and what part of the square is picture (b, 4), xyxy; the rest is black.
+    """
+    out, turn, bars = np.empty_like(images), torch.eye(3).repeat(len(images), 1, 1), torch.zeros(len(images), 4)
+    camera = camera.clone()
+    for i, image in enumerate(images):
+        angle, zoom = np.clip(rng.normal(0, 0.12), -0.4, 0.4), np.exp(rng.uniform(-0.25, 0.5))
+        c, s = np.cos(angle), np.sin(angle)
+        shift = np.full(2, SIDE / 2) + rng.uniform(-0.1, 0.1, 2) * SIDE - zoom * np.array([[c, -s], [s, c]]) @ np.full(2, SIDE / 2)
+        map_ = np.column_stack((zoom * np.array([[c, -s], [s, c]]), shift))
+        by_index = map_ @ np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1.0]]) - np.array([[0, 0, 0.5], [0, 0, 0.5]])
+        colour = rng.uniform(0.75, 1.25) * rng.uniform(0.92, 1.08, 3)
+        image = cv2.warpAffine(image, by_index, (SIDE, SIDE), flags=cv2.INTER_LINEAR)
+        image = np.clip(image * colour, 0, 255).astype(np.uint8)
+        box = np.array([0.0, 0.0, SIDE, SIDE])
+        if rng.random() < 0.5:
+            axis, bar = int(rng.integers(2)), int(rng.uniform(0, 0.25) * SIDE)
+            box[axis], box[axis + 2] = bar, SIDE - bar
+        kept = tuple(slice(int(box[k]), int(box[k + 2])) for k in (1, 0))
+        out[i] = 0
+        out[i][kept] = image[kept]
+        turn[i, :2, :2] = torch.tensor([[c, -s], [s, c]])
+        middle = map_ @ np.append(camera[i, :2, 2].numpy(), 1.0)
+        camera[i, [0, 1], [0, 1]] *= zoom
+        camera[i, :2, 2] = torch.from_numpy(middle).float()
+        bars[i] = torch.from_numpy(box)
+    return out, camera, turn, bars
+
+
+def _turned(vectors: Tensor, turn: Tensor) -> Tensor:
+    return (turn @ vectors[..., None])[..., 0]
 
 
 def cameras(focals: Tensor) -> Tensor:
@@ -273,6 +168,17 @@ def prepared(images: Tensor) -> Tensor:
     return ((images.float() - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
+def map_term(maps: Tensor, points: Tensor, picture: Tensor) -> Tensor:
+    """Cross-entropy of the maps of limbs' keypoints with where people (points n 12 2, pixels) have them, nats; what is not in the picture
+    counts for nothing. MapPose knows one person in the middle of a crop: this tells it where to look in crowds."""
+    height, width = maps.shape[2:]
+    cell = (points / SIDE * torch.tensor([width, height])).floor().long()
+    inside = ((cell >= 0) & (cell < torch.tensor([width, height]))).all(-1)
+    chance = maps[:, list(LIMBS)].flatten(2).log_softmax(-1)[picture]  # (n, 12, h w)
+    place = (cell[..., 1] * width + cell[..., 0]).where(inside, 0)
+    return -(chance.gather(2, place[..., None])[..., 0] * inside).sum() / inside.sum().clamp(min=1)
+
+
 class Lesson:
     """The loss of a batch: everything of the card's, points in the picture from the start."""
 
@@ -282,10 +188,12 @@ class Lesson:
         self.body = TorchBody(subset(load_compact(), np.sort(rng.choice(load_compact().num_vertices, 200, replace=False)))).float()
 
     def __call__(self, model: MultiHMR, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        images, focals, picture, pose, shape, translation, head, seen = batch
-        camera = cameras(focals)
+        images, camera, picture, pose, shape, translation, head, seen = batch
         places = project(head, camera[picture])
         keep = (places > 0).all(1) & (places < SIDE).all(1) & (seen >= LEAST_SEEN)
+        for part in model.backbone.trunk.modules():
+            if isinstance(part, nn.BatchNorm2d) and not part.weight.requires_grad:
+                part.eval()  # statistics of what doesn't learn stay
         features = model.encode(prepared(images))
         with torch.autocast("cpu", enabled=False):
             features = type(features)(*(x.float() for x in features))
@@ -302,6 +210,7 @@ class Lesson:
             said = labelled(self.body, people, features.scores, cells)
             true = self._truth(pose[rows], shape[rows], translation[rows], head[rows], cells, targets)
             terms = loss_terms(said, true, SIDE)
+            terms["maps"] = map_term(features.maps, true.joints_2d[:, list(LIMBS.values())], targets.cells[:, 0])
             total = sum(WEIGHTS[name] * value for name, value in terms.items())
         return {"total": total / 50, **{name: value.detach() for name, value in terms.items()}}
 
@@ -316,24 +225,36 @@ class Lesson:
 
 
 def start_from(model: MultiHMR, path: Path) -> None:
-    """Take the backbone of a network of 2D poses (RTMPose-t, MapPose-t) from a checkpoint of ours; its first layers stay as they are."""
+    """Start from MapPose-t (wholebody-s), or from a run of this recipe; the first layers of MapPose stay as they are."""
     state = torch.load(path, map_location="cpu", weights_only=True)["averaged"]
-    trunk = {name.split("backbone.", 1)[1]: value for name, value in state.items() if "backbone." in name}
-    model.backbone.trunk.load_state_dict(trunk)
-    for part in (model.backbone.trunk.stem, model.backbone.trunk.stage1, model.backbone.trunk.stage2):
+    trunk = model.backbone.trunk
+    if "backbone.places" in state:
+        model.load_state_dict(state)
+    elif wrong := trunk.load_state_dict(state, strict=False).missing_keys:
+        raise SystemExit(f"{path} is no MapPose-t: it lacks {wrong[0]}")
+    for part in (trunk.backbone.stem, trunk.backbone.stage1, trunk.backbone.stage2):
         part.requires_grad_(False)
 
 
-def run(data: Path, out: Path, arm: str, start: Path | None, seconds: float, steps: int) -> None:
+def run(data: Path, out: Path, arm: str, start: Path | None, seconds: float, steps: int, rate: float) -> None:
     """Train an arm, or go on with it."""
     torch.manual_seed(0)
     model = MultiHMR(ARMS[arm]).to(memory_format=torch.channels_last)
     if start is not None:
         start_from(model, start)
-    scenes, done = Scenes(sorted(data.glob("train-*.npz"))), out / arm / "last.pt"
+    done = out / arm / "last.pt"
+    kinds = ("crowd", "single", "close") if arm == "close" else ("crowd", "single")
+    scenes = {kind: Scenes(sorted(data.glob(f"{kind}-train-*.npz"))) for kind in kinds}
     seed = 1 if not done.exists() else 2 + torch.load(done, map_location="cpu", weights_only=True)["step"]
-    schedule = Schedule(steps, seconds, RATE, 0.02, warmup=30, clip=4.0, ema=60.0, report_every=20, save_every=20)
-    train(model, scenes.endless(seed, BATCH), Lesson(ARMS[arm]), schedule, out / arm)
+    schedule = Schedule(steps, seconds, rate, 0.02, warmup=100, clip=4.0, ema=150.0, report_every=50, save_every=250, muon=True)
+    figures = ("f1", "pve", "mpjpe", "wrists_ankles", "fingers_turned", "depth_median_percent")
+
+    def evaluate(network: MultiHMR) -> dict[str, float]:
+        seen = judge(network, data, 0.3)
+        return {name: seen[name] for name in figures}
+
+    progress = Progress()
+    train(model, endless(scenes, seed, progress), Lesson(ARMS[arm]), schedule, out / arm, evaluate, progress)
 
 
 # Figures
@@ -347,14 +268,13 @@ def load_arm(out: Path, arm: str) -> MultiHMR:
 
 
 @torch.no_grad()
-def judge(model: nn.Module | None, data: Path, threshold: float) -> dict[str, float]:
-    """Figures on the held-out scenes; `model` None: everybody found, at their place, in the rest pose towards the camera."""
-    scenes, body = Scenes(sorted(data.glob("held-*.npz"))), load_compact()
+def judge(model: nn.Module | None, data: Path, threshold: float, kind: str = "crowd") -> dict[str, float]:
+    """Figures on held-out scenes; `model` None: everybody found, at their place, in the rest pose towards the camera."""
+    scenes, body = Scenes(sorted(data.glob(f"{kind}-held-*.npz"))), load_compact()
     said, true = _Columns(), _Columns()
     for start in range(0, len(scenes.images), BATCH):
         rows = np.arange(start, min(start + BATCH, len(scenes.images)))
-        images, focals, picture, pose, shape, translation, head, seen = scenes.batch(rows, False)
-        camera = cameras(focals)
+        images, camera, picture, pose, shape, translation, head, seen = scenes.batch(rows)
         places = project(head, camera[picture])
         keep = (places > 0).all(1) & (places < SIDE).all(1) & (seen >= LEAST_SEEN)
         true.add(body, picture[keep] + start, pose[keep], shape[keep], translation[keep], camera[picture[keep]])
@@ -440,8 +360,10 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path)
     parser.add_argument("--arm", choices=[*ARMS, "rest"], default="full")
     parser.add_argument("--seconds", type=float, default=3600)
+    parser.add_argument("--rate", type=float, default=RATE)
     parser.add_argument("--steps", type=int, default=1_000_000)
     parser.add_argument("--threshold", type=float, default=0.3)
+    parser.add_argument("--kind", choices=("crowd", "close", "single"), default="crowd")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(1)
@@ -449,15 +371,17 @@ def main() -> None:
     if options.task == "scenes":
         draw_scenes(options.people, options.photographs.read_text().split("\n"), options.data, options.seconds)
     elif options.task == "train":
-        run(options.data, options.out, options.arm, options.start, options.seconds, options.steps)
+        run(options.data, options.out, options.arm, options.start, options.seconds, options.steps, options.rate)
     elif options.task == "package":
         package(options.out, options.onnx)
     else:
-        figures = judge(None if options.arm == "rest" else load_arm(options.out, options.arm), options.data, options.threshold)
-        print(json.dumps({"arm": options.arm, "threshold": options.threshold, **figures}))
+        model = None if options.arm == "rest" else load_arm(options.out, options.arm)
+        figures = judge(model, options.data, options.threshold, options.kind)
+        line = {"arm": options.arm, "scenes": options.kind, "threshold": options.threshold, **figures}
+        print(json.dumps(line))
         if options.results:
             with options.results.open("a") as file:
-                file.write(json.dumps({"arm": options.arm, "threshold": options.threshold, **figures}) + "\n")
+                file.write(json.dumps(line) + "\n")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from vitruvian.geometry.camera import Camera, looking_at, project_all
+from vitruvian.skeletons import COCO_17
+from vitruvian.take import People, Take
 
 STANDING = np.array(
     [
@@ -47,3 +49,17 @@ def seen(cameras: list[Camera], points: np.ndarray, noise: float = 0.0, seed: in
     pixels += np.random.default_rng(seed).normal(0, noise, pixels.shape) if noise else 0
     inside = ((pixels >= 0) & (pixels < cameras[0].size)).all(-1)
     return np.where(inside[..., None], pixels, np.nan)
+
+
+def take_of(pixels: np.ndarray, times: np.ndarray, size=(1920, 1080), seed: int = 0, confidence: float = 0.9) -> Take:
+    """A camera's take of (p, f, 17, 2) pixels, people in random order in each frame, with the camera's own ids."""
+    rng = np.random.default_rng(seed)
+    rows = [(f, p) for f in range(len(times)) for p in rng.permutation(len(pixels)) if np.isfinite(pixels[p, f]).any()]
+    frame, person = np.array(rows, int).reshape(-1, 2).T
+    keypoints = pixels[person, frame]
+    low, high = (np.nan_to_num(edge(keypoints, axis=1)) for edge in (np.nanmin, np.nanmax)) if len(rows) else np.zeros((2, 0, 2))
+    own = rng.permutation(len(pixels)) + 1
+    people = People(
+        frame, own[person], np.concatenate([low, high], 1), np.full(len(rows), 0.8), keypoints, np.isfinite(keypoints).all(-1) * confidence
+    )
+    return Take(people, COCO_17, times, np.tile(size, (len(times), 1)), ("film.mp4",), "film.mp4")

@@ -74,6 +74,26 @@ def test_a_lost_strike_spoils_no_stride():
     assert found["stride_time"] == (pytest.approx(1.0), pytest.approx(0.0, abs=1e-12), found["stride_time"][2])
 
 
+def test_feet_that_change_sides_at_every_crossing_still_tell_the_strides_time():
+    """Which foot is ahead is told in vain: each label goes to and fro twice a stride."""
+    points, left = person(TIMES), HALPE.index("left_heel")
+    ahead = points[:, left, [0, 2]] - points[:, HALPE.index("right_heel"), [0, 2]]
+    way = points[-1, left, [0, 2]] - points[0, left, [0, 2]]
+    behind = ahead @ way < 0
+    points[behind] = points[behind][:, np.array(HALPE.swap)]
+    strikes = gait_events(points, HALPE.names, TIMES).heel_strike_left
+    assert len(strikes) > 2 and np.diff(strikes).min() > 0.7 / WALK.pace
+
+
+def test_strides_that_differ_widely_are_doubted():
+    even = np.arange(5.0)
+    uneven = np.array([0.0, 1.0, 1.6, 3.0, 4.0])
+    for strikes, doubted in ((even, False), (uneven, True)):
+        between = (strikes[1:] + strikes[:-1]) / 2
+        events = GaitEvents(strikes, strikes + 0.3, between, between + 0.3)
+        assert bool(gait_parameters(np.full((9, 26, 3), np.nan), HALPE.names, np.arange(9.0), events).notes) == doubted
+
+
 def test_csv_has_units_and_events(tmp_path):
     gait_parameters(person(TIMES), HALPE.names, TIMES).csv(tmp_path / "gait.csv")
     lines = (tmp_path / "gait.csv").read_text().splitlines()

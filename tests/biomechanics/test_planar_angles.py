@@ -83,3 +83,12 @@ def test_few_frames_are_a_table(frames):
 
 def test_everything_missing_is_a_table_of_nan():
     assert np.isnan(planar_angles(np.full((3, 12, 2), np.nan), NAMES, np.arange(3.0)).values).all()
+
+
+def test_a_segment_that_stays_near_half_a_turn_does_not_jump():
+    points = np.stack([standing()] * 40)
+    tilt = np.radians(10) * np.sin(np.arange(40) / 3)
+    left, right = NAMES.index("left_shoulder"), NAMES.index("right_shoulder")
+    points[:, right] = points[:, left] + 40 * np.stack([-np.cos(tilt), np.sin(tilt)], -1)
+    found = np.degrees(planar_angles(points, NAMES, np.arange(40) / 30).column("shoulders_segment"))
+    assert np.abs(np.diff(found)).max() < 5 and np.allclose(np.abs(found), 180, atol=11)

@@ -5,28 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from many_views import room, seen, walker
-from vitruvian.capture.views import at_times, clocks, combine, seen_by
+from many_views import room, seen, take_of, walker
+from vitruvian.capture.views import at_times, clocks, combine, common_times, seen_by
 from vitruvian.errors import VitruvianError
 from vitruvian.geometry.camera import moved, y_up
-from vitruvian.skeletons import COCO_17
-from vitruvian.take import People, Take
+from vitruvian.take import Take
 
 TIMES = np.arange(40) / 30
-
-
-def take_of(pixels: np.ndarray, times: np.ndarray, size=(1920, 1080), seed: int = 0, confidence: float = 0.9) -> Take:
-    """A camera's take of (p, f, 17, 2) pixels, people in random order in each frame, with the camera's own ids."""
-    rng = np.random.default_rng(seed)
-    rows = [(f, p) for f in range(len(times)) for p in rng.permutation(len(pixels)) if np.isfinite(pixels[p, f]).any()]
-    frame, person = np.array(rows, int).reshape(-1, 2).T
-    keypoints = pixels[person, frame]
-    low, high = (np.nan_to_num(edge(keypoints, axis=1)) for edge in (np.nanmin, np.nanmax)) if len(rows) else np.zeros((2, 0, 2))
-    own = rng.permutation(len(pixels)) + 1
-    people = People(
-        frame, own[person], np.concatenate([low, high], 1), np.full(len(rows), 0.8), keypoints, np.isfinite(keypoints).all(-1) * confidence
-    )
-    return Take(people, COCO_17, times, np.tile(size, (len(times), 1)), ("film.mp4",), "film.mp4")
 
 
 def two_walkers(times: np.ndarray = TIMES) -> np.ndarray:
@@ -133,6 +118,26 @@ def test_films_of_other_rates_and_starts_are_brought_to_one_clock():
     assert np.nanmedian(combined.error) < 0.3 * np.nanmedian(combine(takes, cameras, smooth="none").error)
 
 
+def test_a_film_that_ends_early_or_begins_late_does_not_cut_the_others():
+    cameras, clock = room(3), [np.arange(12) / 30, np.arange(40) / 30, np.arange(40) / 30]
+    takes = [
+        take_of(seen([camera], two_walkers(times))[0], times, seed=n) for n, (camera, times) in enumerate(zip(cameras, clock, strict=True))
+    ]
+    take = combine(takes, cameras, smooth="none").take
+    np.testing.assert_allclose(take.times, clock[1])
+    for track, person in nearest(take, two_walkers(take.times)).items():
+        np.testing.assert_allclose(take.people.of(track).points, two_walkers(take.times)[person], atol=1e-4)
+
+
+def test_times_go_on_at_the_fastest_rate_where_two_films_do():
+    fast, slow = np.arange(1, 5) / 10, np.arange(10) / 5
+    np.testing.assert_allclose(common_times([fast, slow, slow]), np.arange(19) / 10)
+    np.testing.assert_allclose(common_times([fast, slow, fast]), fast)
+    np.testing.assert_allclose(common_times([slow, slow + 100, slow + 100]), np.concatenate([slow, slow + 100]))
+    assert common_times([np.zeros(0), np.zeros(0)]).size == 0 and common_times([np.zeros(0), np.zeros(1)]).tolist() == [0]
+    np.testing.assert_allclose(common_times([np.zeros(0), slow]), slow)
+
+
 def test_people_at_other_times_move_in_straight_lines():
     take = filmed(two_walkers(), room(2))[0]
     same = at_times(take, TIMES)
@@ -226,6 +231,20 @@ def test_what_does_not_fit_is_said():
     ):
         with pytest.raises(VitruvianError):
             call()
+
+
+def test_people_who_stand_along_another_axis_are_warned_of(caplog):
+    on_its_side = np.eye(4)
+    on_its_side[:2, :2] = [[0, -1], [1, 0]]
+    cameras = [
+        replace(camera, R_cam_world=on_its_side[:3, :3] @ camera.R_cam_world, t_cam_world=on_its_side[:3, :3] @ camera.t_cam_world)
+        for camera in room()
+    ]
+    combine([take_of(each, TIMES, seed=n) for n, each in enumerate(seen(cameras, two_walkers()))], cameras)
+    assert "--up y" in caplog.text
+    caplog.clear()
+    combine(filmed(two_walkers(), room()), room())
+    assert not caplog.text
 
 
 def test_cameras_that_agree_on_nothing_are_warned_of(caplog):

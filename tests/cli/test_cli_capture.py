@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import fields
 from inspect import signature
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -77,7 +78,7 @@ def test_help_is_grouped_and_tells_the_defaults_of_the_library(capsys):
 def test_every_option_belongs_to_a_function_of_the_library():
     known = set(signature(capture).parameters) | set(signature(capture_cameras).parameters)
     options = {field.name for theme in (Networks, Films, Cameras, Bodies, Results) for field in fields(theme)}
-    assert options - known == {"mesh_network", "angles", "opensim", "profile"}
+    assert options - known == {"mesh_network", "voxels", "angles", "opensim", "profile"}
 
 
 @pytest.mark.parametrize(
@@ -115,11 +116,26 @@ def test_options_reach_the_capture_of_several_cameras(capsys, monkeypatch, films
     }
 
 
-def _like(function, asked):
+def test_voxels_see_several_cameras_at_once(capsys, monkeypatch, films, here):
+    module = pytest.importorskip("vitruvian.systems.pose3d.voxel_capture")
+    asked = {}
+    monkeypatch.setattr(module, "capture_voxels", _like(module.capture_voxels, asked, "weights"))
+    two = ["a.mp4", "b.mp4", "--calibration", "c.toml", "-o", "out", "--voxels", "w.pth.tar"]
+    assert run(capsys, *two, "--offsets", "0,-0.1", "--up", "y")[0] == 0
+    assert asked == {"weights": Path("w.pth.tar"), "offsets": [0.0, -0.1], "up": "y"}
+    for options, words in (("--offsets auto", "give seconds"), ("--pose rtmw-m", "with --voxels, which alone finds the people: --pose;")):
+        code, _, err = run(capsys, *two, *options.split())
+        assert code == 2 and words in err
+    code, _, err = run(capsys, "a.mp4", "--voxels", "w.pth.tar")
+    assert code == 2 and "without --calibration: --voxels;" in err
+
+
+def _like(function, asked, *more):
     """A function with the same parameters that keeps what it is asked for."""
 
-    def instead(sources, calibration, out, *, on_progress, **options):
-        asked.update(options)
+    def instead(sources, calibration, *rest, on_progress, **options):
+        *given, out = rest
+        asked.update(options, **dict(zip(more, given, strict=True)))
         out.mkdir()
         return Take.load(_nobody(out))
 

@@ -10,6 +10,7 @@ from vitruvian.data.aic import aic
 from vitruvian.data.coco import coco
 from vitruvian.data.coco_wholebody import coco_wholebody
 from vitruvian.data.crowdpose import crowdpose
+from vitruvian.data.h3wb import h3wb
 from vitruvian.data.halpe import halpe
 from vitruvian.data.humanart import humanart
 from vitruvian.data.jhmdb import jhmdb
@@ -247,7 +248,7 @@ def test_jhmdb_film(tmp_path, ending):
     assert pictures[1].people.visible[0].tolist() == [2, 2, 2, 0] + [2] * 11
 
 
-SETS = [coco, coco_wholebody, ubody, halpe, crowdpose, mpii, aic, humanart, posetrack17, posetrack18, posetrack21, jhmdb]
+SETS = [coco, coco_wholebody, ubody, halpe, crowdpose, mpii, aic, humanart, posetrack17, posetrack18, posetrack21, jhmdb, h3wb]
 
 
 def test_every_reader_has_a_name():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vitruvian.errors import VitruvianError
-from vitruvian.synth.crowds import Actor, cast, crowd_picture, mirrored
+from vitruvian.synth.crowds import TALL, Actor, cast, crowd_picture, figure, mirrored
 from vitruvian.synth.look import Look
 from vitruvian.synth.store import PAINTED, SIZE
 from vitruvian.take import PARTS
@@ -64,6 +64,24 @@ def test_the_more_people_the_more_are_hidden_and_hidden_heads_have_no_box():
 def test_nobody_leaves_the_backdrop_as_it_is():
     crowd = crowd_picture(np.random.default_rng(0), [], BACKDROP, 0)
     assert len(crowd.bodies) == 0 and crowd.parts.shape == (0, 4) and (crowd.image == BACKDROP).all() and crowd.image is not BACKDROP
+
+
+def test_four_apart_do_not_hide_each_other():
+    for seed in range(5):
+        crowd = crowd_picture(np.random.default_rng(seed), [actor()], np.zeros((100, 240, 3), np.uint8), 4, (0.4, 0.6), apart=True)
+        assert len(crowd.bodies) == 4 and (crowd.visible == 1).all()
+
+
+def test_the_head_of_a_drawn_figure_lies_in_its_box_at_an_upper_corner():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        one = figure(rng)
+        height, width = one.image.shape[:2]
+        head = one.parts[PARTS.index("head")]
+        assert max(height, width) == pytest.approx(TALL, abs=1) and one.body.tolist() == [0, 0, width, height]
+        assert head.min() > 0 and head[2] < width and head[1] < 6 and np.isnan(one.parts[1:]).all()
+        x, y = ((head[:2] + head[2:]) / 2).astype(int)
+        assert one.image[y, x, 3] == 255
 
 
 def test_same_seed_same_crowd():

@@ -1,5 +1,7 @@
 """BPJDet and JointBDOE: published names and shapes, losses that teach, export that the ground floor reads as torch does."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -251,6 +253,7 @@ def test_angle_losses():
     assert one_angle(low, 0.95) == pytest.approx(0.9)
     assert one_angle(low, 0.95, kind="wrapped") == pytest.approx(0.1)
     assert one_angle(low, 0.95, objectness=0.1) == 0  # the gate is on the logit
+    assert one_angle(low, 0.95, objectness=-5.0, gate=-math.inf) == pytest.approx(0.9)
     assert one_angle(low, 0.95, objectness=-0.5, kind="dynamic") == pytest.approx(0.45)
     assert one_angle(low, NAN) == 0
 

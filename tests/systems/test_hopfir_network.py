@@ -150,6 +150,17 @@ def test_plug_in_starts_silent():
     assert not torch.allclose(plain(x), plugged(x))
 
 
+def test_refinement_as_a_plug_in_starts_silent():
+    torch.manual_seed(0)
+    plain, plugged = (GraphLifter(GRAPH, "sem", 32, 2, refine=refine).eval() for refine in ("none", "peripheral"))
+    plugged.load_state_dict(plain.state_dict(), strict=False)
+    x = torch.randn(2, 17, 2)
+    assert torch.equal(plain(x), plugged(x))
+    with torch.no_grad():
+        plugged.refinements[1].out.weight.normal_()
+    assert not torch.allclose(plain(x), plugged(x))
+
+
 @pytest.mark.parametrize("kind", ["plain", "sem", "modulated"])
 def test_hosts_train(kind):
     model = GraphLifter(GRAPH, kind, 16, 1, hops=2)

@@ -21,7 +21,9 @@ from vitruvian.systems.mesh.multi_hmr import (
     infer_config,
     suppress,
 )
-from vitruvian.systems.mesh.multi_hmr_parts import ray_features, sine_places
+from vitruvian.systems.mesh.multi_hmr_parts import KeypointReader, PoseMaps, ray_features, sine_places
+from vitruvian.systems.pose2d.mappose import VARIANTS as POSE_VARIANTS
+from vitruvian.systems.pose2d.mappose import MapPose
 
 NANO = VARIANTS["nano"]
 
@@ -257,3 +259,50 @@ def test_onnx_equals_torch_and_its_card_names_the_body(model, tmp_path):
     card, worst = write_onnx(exported(model.config, model), tmp_path / "n.onnx")
     assert worst < 1e-2  # of depths in metres too
     assert card.task == "mesh" and card.body and card.input_size == (model.config.image_size,) * 2
+
+
+def test_our_backbone_says_what_mappose_says():
+    torch.manual_seed(0)
+    pose, maps = MapPose(POSE_VARIANTS["nano"]).eval(), PoseMaps("nano").eval()
+    assert not maps.load_state_dict(pose.state_dict(), strict=False).missing_keys
+    image = torch.randn(2, 3, 96, 64)
+    with torch.no_grad():
+        assert torch.equal(maps.maps(maps(image)[0]), pose.logits(image).fine)
+
+
+def read_places(reader, maps, heads):
+    """What a reader takes for the places of keypoints, about the heads."""
+    reader.read = torch.nn.Identity()
+    keypoints = maps.shape[1]
+    with torch.no_grad():
+        told = reader(maps, torch.zeros(1, len(heads), 4), torch.tensor([heads]))[0]
+    spread = told[:, -1:].exp()
+    return told[:, : 2 * keypoints].unflatten(1, (keypoints, 2)) * spread[..., None]
+
+
+def peaked(cells, size=10):
+    """Maps of one keypoint that is sure to be in each of some cells (row, column)."""
+    maps = torch.full((1, 1, size, size), -20.0)
+    for row, column in cells:
+        maps[0, 0, row, column] = 20.0
+    return maps
+
+
+def test_keypoints_are_read_where_their_maps_peak():
+    places = read_places(KeypointReader(1, 4, 8), peaked([(7, 2)]), [(0.5, 0.25)])
+    assert places[0, 0].tolist() == pytest.approx([-0.25, 0.5], abs=1e-4)
+
+
+def test_a_narrow_gate_reads_the_keypoint_of_its_own_person():
+    reader = KeypointReader(1, 4, 8)
+    with torch.no_grad():
+        reader.gates.bias[2] = -3.0  # looks 0.05 of the picture wide
+    places = read_places(reader, peaked([(2, 1), (2, 8)]), [(0.15, 0.15), (0.85, 0.15)])
+    assert places[:, 0].flatten().tolist() == pytest.approx([0, 0.1, 0, 0.1], abs=1e-3)
+
+
+def test_an_unknown_backbone_is_refused():
+    state = MultiHMR(VARIANTS["compact-nano"]).state_dict()
+    state["backbone.trunk.enter.conv.weight"] = torch.zeros(48, 1, 1, 1)
+    with pytest.raises(WeightsError, match="48 channels"):
+        infer_config(state, False)

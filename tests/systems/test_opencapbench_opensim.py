@@ -327,6 +327,24 @@ def test_our_solver_does_not_depend_on_rounding_or_on_which_way_the_person_looks
 
 @pytest.mark.shared
 @shared
+def test_the_pelvis_is_turned_as_little_as_can_be_and_through_half_a_turn_without_a_stop(real_walk):
+    """This model's pelvis has three ranges of a whole turn: 180 degrees about each are the same pose, and their ends are no limits."""
+    walk = read_trc(DATA / "markers_walk.trc")
+    model, weights, trial = real_walk
+    start = Trc(trial.names, walk.times[:4], walk.points[:4], walk.rate)
+    plain = solved((model, weights, start), robust=0.06)
+    pelvis = [plain.names.index(f"pelvis_{name}") for name in ("tilt", "list", "rotation")]
+    assert np.abs(plain.values[:, pelvis]).max() < np.radians(15)
+    turns = np.radians([178.0, 179.0, 180.0, 181.0]) - plain.values[:, pelvis[2]]
+    around = np.stack([[[np.cos(a), 0, np.sin(a)], [0, 1, 0], [-np.sin(a), 0, np.cos(a)]] for a in turns])
+    turned = solved((model, weights, Trc(start.names, start.times, start.points @ around.swapaxes(1, 2), start.rate)), robust=0.06)
+    inner = [i for i, name in enumerate(plain.names) if not name.startswith("pelvis") and plain.is_angle[i]]
+    assert np.abs(plain.values - turned.values)[:, inner].max() < np.radians(0.5)
+    assert np.degrees(np.ptp(turned.values[:, pelvis[2]])) == pytest.approx(3, abs=0.1)
+
+
+@pytest.mark.shared
+@shared
 def test_coordinates_stay_in_their_ranges(real_walk):
     model = real_walk[0]
     found = solved(real_walk, lambda points: points * [1.0, 1.06, 1.0])

@@ -11,6 +11,7 @@ from vitruvian.errors import FormatError, VitruvianError
 from vitruvian.formats.mot import read_mot
 from vitruvian.formats.trc import Trc, read_trc, write_trc
 from vitruvian.systems.biomechanics import opensim_report as room
+from vitruvian.systems.biomechanics import opensim_tools
 from vitruvian.systems.biomechanics.marker_sets import JOINT_CENTRES
 from vitruvian.systems.biomechanics.opensim_report import markers_report, opensim_report
 from vitruvian.systems.biomechanics.trial_checks import MarkerMismatchError, TruncatedTrialError, read_trial
@@ -55,6 +56,20 @@ def test_a_keypoint_that_is_far_off_bends_nothing_and_is_told(tmp_path):
     errors = found.kinematics.errors
     assert errors[1, found.kinematics.markers.index("left_wrist")] > 0.12 and np.median(errors) < 0.03
     assert any("hardly counted" in note for note in found.notes) and "markers that count [1]" in found.html.read_text()
+
+
+@pytest.mark.shared
+@pytest.mark.skipif(not DATA.exists(), reason="needs ../shared/data")
+def test_angles_that_the_models_ranges_cut_off_are_told():
+    pytest.importorskip("opensim")
+    model = opensim_tools.load_model(DATA / "opensim" / "LaiUhlrich2022.osim")
+    coordinates = model.getCoordinateSet()
+    names = ("hip_rotation_r", "elbow_flex_r", "knee_angle_l", "pelvis_ty")
+    most, _, _, up = (coordinates.get(name).getRangeMax() for name in names)
+    values = np.zeros((10, 4)) + [0, 0.0, 0.5, up]  # a straight elbow is at rest, and a place is no angle
+    values[:3, 0] = most
+    found = opensim_tools.Kinematics(np.arange(10) / 10, names, values, np.array([True, True, True, False]), (), np.zeros((10, 0)))
+    assert room._at_limits(model, found) == ["hip_rotation_r 30%"]
 
 
 @pytest.mark.shared

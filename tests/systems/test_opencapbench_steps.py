@@ -1,5 +1,7 @@
 """OpenCapBench from pixels to markers: the published steps and the corrected ones, on points whose truth is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -224,3 +226,25 @@ def test_people_without_ids_are_chosen_as_published():
     assert np.allclose(*both, equal_nan=True) and np.isfinite(both[0]).any()
     alone = take_of("coco-17", tracks=(-1,))
     assert np.allclose(view_of(alone, CAMERAS[0], ("nose",)).keypoints[:, 0], alone.keypoints[:, 0])
+
+
+def legs(times):
+    """(f, 8, 3) metres: pelvis, knees, ankles and heels of somebody who sways, right before left."""
+    right = np.array([(-0.12, 1.0, 0.1), (-0.14, 0.5, 0.05), (-0.14, 0.1, 0.0), (-0.14, 0.04, -0.06)])
+    still = np.stack([right, right * (-1, 1, 1)], 1).reshape(8, 3)
+    return still + np.stack([0.1 * np.sin(times), 0 * times, 0.1 * np.cos(times)], -1)[:, None]
+
+
+def test_a_heel_that_two_sure_cameras_put_half_a_metre_off_is_looked_for_once_more():
+    names = tuple(f"{side}_{part}" for part in ("ASIS", "knee", "ankle", "calc") for side in "rl")
+    times, seen = np.arange(30) / 30, []
+    for one, view in zip(CAMERAS, views(times, truth=legs), strict=True):
+        keypoints, confidence = view.keypoints.copy(), view.confidence.copy()
+        if one in CAMERAS[:2]:
+            keypoints[10:16, 6] = project(one, legs(times)[10:16, 6] + [0.0, 0.0, 0.5])
+        else:
+            confidence[10:16, 6] = 0.6
+        seen.append(View(one, times, keypoints, confidence))
+    config = replace(VARIANTS["corrected"], synchronise=False, rate=30.0)
+    found = markers_from_views(names, seen, "none", config).trial
+    assert np.abs(found.points - legs(times)).max() < 0.01

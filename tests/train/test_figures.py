@@ -40,6 +40,26 @@ def test_only_the_key_frame_is_hidden():
     assert clip.hidden.sum() == 3 and not still.hidden.any()
 
 
+@pytest.mark.parametrize("blurred,few", [(0.0, True), (1.0, False)])
+def test_what_hides_a_limb_is_a_bar_or_a_blur(blurred, few):
+    """A bar has two colours, a blur has many."""
+    colours = []
+    for seed in range(8):
+        scenes = (Scene(hidden=1.0, blurred=blurred, noise=0), Scene(hidden=0.0, blurred=blurred, noise=0))
+        hidden, plain = (draw_clip(np.random.default_rng(seed), SIZE, scene=scene).frames[0] for scene in scenes)
+        changed = (hidden != plain).any(axis=-1)
+        if changed.any():
+            colours.append(len(np.unique(hidden[changed], axis=0)))
+    assert colours and (max(colours) <= 2 if few else min(colours) > 2)
+
+
+def test_an_open_shutter_smears_the_key_frame_alone():
+    sharp, smeared = (draw_clip(np.random.default_rng(5), SIZE, 3, Scene(noise=0, exposure=exposure)) for exposure in (0.0, 4.0))
+    same = (sharp.frames == smeared.frames).all(axis=(1, 2, 3))
+    assert same.tolist() == [True, False, True]
+    np.testing.assert_array_equal(sharp.keypoints, smeared.keypoints)
+
+
 def test_an_ambiguous_forearm_bends_as_the_other_one():
     names = ("left_shoulder", "left_elbow", "left_wrist", "right_shoulder", "right_elbow", "right_wrist")
     rng = np.random.default_rng(4)

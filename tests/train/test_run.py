@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
 from vitruvian.codecs.simcc import SimCC as Codec  # noqa: E402
+from vitruvian.data.human36m import CAMERAS  # noqa: E402
 from vitruvian.data.mixture import in_skeleton  # noqa: E402
 from vitruvian.data.pictures import Dataset, Picture, labels  # noqa: E402
 from vitruvian.errors import VitruvianError, WeightsError  # noqa: E402
@@ -252,6 +253,22 @@ def test_a_network_learns_depth_too(tmp_path):
     report = json.loads((tmp_path / "labels/log.jsonl").read_text().splitlines()[-1])
     assert np.isfinite(report["total"]) and "all_px" in report and "depth_mm" not in report
     assert catalogue.load(file)[1].config.z_size == 96
+
+
+def test_depth_is_learnt_from_h3wb_where_it_lies_in_the_crop(tmp_path):
+    rng = np.random.default_rng(0)
+    flat, deep = rng.uniform(10, 50, (1, 133, 2)), rng.normal(4000, 200, (1, 133, 3))
+    action = {"frame_id": np.array([1])} | {c: {"pose_2d": flat, "camera_3d": deep} for c in CAMERAS}
+    np.savez(tmp_path / "h3wb_train.npz", train_data=np.array({s: {"Eating": action} for s in ("S1", "S5", "S6", "S7")}, object))
+    for camera in CAMERAS:
+        (tmp_path / f"S7/Images/Eating.{camera}").mkdir(parents=True)
+        write_image(tmp_path / f"S7/Images/Eating.{camera}/frame_0001.jpg", np.zeros((64, 64, 3), np.uint8))
+    chosen = replace(recipe("rtmw3d", sources=(Source("h3wb", str(tmp_path)),)), keypoints="")
+    samples = open_samples(chosen, build(chosen, stage(variant="rtmw3d-nano"), {}, Progress()), held_out=True)
+    image, keypoints = next(iter(samples))
+    assert image.shape == (1, 128, 96, 3) and keypoints.shape == (133, 5) and keypoints[:, [2, 4]].all()
+    z = deep[0, :, 2] / 1000
+    np.testing.assert_allclose(keypoints[:, 3], z - z[HIPS].mean(), atol=1e-5)
 
 
 def test_depth_is_behind_the_hips_and_judged_in_millimetres(tmp_path):

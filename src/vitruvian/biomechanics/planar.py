@@ -1,7 +1,8 @@
 """Segment and joint angles in the picture, from 2D keypoints of one camera that sees the person from the side (or front).
 
-Segments: angle of the line against the picture's horizontal, anticlockwise positive as the viewer sees it, from -pi to pi: trunk and head
-from below upwards, arms and legs from the trunk outwards, feet from heel to toes. Joints: flexion in the picture's plane, with the sign
+Segments: angle of the line against the picture's horizontal, anticlockwise positive as the viewer sees it, within half a turn of their
+mean (so that nothing jumps from 180 to -180 degrees that stays near there): trunk and head from below upwards, arms and legs from the
+trunk outwards, feet from heel to toes. Joints: flexion in the picture's plane, with the sign
 that the way the person faces gives it; what is out of that plane looks shorter and bends less, so these are no 3D angles (Sports2D
 makes the same reservation). Facing is told from the feet, or from nose and ears, by a running median over a second.
 """
@@ -37,6 +38,7 @@ _JOINTS = {
     "elbow_flexion": ("upper_arm", "forearm", 1.0, 0.0),
 }
 _SECOND = 1.0
+_DIRECTED = 0.3  # length of the mean of unit vectors from which it is a direction
 
 
 def planar_angles(keypoints: Float[np.ndarray, "f k 2"], names: Sequence[str], times: Float[np.ndarray, " f"]) -> Angles:
@@ -60,7 +62,7 @@ def planar_angles(keypoints: Float[np.ndarray, "f k 2"], names: Sequence[str], t
             if one is not None and other is not None:
                 joints[f"{joint}_{side}"] = _wrapped(toward * sign * (other - one) + offset)
     columns = joints | {f"{name}_segment": values for name, values in segments.items()}
-    values = np.stack(list(columns.values()), 1) if columns else np.zeros((len(times), 0))
+    values = _about_their_mean(np.stack(list(columns.values()), 1)) if columns else np.zeros((len(times), 0))
     unknown = float(np.mean(np.isnan(toward))) if len(toward) else 0.0
     notes = ("angles in the picture's plane: what points towards the camera looks straighter",)
     if unknown > 0:
@@ -84,6 +86,13 @@ def facing(p: Points, times: Float[np.ndarray, " f"]) -> Float[np.ndarray, " f"]
         window = window[np.isfinite(window)]
         out[i] = (np.sign(np.median(window)) or np.nan) if len(window) else np.nan
     return out
+
+
+def _about_their_mean(angles: Float[np.ndarray, "f a"]) -> Float[np.ndarray, "f a"]:
+    """Each column within half a turn of its mean direction; from -pi to pi where it points everywhere."""
+    mean = np.where(np.isfinite(angles), np.exp(1j * np.nan_to_num(angles)), 0).sum(0) / np.maximum(np.isfinite(angles).sum(0), 1)
+    centre = np.where(np.abs(mean) > _DIRECTED, np.angle(mean), 0.0)
+    return centre + _wrapped(angles - centre)
 
 
 def _wrapped(angles: np.ndarray) -> np.ndarray:

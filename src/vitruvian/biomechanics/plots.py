@@ -141,7 +141,7 @@ _STYLE = (
     "svg{font:10px sans-serif;margin:2px}svg .title{font-weight:bold;font-size:11px}"
     ".grid{stroke:#ddd;stroke-width:.6}.mark{stroke:#999;stroke-dasharray:3 3}.line{fill:none;stroke-width:1.3;stroke-linecap:round}"
     "table{border-collapse:collapse;margin:1em 0}td,th{border:1px solid #ccc;padding:.2em .6em;text-align:right}"
-    "td:first-child,th:first-child{text-align:left}"
+    "td:first-child,th:first-child{text-align:left}.tables{display:flex;flex-wrap:wrap;gap:0 4em}"
 )
 
 
@@ -158,10 +158,12 @@ def page(title: str, panels: Sequence[Panel], notes: Sequence[str] = (), tables:
     """A whole HTML page that loads nothing."""
     listed = "".join(f"<li>{escape(note)}</li>" for note in notes)
     parts = [f"<h1>{escape(title)}</h1>", f"<ul>{listed}</ul>" if listed else ""]
+    parts += ['<div class="tables">'] * bool(tables)
     for table in tables:
         head = "".join(f"<th>{escape(cell)}</th>" for cell in table.header)
         rows = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in table.rows)
-        parts.append(f"<h2>{escape(table.title)}</h2><table><tr>{head}</tr>{rows}</table>")
+        parts.append(f"<div><h2>{escape(table.title)}</h2><table><tr>{head}</tr>{rows}</table></div>")
+    parts += ["</div>"] * bool(tables)
     parts.append("<div>" + "".join(svg(panel) for panel in panels) + "</div>" if panels else "<p>There is nothing to plot.</p>")
     head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>'
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'

@@ -58,7 +58,7 @@ def write_report(take: Take, path: str | Path, person: int | None = None, kind: 
     angles, gait = _angles(take, person, _kind(take, kind), LEAST, notes), gait_of(take, person, kind, repair=False)
     marks = [*gait.events.heel_strike_left, *gait.events.heel_strike_right]
     tables = (gait_table(gait),) if len(marks) else ()
-    notes = (*angles.notes, "dashed lines: heel strikes") if marks else angles.notes
+    notes = (*angles.notes, "dashed lines: heel strikes", *gait.notes) if marks else angles.notes
     write_page(page(title or f"Joint angles: {take.source or 'take'}", panels_of_angles(angles, marks), notes, tables), path)
     return angles, gait
 

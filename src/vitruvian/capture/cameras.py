@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Int
 
 from vitruvian.capture.bodies import add_bodies_to_points
+from vitruvian.capture.orders import warn_of_order
 from vitruvian.capture.outputs import delivered
 from vitruvian.capture.pipeline import Device, Progress, capture
 from vitruvian.capture.sinks import Background, Stopwatch, check_formats, overlay_sink
@@ -112,6 +113,7 @@ def capture_cameras(
         takes.append(take)
     shifts = clocks(takes) if isinstance(offsets, str) else offsets
     _warn_of_ends(cameras, takes, shifts)
+    warn_of_order(takes, cameras, [_title(source) for source in sources], shifts)
     combined = combine(takes, cameras, offsets=shifts, up=up, min_views=min_views, max_error=max_error, smooth=smooth)
     if mesh and combined.take.skeleton is not COCO_WHOLEBODY_133:
         raise VitruvianError(f"bodies are made of the 133 points, not of {combined.take.skeleton.name}: leave --mesh away")
@@ -119,7 +121,7 @@ def capture_cameras(
         combined = replace(combined, take=add_bodies_to_points(combined.take, report.fitted))
     if folder is not None:
         with delivered(folder) as workshop:
-            _write(combined, workshop, (*formats, "glb") if mesh and len(combined.take.people) else formats)
+            write_results(combined, workshop, (*formats, "glb") if mesh and len(combined.take.people) else formats)
             for n, source in enumerate(sources if overlay else ()):
                 if not _is_take(source):
                     draw_view(combined, n, source, workshop / places[n].name, partial(report.drawn, n))
@@ -198,6 +200,12 @@ def _is_take(source: Source) -> bool:
     return isinstance(source, Take) or Path(source).suffix.lower() == ".npz"
 
 
+def cameras_of_films(sources: Sequence[Source], calibration: str | Path | Sequence[str | Path] | Sequence[Camera]) -> tuple[Camera, ...]:
+    """The camera of each film, sized as its pictures. Raises VitruvianError where films and cameras don't fit."""
+    films = zip(in_order(sources, _cameras(calibration)), sources, map(_there, sources), strict=True)
+    return tuple(sized(camera, _sizes(source, take), _title(source)) for camera, source, take in films)
+
+
 def _fitting(cameras: Sequence[Camera], sources: Sequence[Source], pose: Card | str | Path) -> tuple[tuple[Camera, ...], list[Take | None]]:
     """The cameras of the films as they are, and the takes that are there already. Raises VitruvianError for what can't be combined."""
     there = [_there(source) for source in sources]
@@ -244,7 +252,8 @@ def _check_formats(formats: Sequence[str]) -> None:
     check_formats([name for name in formats if name in get_args(CaptureFormat)])
 
 
-def _write(combined: Combined, folder: Path, formats: Sequence[str]) -> None:
+def write_results(combined: Combined, folder: Path, formats: Sequence[str]) -> None:
+    """The take, its cameras, and other files of it."""
     from vitruvian.formats.convert import write
 
     combined.take.save(folder / "take.npz")
@@ -265,6 +274,10 @@ def in_order(sources: Sequence[Source], cameras: Sequence[Camera]) -> tuple[Came
     """The camera of each source. Raises VitruvianError where names don't tell and numbers differ."""
     if isinstance(sources, str | Path) or len(sources) < 2:
         raise VitruvianError("one film has no third dimension: give the films of two or more cameras (for one, use capture)")
+    paths = [Path(source).resolve() for source in sources if not isinstance(source, Take)]
+    twice = next((path for path in paths if paths.count(path) > 1), None)
+    if twice is not None:
+        raise VitruvianError(f"{twice} is given twice: give each camera's own film")
     for goes_with in (_same, _belongs, _is_within, _has_number):
         matches = [[n for n, camera in enumerate(cameras) if goes_with(source, camera.name)] for source in sources]
         if all(len(found) == 1 for found in matches) and len({found[0] for found in matches}) == len(sources):

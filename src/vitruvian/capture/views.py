@@ -27,7 +27,7 @@ from vitruvian.geometry.sides import exchanged_sides
 from vitruvian.geometry.synchronise import synchronise, vertical_speeds
 from vitruvian.geometry.triangulate import Triangulation, put, reprojection_errors, taken, triangulate
 from vitruvian.people.filters import nominal_step
-from vitruvian.people.offline import Method, presets, smooth_take
+from vitruvian.people.offline import Method, Smoothing, presets, smooth_take
 from vitruvian.skeletons import Skeleton
 from vitruvian.take import People, Take
 
@@ -44,6 +44,8 @@ _LONG = 0.5  # seconds that somebody must be in a film to set its clock
 _CONTRADICTION, _TELLS = 0.1, 0.2  # seconds between what pairs of films say, and the correlation from which they are asked
 _AGREEMENT = 0.25  # share of sure points; a weak network on a real film has 0.31, the same with films exchanged 0.08 to 0.23
 _SHAPE_WARNING = 0.002  # of an aspect ratio
+_STRAIGHT = 0.85  # of a body's direction along one axis
+_ALIKE = 1.02  # between the rates of cameras that are said to have the same
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +79,8 @@ def combine(
     """One take from those of c cameras that filmed the same people.
 
     takes: unsmoothed ones are best. offsets: seconds to add to each take's times to have the first one's clock; None: they began together.
-    Times are those of the camera with the most frames per second; the others are interpolated between frames.
+    Times are those of the camera with the most frames per second (of several the longest film), and go on at its rate as long as two films
+    do; the others are interpolated between frames.
     up: which axis of the calibration points up; None takes the one above upright cameras. min_views: cameras that must agree on a point.
     max_error: pixels; None takes 1 % of the longer side of the pictures. smooth: of the points, see `people.offline`; "none" only fills
     gaps.
@@ -91,22 +94,21 @@ def combine(
         raise VitruvianError(f"{len(takes)} takes and {len(cameras)} cameras: give two or more, as many of each")
     check_options(len(takes), offsets=offsets, up=up, min_views=min_views, max_error=max_error, smooth=smooth)
     check_skeletons([take.skeleton.name for take in takes])
-    offsets = np.zeros(len(takes)) if offsets is None else np.asarray(offsets, np.float64)
+    offsets = _given(offsets, len(takes))
     cameras = tuple(sized(camera, take.sizes, take.source) for camera, take in zip(cameras, takes, strict=True))
     turn = y_up(up or up_axis(cameras))
     cameras = tuple(moved(camera, turn) for camera in cameras)
     skeleton = takes[0].skeleton
-    reference = min(range(len(takes)), key=lambda c: nominal_step(takes[c].times) if len(takes[c].times) > 1 else np.inf)
-    times = takes[reference].times + offsets[reference]
-    views = [at_times(replace(take, times=take.times + offset), times) for take, offset in zip(takes, offsets, strict=True)]
-    limit = max_error or LIMIT_SHARE * max((max(camera.size) for camera in cameras), default=0) or 15.0
-    ids = _identities(views, cameras, times, skeleton, limit)
-    keys, measured, confidence, scores = _gathered(views, ids, len(skeleton))
+    times, views = on_one_clock(takes, offsets)
+    limit = max_error or limit_of(cameras)
+    ids = identities(views, cameras, times, skeleton, limit)
+    keys, measured, confidence, scores = gathered(views, ids, len(skeleton))
     measured, confidence = _agreed_sides(cameras, skeleton, keys, measured, confidence)
     found = _triangulated(cameras, skeleton, keys, measured, confidence, min_views, limit)
-    kept = _are_people(found.points, keys, _limbs(skeleton), _BRIEF if len(times) >= _FILM else 1)
-    _doubt(views, found.used[:, kept], _limbs(skeleton))
+    kept = _are_people(found.points, keys, body_points(skeleton), _BRIEF if len(times) >= _FILM else 1)
     keys, measured, points, used = keys[kept], measured[:, kept], found.points[kept], found.used[:, kept]
+    _doubt(views, used, body_points(skeleton), cameras)
+    _doubt_axis(points, skeleton, up, cameras, turn)
     people = People(
         frame=keys[:, 0],
         track=_renumbered(keys[:, 1]),
@@ -122,9 +124,13 @@ def combine(
         tuple(dict.fromkeys(card for take in takes for card in take.cards)),
         complete=all(take.complete for take in takes), space="world",
     )  # fmt: skip
-    jumps = 0.0 if smooth == "none" else _OUTLIERS
-    smoothed = smooth_take(take, {part: replace(rule, outliers=jumps) for part, rule in presets(smooth).items()})
+    smoothed = smooth_take(take, _rules(smooth))
     return Combined(smoothed, cameras, offsets, _rows_in(smoothed, people), measured, reprojection_errors(cameras, points, measured), used)
+
+
+def _rules(smooth: Method) -> dict[str, Smoothing]:
+    """How points are smoothed, by parts; gaps are filled in any case."""
+    return {part: replace(rule, outliers=0.0 if smooth == "none" else _OUTLIERS) for part, rule in presets(smooth).items()}
 
 
 def seen_by(take: Take, camera: Camera) -> Take:
@@ -178,6 +184,39 @@ def clocks(takes: Sequence[Take], max_offset: float = 10.0) -> Float[np.ndarray,
     return found.offsets
 
 
+def on_one_clock(takes: Sequence[Take], offsets: Sequence[float] | None = None) -> tuple[Float[np.ndarray, " f"], list[People]]:
+    """The times of the combined take, and the people of each take at these; offsets as for `combine`."""
+    set_right = [replace(take, times=take.times + offset) for take, offset in zip(takes, _given(offsets, len(takes)), strict=True)]
+    times = common_times([take.times for take in set_right])
+    return times, [at_times(take, times) for take in set_right]
+
+
+def _given(offsets: Sequence[float] | None, count: int) -> Float[np.ndarray, " c"]:
+    return np.zeros(count) if offsets is None else np.asarray(offsets, np.float64)
+
+
+def common_times(clocks_set: Sequence[Float[np.ndarray, " f"]]) -> Float[np.ndarray, " g"]:
+    """When there are frames of the combined take, given those of each film in one clock.
+
+    The times of the fastest film (the longest of those that are), and before and after it, at its rate, those that two other films cover.
+    """
+    steps = np.array([nominal_step(times) if len(times) > 1 else np.inf for times in clocks_set])
+    fast = np.flatnonzero(steps <= _ALIKE * steps.min())
+    own = clocks_set[max(fast, key=lambda c: len(clocks_set[c]))]  # the first of equal ones
+    if len(own) < 2:
+        return own
+    step = nominal_step(own)
+    before, after = [np.zeros(0, int)], [np.zeros(0, int)]
+    for times in clocks_set:
+        if len(times):
+            first, last = (times[0] - own[-1]) / step, (times[-1] - own[-1]) / step
+            after.append(np.arange(max(1, np.ceil(first - 1e-3)), np.floor(last + 1e-3) + 1, dtype=int))
+            first, last = (own[0] - times[-1]) / step, (own[0] - times[0]) / step
+            before.append(np.arange(max(1, np.ceil(first - 1e-3)), np.floor(last + 1e-3) + 1, dtype=int))
+    covered = [values[counts > 1] for values, counts in (np.unique(np.concatenate(each), return_counts=True) for each in (before, after))]
+    return np.concatenate([own[0] - step * covered[0][::-1], own, own[-1] + step * covered[1]])
+
+
 def at_times(take: Take, times: Float[np.ndarray, " f"]) -> People:
     """The people at other times, `frame` counting these: each track's keypoints and boxes between two of its frames, in a straight line.
 
@@ -222,11 +261,9 @@ def _between(people: People, at: np.ndarray, times: np.ndarray, longest: float, 
     return People(frame=frames, track=np.full(len(frames), people.track[0]), confidence=confidence, **mixed)
 
 
-def _identities(
-    views: Sequence[People], cameras: Sequence[Camera], times: np.ndarray, skeleton: Skeleton, limit: float
-) -> list[np.ndarray]:
+def identities(views: Sequence[People], cameras: Sequence[Camera], times: np.ndarray, skeleton: Skeleton, limit: float) -> list[np.ndarray]:
     """For each camera the person (1, 2 ...) of each row, -1 for nobody's."""
-    rows, limbs = [], _limbs(skeleton)
+    rows, limbs = [], body_points(skeleton)
     other_side = [limbs.tolist().index(skeleton.swap[point]) for point in limbs]
     for view in views:
         order = np.argsort(view.frame, kind="stable")
@@ -245,18 +282,50 @@ def _identities(
     return out
 
 
-def _doubt(views: Sequence[People], used: Bool[np.ndarray, "c n k"], limbs: Int[np.ndarray, " l"]) -> None:
+def limit_of(cameras: Sequence[Camera]) -> float:
+    """Pixels by which a camera may be off a point and still agree with it."""
+    return LIMIT_SHARE * max((max(camera.size) for camera in cameras), default=0) or 15.0
+
+
+def _doubt(views: Sequence[People], used: Bool[np.ndarray, "c n k"], limbs: Int[np.ndarray, " l"], cameras: Sequence[Camera]) -> None:
     """Warn where cameras agree on few of the points that they are sure of. Not each mistake shows: people are much alike."""
     sure = sum(int((view.confidence[:, limbs] >= SEEN).sum()) for view in views)
     share = used[:, :, limbs].sum() / max(sure, 1)
     if sure and share < _AGREEMENT:
+        places = np.array([camera.centre_world for camera in cameras])
+        apart = np.linalg.norm(places[:, None] - places[None], axis=-1)[np.triu_indices(len(places), 1)]
         log.warning(
-            "the cameras agree on %.0f %% of the points they see: check which film is which camera's, the calibration, and the offsets",
-            100 * share,
-        )
+            "the cameras agree on %.0f %% of the points they see: check which film is which camera's, the calibration (its cameras stand "
+            "%.1f to %.1f m apart: is that so?), and the offsets",
+            100 * share, apart.min(), apart.max(),
+        )  # fmt: skip
 
 
-def _gathered(
+def _doubt_axis(
+    points: Float[np.ndarray, "n k 3"], skeleton: Skeleton, up: Axis | None, cameras: Sequence[Camera], turn: Float[np.ndarray, "4 4"]
+) -> None:
+    """Warn where people stand along another axis than the one that was taken for up: cameras that are filmed on their side say so."""
+    ends = [[n for n, name in enumerate(skeleton.names) if any(word in name for word in words)] for words in (("shoulder",), ("ankle",))]
+    if up is not None or not all(ends) or not len(points):
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # rows without shoulders or ankles say nothing
+        top, bottom = (np.nanmean(points[:, end], axis=1) for end in ends)
+        body = top - bottom
+        body = np.nanmedian(body / np.linalg.norm(body, axis=-1, keepdims=True), axis=0) @ turn[:3, :3]  # in the calibration's world
+    if not np.isfinite(body).all():
+        return
+    axis = int(np.abs(body).argmax())
+    stands = get_args(Axis)[2 * axis + bool(body[axis] < 0)]
+    taken_up = get_args(Axis)[int(np.abs(turn[1, :3]).argmax()) * 2 + bool(turn[1, :3].min() < 0)]
+    if stands != taken_up and abs(body[axis]) > _STRAIGHT:
+        log.warning(
+            "people stand along the calibration's %s axis, and %s is taken for up, as it is above the cameras: if people do not lie, "
+            "give up (--up %s)", stands, taken_up, stands,
+        )  # fmt: skip
+
+
+def gathered(
     views: Sequence[People], ids: Sequence[np.ndarray], k: int
 ) -> tuple[Int[np.ndarray, "n 2"], Float[np.ndarray, "c n k 2"], Float[np.ndarray, "c n k"], Float[np.ndarray, "c n"]]:
     """Each (frame, person) once, sorted; and what the cameras see of it: pixels (NaN for nothing), confidence, score of the box."""
@@ -312,7 +381,7 @@ def _rows_in(take: Take, people: People) -> Int[np.ndarray, " n"]:
     return order[_find(table[order], np.stack([people.frame, people.track], 1))]
 
 
-def _limbs(skeleton: Skeleton) -> Int[np.ndarray, " l"]:
+def body_points(skeleton: Skeleton) -> Int[np.ndarray, " l"]:
     """The points that tell who is who: the body's and the feet's, where the set has such parts."""
     parts = [skeleton.parts[name] for name in ("body", "foot") if name in skeleton.parts]
     everything = np.arange(len(skeleton))

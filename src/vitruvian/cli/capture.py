@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from vitruvian.cli.console import INTERRUPTED, console, counted, progress_bar, say_error
-from vitruvian.cli.options import NONE_GIVEN, Options, Results, names_in, offsets_in, refuse
+from vitruvian.cli.options import NONE_GIVEN, Options, Results, names_in, need_torch, offsets_in, refuse
 from vitruvian.cli.places import default_folder
 from vitruvian.errors import VitruvianError
 
@@ -106,13 +106,27 @@ def _by_mesh_network(source: list[str], asked: Mapping[str, object]) -> Run:
 
 
 def _by_several_cameras(source: list[str], asked: Mapping[str, object]) -> Run:
-    from vitruvian.capture.cameras import capture_cameras
-
-    options = _options_of(capture_cameras, asked, "with --calibration, for several cameras")
+    options = dict(asked)
     if "offsets" in options:
         options["offsets"] = offsets_in(options["offsets"])
     calibration = options.pop("calibration")
+    if "voxels" in options:
+        return _by_voxels(source, calibration, options)
+    from vitruvian.capture.cameras import capture_cameras
+
+    options = _options_of(capture_cameras, options, "with --calibration, for several cameras")
     return lambda folder, on_progress: capture_cameras(source, calibration, folder, on_progress=on_progress, **options)
+
+
+def _by_voxels(source: list[str], calibration: Path, options: dict[str, object]) -> Run:
+    need_torch()
+    from vitruvian.systems.pose3d.voxel_capture import capture_voxels
+
+    weights = options.pop("voxels")
+    if options.get("offsets") == "auto":
+        raise VitruvianError("--offsets auto finds them by people's keypoints, which --voxels does without: give seconds")
+    options = _options_of(capture_voxels, options, "with --voxels, which alone finds the people")
+    return lambda folder, on_progress: capture_voxels(source, calibration, weights, folder, on_progress=on_progress, **options)
 
 
 def _options_of(run: Callable, asked: Mapping[str, object], where: str) -> dict[str, object]:

@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from vitruvian.cli.console import console, print_rows, status
-from vitruvian.errors import MissingExtraError
+from vitruvian.cli.options import need_torch
 
 
 def convert_checkpoint(file: Path, /, *, out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None, skeleton: str = "") -> int:
@@ -24,7 +24,7 @@ def convert_checkpoint(file: Path, /, *, out: Annotated[Path | None, Parameter(n
         Keypoint set of the network, where its number of keypoints doesn't tell: ap10k-17 for an animal's; or the file that declares it
         (my_markers.toml).
     """
-    _need_torch()
+    need_torch()
     from vitruvian.systems import catalogue
 
     with status(f"reading {file.name}") as on_step:
@@ -59,7 +59,7 @@ def export(network: str, /, *, out: Annotated[Path, Parameter(name=["--out", "-o
         Keypoint set of the network, where its number of keypoints doesn't tell: its name, or the file that declares it (my_markers.toml).
         Networks of vitruvian train know theirs.
     """
-    _need_torch()
+    need_torch()
     from vitruvian.systems import catalogue
 
     with status(f"reading {Path(network).name}") as on_step:
@@ -67,11 +67,3 @@ def export(network: str, /, *, out: Annotated[Path, Parameter(name=["--out", "-o
     print_rows({"system": found.system.name, "variant": found.variant, "size": f"{card.size_bytes / 1e6:.1f} MB", "file": card.file})
     console.print(f"largest difference from torch: {worst:.3g}")
     return 0
-
-
-def _need_torch() -> None:
-    """MissingExtraError without PyTorch."""
-    try:
-        import torch  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError("PyTorch is not installed: pip install 'vitruvian[torch]'") from error

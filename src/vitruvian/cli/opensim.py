@@ -63,34 +63,52 @@ def opensim(
     """
     ready(model)
     folder = source.parent if out is None else out
+    markers = source.suffix.lower() == ".trc"
+    if weights is not None and (augment or not markers):
+        raise VitruvianError("--weights are those of a .trc's markers; leave them away for a take, and with --augment")
+    if markers and not augment:
+        stem = f"{source.stem}_opensim" if folder.resolve() == source.parent.resolve() else source.stem
+        _print_paths(_write_markers(source, folder, stem, {"model": model, "mass": mass, "weights": weights, "upright": upright}))
+        return 0
+    networks = _networks(augmenters) if augment else None
+    options = {"mass": mass, "height": height, "cutoff": cutoff or None, "augmenters": networks, "upright": upright}
+    _print_paths(write_opensim(_read_take(source), folder, model, person, options))
+    return 0
+
+
+def _networks(augmenters: str) -> tuple[str, ...]:
+    """The two names of --augmenters."""
+    networks = tuple(name.strip() for name in augmenters.split(","))
+    if len(networks) != 2:
+        raise VitruvianError("--augmenters are two networks, of the lower body and of the arms, separated by a comma")
+    return networks
+
+
+def _read_take(source: Path) -> Take:
+    """The take in a file, or that of the markers in a .trc."""
+    from vitruvian.take import Take
+
     if source.suffix.lower() == ".trc":
         from vitruvian.formats.trc import take_from_markers
-        from vitruvian.systems.biomechanics.opensim_report import markers_report
         from vitruvian.systems.biomechanics.trial_checks import read_trial
 
-        trial = read_trial(source)
-        if not augment:
-            stem = f"{source.stem}_opensim" if folder.resolve() == source.parent.resolve() else source.stem
-            found = markers_report(trial, folder, stem=stem, model=model, mass=mass, weights=weights, upright=upright)
-            _print_notes(found.notes)
-            _print_paths(list(found.paths))
-            return 0
-        take = take_from_markers(trial, name=source.name)
-    else:
-        from vitruvian.formats.convert import read
-        from vitruvian.take import Take
+        return take_from_markers(read_trial(source), name=source.name)
+    from vitruvian.formats.convert import read
 
-        take = read(source)
-        if not isinstance(take, Take):
-            raise VitruvianError(f"{source} holds no keypoints; give a take with points in space, or markers (.trc)")
-    if weights is not None:
-        raise VitruvianError("--weights are those of a .trc's markers; leave them away for a take")
-    networks = tuple(name.strip() for name in augmenters.split(",")) if augment else None
-    if networks is not None and len(networks) != 2:
-        raise VitruvianError("--augmenters are two networks, of the lower body and of the arms, separated by a comma")
-    options = {"mass": mass, "height": height, "cutoff": cutoff or None, "augmenters": networks, "upright": upright}
-    _print_paths(write_opensim(take, folder, model, person, options))
-    return 0
+    take = read(source)
+    if not isinstance(take, Take):
+        raise VitruvianError(f"{source} holds no keypoints; give a take with points in space, or markers (.trc)")
+    return take
+
+
+def _write_markers(source: Path, folder: Path, stem: str, options: dict[str, object]) -> list[Path]:
+    """The files of a .trc's markers as they are; returns their paths."""
+    from vitruvian.systems.biomechanics.opensim_report import markers_report
+    from vitruvian.systems.biomechanics.trial_checks import read_trial
+
+    found = markers_report(read_trial(source), folder, stem=stem, **options)
+    _print_notes(found.notes)
+    return list(found.paths)
 
 
 def ready(model: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Group, Parameter
 
-from vitruvian.errors import VitruvianError
+from vitruvian.errors import MissingExtraError, VitruvianError
 from vitruvian.geometry.camera import Axis
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -90,12 +90,16 @@ class Cameras:
         Which axis of the calibration points up; by default the one above upright cameras.
     min_views
         Cameras that must agree on a point; by default 2.
+    voxels
+        Weights of SelfPose3d or VoxelPose (.pth.tar, or what `vitruvian train` left), which see the pictures of all cameras at once, in
+        place of detector, keypoints and triangulation.
     """
 
     calibration: Path | None = None
     offsets: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None
     up: Annotated[Axis | None, Parameter(allow_leading_hyphen=True)] = None
     min_views: int | None = None
+    voxels: Path | None = None
 
 
 @Parameter(name="*", group=Group("Bodies", sort_key=4))
@@ -192,6 +196,14 @@ def refuse(asked: Mapping[str, object], meaningless: Iterable[str], where: str) 
     wrong = [f"--{name.replace('_', '-')}" for name, value in asked.items() if name in meaningless and value is not False]
     if wrong:
         raise VitruvianError(f"these options mean nothing {where}: {', '.join(wrong)}; leave them away")
+
+
+def need_torch() -> None:
+    """Raises MissingExtraError without PyTorch."""
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("PyTorch is not installed: pip install 'vitruvian[torch]'") from error
 
 
 def names_in(text: str) -> list[str]:

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from vitruvian.cli.console import console, progress_bar, stderr
 from vitruvian.cli.evaluate import InstrumentSet, PartSet, PoseSet
-from vitruvian.errors import MissingExtraError
+from vitruvian.cli.options import need_torch
 
 if TYPE_CHECKING:
     from vitruvian.train.loop import Report
@@ -24,7 +24,7 @@ def train(
     *,
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
     data: Path | None = None,
-    dataset: PoseSet | PartSet | InstrumentSet | Literal["panoptic"] | None = None,
+    dataset: PoseSet | PartSet | InstrumentSet | Literal["panoptic", "h3wb"] | None = None,
     keypoints: str | None = None,
     steps: int | None = None,
     seconds: float | None = None,
@@ -56,10 +56,9 @@ def train(
     threads
         How many CPU threads PyTorch may use.
     """
-    try:
-        import torch
-    except ImportError as error:
-        raise MissingExtraError("PyTorch is not installed: pip install 'vitruvian[torch]'") from error
+    need_torch()
+    import torch
+
     from vitruvian.train.crew import join, leave
     from vitruvian.train.recipe import on_data, on_keypoints, read_recipe, shortened
     from vitruvian.train.run import run_recipe

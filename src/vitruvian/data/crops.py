@@ -15,10 +15,14 @@ from vitruvian.skeletons import Skeleton
 
 @dataclass(frozen=True, eq=False)
 class Crops:
-    """N crops of one size. images: (N, height, width, 3) RGB. keypoints: (N, K, 3): x, y in crop pixels and weight, 1 where annotated."""
+    """N crops of one size. images: (N, height, width, 3) RGB. keypoints: (N, K, 3): x, y in crop pixels and weight, 1 where annotated.
+
+    depths: (N, K) metres behind the middle of the hips, NaN where not known.
+    """
 
     images: UInt8[np.ndarray, "n h w 3"]
     keypoints: Float[np.ndarray, "n k 3"]
+    depths: Float[np.ndarray, "n k"]
 
     def __len__(self) -> int:
         """The number of crops N."""
@@ -44,5 +48,7 @@ def cut(
     points = np.einsum("nij,nkj->nki", matrices[:, :, :2], points) + matrices[:, None, :, 2]
     seen = (people.visible > 0).astype(np.float64)
     keypoints = np.concatenate([points * seen[..., None], seen[..., None]], axis=-1).astype(np.float32)
-    keypoints[mirrored] = keypoints[mirrored][:, np.asarray(skeleton.swap)]
-    return Crops(warp_crops(image, matrices, size), keypoints)
+    # Turning a picture changes no depth; a mirror exchanges left and right points with theirs.
+    swap, depths = np.asarray(skeleton.swap), people.depths.copy()
+    keypoints[mirrored], depths[mirrored] = keypoints[mirrored][:, swap], depths[mirrored][:, swap]
+    return Crops(warp_crops(image, matrices, size), keypoints, depths)

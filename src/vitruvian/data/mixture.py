@@ -37,9 +37,10 @@ def in_skeleton(dataset: Dataset, target: Skeleton = COCO_WHOLEBODY_133) -> Data
 
 
 def converted(people: Labels, source: Skeleton, target: Skeleton) -> Labels:
-    """Labels in another keypoint set. A mean of two points is seen if both are."""
+    """Labels in another keypoint set, without depths. A mean of two points is seen if both are."""
     found = convert(people.keypoints, people.visible.astype(np.float32), source, target)
-    return replace(people, keypoints=found.keypoints, visible=found.scores.astype(np.uint8))
+    unknown = np.full(found.scores.shape, np.nan, np.float32)
+    return replace(people, keypoints=found.keypoints, visible=found.scores.astype(np.uint8), depths=unknown)
 
 
 def mix(

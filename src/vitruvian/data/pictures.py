@@ -25,6 +25,7 @@ COLUMNS: Mapping[str, Spec] = {
     "tracks": ("<i4", ()),
     "crowd": ("?", ()),
     "heads": ("<f4", (4,)),
+    "depths": ("<f4", ("k",)),
 }
 
 
@@ -36,6 +37,7 @@ class Labels:
     boxes: (N, 4) xyxy pixels. areas: (N,) square pixels of the person, or 0.53 of the box where the set has none.
     ids: (N,) of the annotations. tracks: (N,) person ids that last over a video, -1 where there are none.
     crowd: (N,) several people under one annotation. heads: (N, 4) xyxy box of the head, NaN where there is none.
+    depths: (N, K) metres behind the middle of the hips, NaN where not known.
     Raises VitruvianError where shapes don't fit each other.
     """
 
@@ -47,6 +49,7 @@ class Labels:
     tracks: Int[np.ndarray, " n"]
     crowd: Bool[np.ndarray, " n"]
     heads: Float[np.ndarray, "n 4"]
+    depths: Float[np.ndarray, "n k"]
 
     def __post_init__(self) -> None:
         rows, points = np.shape(self.keypoints)[:2]
@@ -81,6 +84,7 @@ def labels(
     tracks: np.ndarray | None = None,
     crowd: np.ndarray | None = None,
     heads: Float[np.ndarray, "n 4"] | None = None,
+    depths: Float[np.ndarray, "n k"] | None = None,
 ) -> Labels:
     """`Labels` from what a data set has: points with visibility 0 become NaN, what is None gets its default."""
     n = len(keypoints)
@@ -95,6 +99,7 @@ def labels(
         tracks=np.full(n, -1) if tracks is None else tracks,
         crowd=np.zeros(n) if crowd is None else crowd,
         heads=np.full((n, 4), np.nan) if heads is None else heads,
+        depths=np.where(visible > 0, np.nan if depths is None else depths, np.nan),
     )
 
 

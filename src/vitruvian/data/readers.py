@@ -16,6 +16,7 @@ from vitruvian.data.coco_wholebody import coco_wholebody
 from vitruvian.data.crowdpose import crowdpose
 from vitruvian.data.egobody import egobody
 from vitruvian.data.ehf import ehf
+from vitruvian.data.h3wb import h3wb
 from vitruvian.data.halpe import halpe
 from vitruvian.data.humanart import humanart
 from vitruvian.data.jhmdb import jhmdb
@@ -28,7 +29,8 @@ from vitruvian.data.ubody import ubody
 from vitruvian.errors import VitruvianError
 
 Kind = Literal[
-    "coco", "coco-wholebody", "ubody", "halpe", "crowdpose", "mpii", "aic", "humanart", "posetrack17", "posetrack18", "posetrack21", "jhmdb"
+    "coco", "coco-wholebody", "ubody", "halpe", "crowdpose", "mpii", "aic", "humanart", "posetrack17", "posetrack18", "posetrack21",
+    "jhmdb", "h3wb",
 ]  # fmt: skip
 READERS: Mapping[Kind, Callable[..., Dataset]] = {
     "coco": coco,
@@ -43,6 +45,7 @@ READERS: Mapping[Kind, Callable[..., Dataset]] = {
     "posetrack18": posetrack18,
     "posetrack21": posetrack21,
     "jhmdb": jhmdb,
+    "h3wb": h3wb,
 }
 BodyKind = Literal["bedlam", "agora", "arctic", "egobody", "3dpw", "human3.6m", "ehf", "ubody", "coco"]
 BODY_READERS: Mapping[BodyKind, Callable[..., BodyDataset]] = {
@@ -57,7 +60,7 @@ BODY_READERS: Mapping[BodyKind, Callable[..., BodyDataset]] = {
     "coco": coco_bodies,
 }
 _BODIES_HELD_OUT = {"3dpw": "test", "human3.6m": "test", "ehf": "", "ubody": ""}  # the last two have no splits
-_HELD_OUT = {"crowdpose": "test", "mpii": "train", "jhmdb": "test"}  # MPII's test pictures have no keypoints
+_HELD_OUT = {"crowdpose": "test", "mpii": "train", "jhmdb": "test", "h3wb": "test"}  # MPII's test pictures have no keypoints
 
 
 def held_out(kind: Kind) -> str:

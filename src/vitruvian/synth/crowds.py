@@ -86,6 +86,30 @@ def _actor(rng: np.random.Generator, studio: Studio, index: int) -> Actor:
     return Actor(np.ascontiguousarray(image[low[1] : high[1], low[0] : high[0]]), boxes[0], boxes[1:], heading)
 
 
+def figure(rng: np.random.Generator) -> Actor:
+    """A drawn stand-in for a person: an ellipse that leans up to 60 degrees either way, and a disc for a head on its upper end.
+
+    Card bpjdet.md section 8: easy to find, but the box of a body does not tell where its head is. No other parts; it faces nowhere.
+    """
+    long, lean = TALL / 3, rng.uniform(-np.pi / 3, np.pi / 3)  # half an axis
+    middle, up = np.array([1.5 * TALL, 1.5 * TALL]), np.array([np.sin(lean), -np.cos(lean)])
+    radius = rng.uniform(0.26, 0.34) * long
+    head = middle + up * (long + 0.6 * radius)
+    image = np.zeros((3 * TALL, 3 * TALL, 4), np.uint8)
+    body_ink, head_ink = ((*(int(x) for x in rng.integers(30, 256, 3)), 255) for _ in range(2))
+    axes = round(long), round(rng.uniform(0.38, 0.5) * long)
+    for ink, width in ((body_ink, cv2.FILLED), ((15, 15, 15, 255), 3)):
+        cv2.ellipse(image, middle.round().astype(int).tolist(), axes, np.rad2deg(lean) - 90, 0, 360, ink, width, cv2.LINE_AA)
+    for ink, width in ((head_ink, cv2.FILLED), ((15, 15, 15, 255), 3)):
+        cv2.circle(image, head.round().astype(int).tolist(), round(radius), ink, width, cv2.LINE_AA)
+    left, top, wide, high = cv2.boundingRect((image[..., 3] > 127).astype(np.uint8))
+    scale = TALL / max(wide, high)
+    image = cv2.resize(image[top : top + high, left : left + wide], None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    parts = np.full((len(_SIDES), 4), np.nan)
+    parts[0] = scale * (np.concatenate([head - radius, head + radius]) - (left, top) * 2)
+    return Actor(image, np.array([0.0, 0.0, *image.shape[1::-1]]), parts, 0.0)
+
+
 def mirrored(actor: Actor) -> Actor:
     """The same person in a mirror: sides and heading change."""
     width = actor.image.shape[1]
@@ -95,11 +119,17 @@ def mirrored(actor: Actor) -> Actor:
 
 
 def crowd_picture(
-    rng: np.random.Generator, actors: list[Actor], backdrop: UInt8[np.ndarray, "h w 3"], count: int, tall: tuple[float, float] = (0.35, 0.7)
+    rng: np.random.Generator,
+    actors: list[Actor],
+    backdrop: UInt8[np.ndarray, "h w 3"],
+    count: int,
+    tall: tuple[float, float] = (0.35, 0.7),
+    apart: bool = False,
 ) -> Crowd:
     """`count` people before a backdrop (copied), the near ones larger and in front.
 
     tall: height of the farthest and of the nearest people, as shares of the picture's. The more there are, the more they overlap.
+    apart: side by side over the whole width, in place of close together.
     """
     height, width = backdrop.shape[:2]
     canvas, owner = backdrop.copy(), np.full((height, width), -1, np.int32)
@@ -107,12 +137,13 @@ def crowd_picture(
     depth = np.sort(rng.random(count))
     middle, spread = rng.uniform(0.35, 0.65) * width, rng.uniform(0.2, 0.4) * width
     feet = (0.62 + 0.36 * depth) * height
+    places = (rng.permutation(count) + 0.5) * width / max(count, 1) if apart else None
     rows = []
     for number in range(count):
         actor = actors[rng.integers(len(actors))]
         actor = mirrored(actor) if rng.random() < 0.5 else actor
         zoom = (far + (near - far) * depth[number]) * rng.uniform(0.85, 1.1) * height / TALL
-        x = np.clip(rng.normal(middle, spread), 0.02 * width, 0.98 * width)
+        x = np.clip(rng.normal(middle, spread) if places is None else places[number], 0.02 * width, 0.98 * width)
         shift = np.array([x - zoom * (actor.body[0] + actor.body[2]) / 2, feet[number] - zoom * actor.body[3]])
         rows.append((actor, zoom, shift, _set_in(canvas, owner, number, actor, zoom, shift, rng)))
     return _labelled(canvas, owner, rows)

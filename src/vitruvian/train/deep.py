@@ -15,11 +15,14 @@ from jaxtyping import Float, UInt8
 from torch.utils.data import IterableDataset, get_worker_info
 
 from vitruvian.data.augment import change_looks
+from vitruvian.data.crops import cut
+from vitruvian.data.pictures import Picture
+from vitruvian.media.pictures import read_image
 from vitruvian.skeletons import COCO_WHOLEBODY_133
 from vitruvian.synth.backgrounds import load_photographs
 from vitruvian.synth.scene import Crop, Studio, compose_crop
 from vitruvian.synth.store import Store
-from vitruvian.train.feed import Samples, Synthetic
+from vitruvian.train.feed import Annotated, Samples, Synthetic
 
 HIPS = [COCO_WHOLEBODY_133.index("left_hip"), COCO_WHOLEBODY_133.index("right_hip")]
 
@@ -35,6 +38,28 @@ class Flat(IterableDataset):
     def __iter__(self) -> Iterator[Sample]:
         for frames, keypoints in self.samples:
             yield frames, np.pad(keypoints, ((0, 0), (0, 2))).astype(np.float32)
+
+
+class AnnotatedDeep(Annotated):
+    """People of data sets, still pictures, with the depths that these know (H3WB)."""
+
+    def __iter__(self) -> Iterator[Sample]:
+        info = get_worker_info()
+        worker, workers = (info.id, info.num_workers) if info else (0, 1)
+        cv2.setNumThreads(0)
+        rng = np.random.default_rng((self.seed, worker))
+        for image, keypoints in self.draw(rng, worker, workers):
+            inside = ((keypoints[:, :2] > -0.5) & (keypoints[:, :2] < np.array(self.size) - 0.5)).all(axis=1)
+            keypoints[:, [2, 4]] *= inside[:, None]
+            yield change_looks(image, self.augmentation.at(bool(self.late)).looks, rng), keypoints
+
+    def cut(self, picture: Picture, rng: np.random.Generator) -> Iterator[Sample]:
+        """Everybody in a picture."""
+        geometry = self.augmentation.at(bool(self.late)).geometry
+        crops = cut(read_image(picture.file), picture.people, self.skeleton, self.size, geometry, rng)
+        known = np.isfinite(crops.depths)
+        table = np.concatenate([crops.keypoints, np.nan_to_num(crops.depths)[..., None], known[..., None]], axis=-1).astype(np.float32)
+        yield from zip(crops.images[:, None], table, strict=True)
 
 
 class Deep(Synthetic):

@@ -26,14 +26,17 @@ LIMBS = {
 _COLOURS = {"left_arm": (230, 60, 50), "right_arm": (50, 80, 230), "left_leg": (230, 180, 40), "right_leg": (40, 190, 90)}
 _SWING = {"arm": (1.3, 0.9), "leg": (0.5, 0.5)}  # how far limbs turn away from hanging, at the body and in their middle, radians
 _BREADTH = 0.16
+_SHUTTER = np.linspace(-0.5, 0.5, 9)
+"""Moments of the time that a shutter is open."""
 
 
 @dataclass(frozen=True)
 class Scene:
     """What may be hard about a picture.
 
-    hidden: chance that one limb of the key frame lies behind a bar, or is blurred away. ambiguous: chance that the right forearm is drawn
-    twice, to both sides; the true one bends the way of the left one. labelled: share of the joints that have a label.
+    hidden: chance that one limb of the key frame lies behind a bar, or is blurred away; blurred: the share of blurs among these.
+    ambiguous: chance that the right forearm is drawn twice, to both sides; the true one bends the way of the left one. labelled: share of
+    the joints that have a label. exposure: for how many frames' time the shutter is open at the key frame, 0 for no motion blur.
     """
 
     hidden: float = 0.0
@@ -41,6 +44,8 @@ class Scene:
     labelled: float = 1.0
     clutter: int = 6
     noise: float = 8.0
+    blurred: float = 0.5
+    exposure: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,15 +75,16 @@ def draw_clip(rng: np.random.Generator, size: tuple[int, int], frames: int = 1, 
     background = _background(rng, size, scene)
     limb = list(LIMBS)[rng.integers(1, len(LIMBS))] if rng.random() < scene.hidden else ""
     middle, pictures = frames // 2, []
+
+    def joints_at(time: float) -> np.ndarray:
+        return _joints(root + drift * time, start + speed * time, lean, length)
+
+    keypoints = joints_at(0)
     for frame in range(frames):
-        time = frame - middle
-        joints = _joints(root + drift * time, start + speed * time, lean, length)
-        image = background.copy()
-        _draw(image, joints, length, twice)
-        if frame == middle:
-            keypoints = joints
-            if limb:
-                _hide(rng, image, joints[[POSETRACK_17.index(name) for name in LIMBS[limb]]], length)
+        times = frame + scene.exposure * _SHUTTER if frame == middle and scene.exposure else np.array([frame])
+        image = _exposed(background, [joints_at(time - middle) for time in times], length, twice)
+        if frame == middle and limb:
+            _hide(rng, image, keypoints[[POSETRACK_17.index(name) for name in LIMBS[limb]]], length, scene.blurred)
         pictures.append(image)
     noisy = np.stack(pictures) + rng.normal(0, scene.noise, (frames, height, width, 1))
     labelled = rng.random(K) < scene.labelled
@@ -140,15 +146,23 @@ def _mirrored(a: tuple[int, int], b: tuple[int, int], c: tuple[int, int]) -> tup
     return tuple(int(round(float(v))) for v in np.add(b, 2 * (out @ along) * along - out))
 
 
-def _hide(rng: np.random.Generator, image: np.ndarray, joints: Float[np.ndarray, "3 2"], length: float) -> None:
-    """A striped bar over a limb, or a blur that leaves nothing of it; in place."""
+def _exposed(background: np.ndarray, moments: list[Float[np.ndarray, "17 2"]], length: float, twice: bool) -> UInt8[np.ndarray, "h w 3"]:
+    """The figure before the background: the mean of what it looks like at some moments."""
+    images = np.stack([background] * len(moments))
+    for image, joints in zip(images, moments, strict=True):
+        _draw(image, joints, length, twice)
+    return images[0] if len(images) == 1 else images.mean(axis=0).round().astype(np.uint8)
+
+
+def _hide(rng: np.random.Generator, image: np.ndarray, joints: Float[np.ndarray, "3 2"], length: float, blurred: float) -> None:
+    """A striped bar over a limb, or (with the chance `blurred`) a blur that leaves nothing of it; in place."""
     margin = _BREADTH * length / 2
     low = np.clip((joints.min(axis=0) - margin).astype(int), 0, None)
     high = np.clip((joints.max(axis=0) + margin).astype(int) + 1, 0, image.shape[1::-1])
     piece = image[low[1] : high[1], low[0] : high[0]]
     if not piece.size:
         return
-    if rng.random() < 0.5:
+    if rng.random() < 1 - blurred:
         piece[:] = rng.uniform(30, 220, 3)
         piece[:: int(rng.integers(2, 5))] = rng.uniform(30, 220, 3)
     else:

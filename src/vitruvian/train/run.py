@@ -29,7 +29,7 @@ from vitruvian.systems.checkpoint import write_state
 from vitruvian.systems.export import keypoint_notes
 from vitruvian.train import selfpose3d
 from vitruvian.train.crew import Crew
-from vitruvian.train.deep import Deep, Flat
+from vitruvian.train.deep import AnnotatedDeep, Deep, Flat
 from vitruvian.train.detectors import DetectorTask, build_detector, detector_figures, drawing_of
 from vitruvian.train.feed import Annotated, Blend, Figures, Samples, Synthetic, batches, collate_samples
 from vitruvian.train.figures import Scene
@@ -145,9 +145,9 @@ def _crops(recipe: Recipe, source: Source, task: Task, seed: int, on_step: OnSte
         return _synthetic(recipe, source, task, common, on_step, held_out)
     if source.kind == "figures":
         samples = Figures(*common, scene=Scene(data.hidden, data.ambiguous, 1.0 if held_out else data.labelled))
-    else:
-        samples = Annotated(*common, datasets=[open_dataset(source, held_out)], weights=[1.0])
-    return Flat(samples) if task.deep else samples
+        return Flat(samples) if task.deep else samples
+    annotated = AnnotatedDeep if task.deep else Annotated
+    return annotated(*common, datasets=[open_dataset(source, held_out)], weights=[1.0])
 
 
 def _scenes(recipe: Recipe, source: Source, task: DetectorTask, seed: int, on_step: OnStep, held_out: bool) -> Scenes:

@@ -2,7 +2,8 @@
 
 OpenSim's solver stops, at its usual accuracy of 1e-5, so far from the minimum that a rounding of the markers by 1e-10 m moves the knee by
 0.8 degrees (measured on the real walk); at 1e-9 it takes ten times as long. Here the model's own Jacobians (Simbody's station Jacobians)
-give each step, coordinates stay in their ranges (those at a limit that would leave it are held), a coupled coordinate (the kneecap's)
+give each step, coordinates stay in their ranges (those at a limit that would leave it are held; but not in a range of a whole turn of the
+model against the ground, which limits nothing: such angles go on through 180 degrees), a coupled coordinate (the kneecap's)
 follows its master, and coordinates that no marker moves stay as they were. [ours]
 
 Not every model can be solved so: `Solver.of` says None where generalised speeds are not the coordinates' rates (ball and free joints), or
@@ -28,6 +29,7 @@ _STUCK = 0.2  # share of the markers that are off, from which another start is t
 _PATIENCE = 10  # frames from one such try to the next
 _SETTLED = 1e-7  # radians or metres: a smaller step is the end
 _GAIN = 1e-9  # share of the cost
+_ALIKE = 1e-6  # share of the cost that does not tell two ends apart
 _CHECK = 1e-5  # metres per radian that a Jacobian may differ from finite differences
 _AHEAD = 1e-6  # of finite differences
 
@@ -88,6 +90,8 @@ class Solver:
         default = np.array([coordinate.getValue(state) for coordinate in coordinates])
         root = np.array([c.getJoint().getParentFrame().findBaseFrame().getName() == "ground" for c in coordinates], bool)
         angles = np.array([coordinate.getMotionType() == 1 for coordinate in coordinates], bool)
+        all_round = root & angles & (high - low > 2 * np.pi - 1e-3)  # a range of a whole turn would hold who passes its end
+        low[all_round], high[all_round] = -np.inf, np.inf
         turns = np.flatnonzero(root & angles).tolist()
         place = _places(state, coordinates)
         pull = np.array([posture.get(name, 0.0) for name in names])
@@ -107,7 +111,7 @@ class Solver:
             fresh = i == 0 or times[i] - times[i - 1] > _AWAY
             starts = self._starts(values[-1] if values else self.default) if fresh else [values[-1]]
             ends = [self.settle(start, places, robust, near=not fresh) for start in starts]
-            best = min(ends, key=lambda end: self._cost(*end, robust))
+            best = self._best(ends, robust)
             if robust and not fresh and i - tried >= _PATIENCE and np.mean(best[1] > robust) > _STUCK:
                 again, tried = self.settle(np.where(self.root, values[-1], self.default), places, robust), i
                 best = min(best, again, key=lambda end: self._cost(*end, robust))
@@ -132,6 +136,12 @@ class Solver:
         for width in (2.0, 1.0) if near else (4.0, 2.0, 1.0, 1.0):
             q, away = self.solve(q, wanted, 1 / (1 + (np.nan_to_num(away) / (width * robust)) ** 2))
         return q, away
+
+    def _best(self, ends: list[tuple[np.ndarray, np.ndarray]], robust: float | None) -> tuple[np.ndarray, np.ndarray]:
+        """The end of least cost; of those that are alike, the one with the least angles: each turn in space has two sets of three."""
+        costs = [self._cost(*end, robust) for end in ends]
+        alike = [end for end, cost in zip(ends, costs, strict=True) if cost <= (1 + _ALIKE) * min(costs) + _ALIKE**2]
+        return min(alike, key=lambda end: np.abs(self._unwound(end[0], self.default) - self.default)[self.angles].sum())
 
     def _cost(self, q: Float[np.ndarray, " c"], away: Float[np.ndarray, " m"], robust: float | None) -> float:
         squares = np.nan_to_num(away) ** 2

@@ -7,11 +7,12 @@ added; its positions are ours: the model's joint centres, the feet's points plac
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from vitruvian.biomechanics.segments import both_sides
+from vitruvian.geometry.limbs import Limb
 
 Place = tuple[str, tuple[float, float, float]]
 """A body of the model, and a position in its frame in metres (x forward, y up, z to the right)."""
@@ -221,3 +222,24 @@ AUGMENTED_NAMES = MappingProxyType(
     }
 )
 """OpenCap's markers (`vitruvian.biomechanics.augmenter`) that are SynthPose's by another name."""
+
+_CHAINS = (
+    *(("?_ASIS", f"?_{m}knee", f"?_{m}ankle") for m in ("", "m")),
+    *(("?shoulder", f"?_{side}elbow", f"?_{side}wrist") for side in "lm"),
+)
+_FOOT = ("?_calc", "?_toe", "?_5meta", "?_big_toe")
+"""Anatomical markers from the trunk outwards; and what may come nearer to the ankle than it is far, but not farther away."""
+
+
+def marker_limbs(names: Sequence[str]) -> tuple[Limb, ...]:
+    """Arms, legs and feet of SynthPose's markers for `geometry.limbs.with_steady_limbs`, as far as they are among the names."""
+    place, found = {name: number for number, name in enumerate(names)}, []
+    hanging = [("?_ASIS", "?_knee", "?_ankle", end) for end in _FOOT]
+    for chain in (*_CHAINS, *hanging):
+        for own, opposite in ("rl", "lr"):
+            points, others = ([place.get(name.replace("?", side)) for name in chain] for side in (own, opposite))
+            if None in points or None in others:
+                continue
+            ends = range(1, len(chain)) if chain not in hanging else (len(chain) - 1,)
+            found += [Limb(tuple(points[end - 1 :: -1]), points[end], (others[end - 1], others[end]), chain in hanging) for end in ends]
+    return tuple(sorted(found, key=lambda limb: len(limb.starts)))

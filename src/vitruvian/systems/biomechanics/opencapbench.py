@@ -203,6 +203,7 @@ def corrected_markers(names: Sequence[str], views: Sequence[View], placement: st
     """The same on true times, with cameras' shifts found, outliers left out, and missing points missing. See the module's table."""
     from vitruvian.geometry.limbs import limbs_of, with_steady_limbs
     from vitruvian.geometry.triangulate import triangulate
+    from vitruvian.systems.biomechanics.marker_sets import marker_limbs
 
     offsets = _offsets(views) if config.synchronise else np.zeros(len(views))
     spans = [(view.times[0] + shift, view.times[-1] + shift) for view, shift in zip(views, offsets, strict=True)]
@@ -215,7 +216,8 @@ def corrected_markers(names: Sequence[str], views: Sequence[View], placement: st
     keypoints, confidence = (np.stack(values) for values in zip(*seen, strict=True))
     cameras = [view.camera for view in views]
     found = triangulate(cameras, keypoints, confidence, threshold=config.outlier)
-    found = with_steady_limbs(cameras, keypoints, confidence, found, limbs_of(names), threshold=config.outlier)
+    limbs = (*limbs_of(names), *marker_limbs(names))
+    found = with_steady_limbs(cameras, keypoints, confidence, found, limbs, threshold=config.outlier)
     points, filled = smooth_points(times, found.points, config.cutoff, config.longest_gap)
     even = np.arange(int(np.floor((times[-1] - times[0]) * config.rate + 1e-6)) + 1) / config.rate
     turned = steps.to_opensim(1000 * _resampled(times - times[0], points, even), placement)

@@ -50,6 +50,8 @@ ROBUST = 0.06
 """Metres between a marker and the model from which it counts less and less: what a joint's place on the skin may be off. [ours]"""
 FAR = 0.12
 """Metres beyond which a marker, counting a 25th of its weight, is told as wrong: no place on a skin is that far off. [ours]"""
+_AT_END = 1e-3  # radians from the end of a range
+_OFTEN = 0.05  # share of the frames from which an angle at the end of its range is told
 _BODY_MASS_INDEX = 22.0  # kg / m^2, for a guess of the mass, on which joint angles do not depend
 _POOR = 0.04  # metres between markers and model in the median; video keypoints of good networks stay near half of that
 _ROUGH = "no anatomical markers: pelvis tilt, hip rotation, ankle, subtalar and lumbar angles are rough (OpenCapBench, table of results)"
@@ -251,12 +253,27 @@ def _solve(folder: Path, stem: str, job: _Job) -> OpenSimReport:
         notes.append("these points are no body of fixed bones: do not trust the angles")
     open_share = float(np.isnan(found.errors).mean()) if found.errors.size else 0.0
     notes.append(f"{len(found.gaps)} gaps of markers stay open ({open_share:.1%} of all positions); they did not pull at the model")
+    limits = _at_limits(subject, found)
+    if limits:
+        notes.append(f"held by the end of their range in the model, share of frames: {', '.join(limits)}")
     paths = [folder / f"{stem}{suffix}" for suffix in (".trc", ".osim", ".mot", ".html")]
     write_trc(job.trial, paths[0])
     save_model(subject, paths[1])
     write_mot(found.mot(), paths[2])
     write_page(_page(stem, found, factors, notes, job.filled), paths[3])
     return OpenSimReport(*paths, found, job.trial, tuple(notes))
+
+
+def _at_limits(model: Model, found: Kinematics) -> list[str]:
+    """Angles that the model's ranges cut off in a good part of the frames; an end that is the resting value (a straight knee) is none."""
+    out, coordinates = [], model.getCoordinateSet()
+    for name, values, turn in zip(found.names, found.values.T, found.is_angle, strict=True):
+        coordinate = coordinates.get(name)
+        ends = [end for end in (coordinate.getRangeMin(), coordinate.getRangeMax()) if abs(end - coordinate.getDefaultValue()) > _AT_END]
+        if turn and ends and len(values) and coordinate.getDefaultClamped():
+            share = float(np.mean(np.abs(values[:, None] - ends).min(1) < _AT_END))
+            out += [f"{name} {share:.0%}"] * (share > _OFTEN)
+    return out
 
 
 def _page(

@@ -19,7 +19,8 @@ Paper -> here (formulas: card jointbdoe.md, sections 4 to 6)
 Deviations
     The published loss is not circular (355 and 5 degrees are 350 apart) and gates on the objectness LOGIT > 0.2, probability 0.55. What is
     trained here uses `kind="wrapped"`, or the vector head [ours]: two outputs (u, v), taught the unit vector (cos a, sin a), whose
-    length is a confidence. `mirrored` is the flip that the published training lacks.
+    length is a confidence. `mirrored` is the flip that the published training lacks. `gate=-inf` teaches every answer its angle: small
+    networks seldom pass the published gate, and then tell the same heading of everybody (recipes/bpjdet_small.md).
     Where two people want one anchor, objectness is taught the better overlap.
 
 Licences
@@ -129,17 +130,17 @@ def mirrored(targets: Targets, width: float) -> Targets:
     return replace(flipped(targets, width), turns=(1 - targets.turns) % 1)
 
 
-def angle_loss(matched: list[Matched], targets: Targets, kind: AngleLoss = "published") -> Float[Tensor, ""]:
+def angle_loss(matched: list[Matched], targets: Targets, kind: AngleLoss = "published", gate: float = GATE) -> Float[Tensor, ""]:
     """The angle's error in turns: mean over what passes the gate in a level, summed over levels; a level without any gives 0.
 
     "published": plain difference. "wrapped": the shorter way round. "dynamic": plain, without a gate, times the raw objectness. The vector
-    head: 1 - cos of the difference + 0.1 (length - 1)^2, gated.
+    head: 1 - cos of the difference + 0.1 (length - 1)^2, gated. gate: -inf for none.
     """
     total = torch.zeros((), device=matched[0].rows.device)
     for pairs in matched:
         wanted = targets.turns.to(pairs.rows.device)[pairs.target]
         objectness = pairs.rows[:, 4].detach()
-        taught = torch.isfinite(wanted) & ((objectness > GATE) | (kind == "dynamic"))
+        taught = torch.isfinite(wanted) & ((objectness > gate) | (kind == "dynamic"))
         if not taught.any():
             continue
         rows, wanted = pairs.rows[taught], wanted[taught]
@@ -161,16 +162,17 @@ def loss(
     targets: Targets,
     kind: AngleLoss = "wrapped",
     reduction: Literal["published", "mean"] = "published",
+    gate: float = GATE,
 ) -> dict[str, Float[Tensor, ""]]:
     """The losses of a batch: "box", "objectness", "class" (0: one class), "angle" with their gains, and their sum as "total"; float32.
 
-    "published" multiplies the total by the batch size.
+    "published" multiplies the total by the batch size. gate: see `angle_loss`.
     """
     matched = match(raw, model.anchors, model.strides, targets)
     terms = detection_loss(raw, matched, model.strides, targets, 1)
     gain = gains(len(raw), 1, picture_size(raw, model.strides))
     out = {name: gain[name] * value for name, value in terms.items()}
-    out["angle"] = ANGLE_GAIN * 3 / len(raw) * angle_loss(matched, targets, kind)
+    out["angle"] = ANGLE_GAIN * 3 / len(raw) * angle_loss(matched, targets, kind, gate)
     out["total"] = sum(out.values()) * (len(raw[0]) if reduction == "published" else 1)
     return out
 

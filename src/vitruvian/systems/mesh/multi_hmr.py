@@ -34,8 +34,8 @@ Deviations
     training the depth code's target is the pelvis' depth though the head's is meant; `depth_code` takes the depth that it is given.
     Anny's losses are not published: ours are those of SMPL-X [ours]; that Anny's rotations are in world-aligned axes ("local-ref") is
     concluded from their start only [ours].
-    Ours, "compact-t" and its like, poses the compact body and has a convolutional backbone, which can start from one of 2D poses; its
-    depth is exp(code) f / fn, the depth scaled by the focal length and not its logarithm. recipes/multi_hmr_small.py trains it.
+    Ours, "compact-t" and its like, poses the compact body and sees pictures through MapPose, our network of 2D poses; its depth is
+    exp(code) f / fn, the depth scaled by the focal length and not its logarithm. recipes/multi_hmr_small.py trains it.
     Not here: the published trainer, the mixture of data sets.
 
 Licences
@@ -63,10 +63,10 @@ from vitruvian.systems.checkpoint import count_parts, filled, need, rename
 from vitruvian.systems.export import Exported
 from vitruvian.systems.mesh.camera import default_intrinsics, plain_focal, unproject
 from vitruvian.systems.mesh.multi_hmr_parts import (
-    CONV_DEPTHS,
     HEAD_WIDTH,
+    POSE_VARIANTS,
     AnnyHead,
-    ConvTokens,
+    PoseTokens,
     PredictionHead,
     perceptron,
     ray_features,
@@ -77,7 +77,7 @@ from vitruvian.systems.mesh.published import SMPLX_FILE, mesh_card, published_ca
 SCORE_MARGIN = 1e-4  # scores stay so far from 0 and 1
 THRESHOLD, KERNEL = 0.3, 3  # of the published demo
 FARTHEST = 50.0  # metres
-CONV_STRIDE = 16  # pixels between the tokens of our convolutional backbone
+POSE_STRIDE = 16  # pixels between the tokens of our backbone
 
 KEYMAP: tuple[tuple[str, str], ...] = (
     (r"^module\.", ""),
@@ -113,7 +113,7 @@ class Config:
     `joints` counts rotations: 53 of SMPL-X (root, 21 body, 15 left hand, 15 right hand, jaw), 163 of Anny's rig "makehuman", 69 of the
     compact body. `bands` is the number of frequencies of the camera embedding, 0 for none; ours then leaves the focal length out of the
     depth too. `dense` reads a person off their own token, without attention. `published` runs the published slips (see the module).
-    The compact body's network has CSPNeXt of width `conv_width` with `conv_blocks` blocks in its second stage, and `depth` blocks after it.
+    The compact body's network sees what MapPose's variant `trunk` sees before its last layers, and has `depth` blocks after it.
     """
 
     body: Literal["smplx", "anny", "compact"] = "smplx"
@@ -131,8 +131,7 @@ class Config:
     patch: int = 14
     positions: int = 37
     dense: bool = False
-    conv_width: float = 0.0
-    conv_blocks: int = 0
+    trunk: Literal["", "nano", "t"] = ""
     published: bool = False
 
     def __post_init__(self) -> None:
@@ -155,15 +154,13 @@ _NANO = Config(
 )
 _COMPACT = Config(
     "compact", 192, 2, 224, decoder_width=256, decoder_hidden=512, shapes=16, expressions=0, joints=69, patch=16, positions=0,
-    conv_width=0.375, conv_blocks=1,
+    trunk="t",
 )  # fmt: skip
 _SIZES = {"s": (384, 12), "b": (768, 12), "l": (1024, 24)}
 VARIANTS: dict[str, Config] = {
     "nano": _NANO,
     "anny-nano": replace(_NANO, body="anny", shapes=11, expressions=0, joints=163, bands=0),
-    "compact-nano": replace(
-        _COMPACT, width=64, depth=1, image_size=64, decoder_width=64, decoder_depth=1, decoder_heads=2, conv_width=0.125
-    ),
+    "compact-nano": replace(_COMPACT, width=64, depth=1, image_size=64, decoder_width=64, decoder_depth=1, decoder_heads=2, trunk="nano"),
     "compact-t": _COMPACT,
     "s-448": Config(image_size=448),
     **{f"{size}-672": Config(width=width, depth=depth) for size, (width, depth) in _SIZES.items()},
@@ -196,11 +193,12 @@ CARDS: tuple[Card, ...] = (
 
 
 class Features(NamedTuple):
-    """What the backbone says: tokens of the patches row by row, the class token, and the scores of the patches."""
+    """What the backbone says: tokens of the patches row by row, the class token, scores of the patches; ours also logits of keypoints."""
 
     tokens: Float[Tensor, "b n d"]
     first: Float[Tensor, "b d"]
     scores: Float[Tensor, "b g g"]
+    maps: Float[Tensor, "b k h w"] | None = None
 
 
 class People(NamedTuple):
@@ -227,7 +225,7 @@ class MultiHMR(nn.Module):
     def __init__(self, config: Config):
         super().__init__()
         self.config = config
-        self.backbone = ConvTokens(config) if config.body == "compact" else _dinov2(config)
+        self.backbone = PoseTokens(config) if config.body == "compact" else _dinov2(config)
         self.detection = perceptron(config.width, 1)
         anny = config.body == "anny"
         self.view = perceptron(config.width, 1) if anny else None
@@ -247,11 +245,11 @@ class MultiHMR(nn.Module):
 
     def encode(self, image: Float[Tensor, "b 3 s s"]) -> Features:
         """The picture's tokens and the score of each patch. Raises VitruvianError for a picture of another size than the network's."""
-        size, grid = self.config.image_size, self.config.grid
+        size, grid, maps = self.config.image_size, self.config.grid, None
         if tuple(image.shape[2:]) != (size, size):
             raise VitruvianError(f"the network takes pictures of {size}x{size}, not {tuple(image.shape[2:])}: fit them with contain()")
         if self.config.body == "compact":
-            tokens = self.backbone(image)
+            tokens, maps = self.backbone(image)
             tokens = torch.cat((tokens.mean(1, keepdim=True), tokens), 1)
         else:
             net, target = self.backbone, (grid, grid)
@@ -262,7 +260,7 @@ class MultiHMR(nn.Module):
         scores = self.detection(tokens[:, 1:])[..., 0].sigmoid().unflatten(1, (grid, grid))
         if self.config.body != "anny":
             scores = scores.clamp(SCORE_MARGIN, 1 - SCORE_MARGIN)
-        return Features(tokens[:, 1:], tokens[:, 0], scores)
+        return Features(tokens[:, 1:], tokens[:, 0], scores, maps)
 
     def fields_of_view(self, features: Features) -> Float[Tensor, "b 1"]:
         """Radians: what the Anny generation guesses from the picture."""
@@ -287,7 +285,7 @@ class MultiHMR(nn.Module):
         """People by picture: `index` counts patches row by row, `mask` says where somebody is. Without meaning where nobody is."""
         config, tokens = self.config, features.tokens
         context = torch.cat((tokens, ray_features(intrinsics, config).to(tokens)), -1) if config.bands else tokens
-        raw = self.head(context, index, mask)
+        raw = self.head(context, index, mask, features.maps) if config.trunk else self.head(context, index, mask)
         offset = self.offset(raw.token if config.body == "anny" else take_rows(tokens, index))
         corner = torch.stack((index % config.grid, index // config.grid), -1)
         location = (corner + 0.5 + offset) * config.patch
@@ -387,15 +385,16 @@ def infer_config(state: Mapping[str, Tensor], published: bool = True) -> Config:
     )
 
 
-def _backbone(state: Mapping[str, Tensor], compact: bool) -> tuple[dict[str, float], int, int]:
+def _backbone(state: Mapping[str, Tensor], compact: bool) -> tuple[dict[str, float | str], int, int]:
     """What `Config` says of the backbone; the width of its tokens; and its stride."""
     if compact:
         width = need(state, "backbone.places", 3)[2]
-        stem, blocks = need(state, "backbone.trunk.stem.2.conv.weight", 4)[0], count_parts(state, "backbone.trunk.stage2.1.blocks.")
-        if blocks not in CONV_DEPTHS:
-            raise WeightsError(f"a backbone of {blocks} blocks in its second stage is none of ours: check which file was given")
-        options = {"conv_width": stem / 64, "conv_blocks": blocks, "positions": 0}
-        return options | {"width": width, "depth": count_parts(state, "backbone.blocks."), "patch": CONV_STRIDE}, width, CONV_STRIDE
+        context = need(state, "backbone.trunk.enter.conv.weight", 4)[0]
+        trunk = next((name for name, known in POSE_VARIANTS.items() if known.context == context), None)
+        if trunk is None:
+            raise WeightsError(f"a backbone with {context} channels at stride 32 is none of ours: check which file was given")
+        options = {"trunk": trunk, "positions": 0, "depth": count_parts(state, "backbone.blocks.")}
+        return options | {"width": width, "patch": POSE_STRIDE}, width, POSE_STRIDE
     width, _, patch, _ = need(state, "backbone.patch_embed.proj.weight", 4)
     positions = math.isqrt(need(state, "backbone.pos_embed", 3)[1] - 1)
     return {"width": width, "depth": count_parts(state, "backbone.blocks."), "patch": patch, "positions": positions}, width, patch

@@ -1,7 +1,7 @@
-"""Parts of Multi-HMR: the camera embedding, the heads that turn tokens into people, and the tokens of a convolutional backbone.
+"""Parts of Multi-HMR: the camera embedding, the heads that turn tokens into people, and tokens from a network of 2D poses.
 
-Sections 4.4 (camera embedding), 4.5 (HPH) and 4.7 (Anny) of the card. `ConvTokens` and `TokenBlock` are ours: the one lets a small network
-start from a backbone of 2D poses, the other is the dense head that the card's ablation compares HPH with.
+Sections 4.4 (camera embedding), 4.5 (HPH) and 4.7 (Anny) of the card. `PoseTokens` and `TokenBlock` are ours: the one lets a small network
+start from one of 2D poses, the other is the dense head that the card's ablation compares HPH with.
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ from vitruvian.body.pose import rotations_from_6d
 from vitruvian.nn.cspnext import ConvBlock, CSPNeXt
 from vitruvian.nn.query_decoder import HIDDEN, DecoderBlock
 from vitruvian.nn.transformer import EPS, blocks
+from vitruvian.nn.vit import resample_positions
 from vitruvian.systems.mesh.camera import unproject
+from vitruvian.systems.pose2d.mappose import COARSE, Join
+from vitruvian.systems.pose2d.mappose import VARIANTS as POSE_VARIANTS
 
 if TYPE_CHECKING:
     from vitruvian.systems.mesh.multi_hmr import Config
 
 HEAD_WIDTH = 64  # of an attention head of the backbone
-CONV_DEPTHS = {1: 0.167, 2: 0.33, 4: 0.67, 6: 1.0}  # CSPNeXt's depth factor by the blocks in its second stage
 
 
 class Raw(NamedTuple):
@@ -73,28 +75,91 @@ def starting_pose(joints: int, root: tuple[float, ...], rest: tuple[float, ...])
     return torch.tensor([*root, *rest * (joints - 1)], dtype=torch.float32)[None]
 
 
-class ConvTokens(nn.Module):
-    """A picture's tokens from CSPNeXt: its maps of strides 8, 16 and 32 added up at stride 16, a learned table of places, and attention."""
+class PoseMaps(nn.Module):
+    """MapPose with its names: maps of strides 8, 16 and 32; `maps` makes the logits of keypoints of the first."""
+
+    def __init__(self, variant: str):
+        super().__init__()
+        config = POSE_VARIANTS[variant]
+        self.channels = (config.fine, config.middle, config.context)
+        self.backbone = CSPNeXt(config.width, config.depth)
+        c8, c16, c32 = self.backbone.channels
+        self.grid = (config.input_size[1] // COARSE, config.input_size[0] // COARSE)
+        self.enter = ConvBlock(c32, config.context)
+        self.places = nn.Parameter(torch.randn(1, self.grid[0] * self.grid[1], config.context) * 0.02)
+        self.context = blocks(config.context, max(config.context // 64, 1), 2 * config.context, config.layers)
+        self.norm = nn.LayerNorm(config.context)
+        self.middle = Join(config.context, c16, config.middle)
+        self.fine = Join(config.middle, c8, config.fine)
+        self.maps = nn.Conv2d(config.fine, config.keypoints, 1)
+
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> tuple[Tensor, Tensor, Tensor]:
+        map8, map16, map32 = self.backbone(image)
+        seen = self.enter(map32)
+        size = (seen.shape[2], seen.shape[3])
+        tokens = seen.flatten(2).transpose(1, 2) + resample_positions(self.places, self.grid, size)
+        for block in self.context:
+            tokens = block(tokens)
+        whole = self.norm(tokens).transpose(1, 2).unflatten(2, size)
+        middle = self.middle(whole, map16)
+        return self.fine(middle, map8), middle, whole
+
+
+class PoseTokens(nn.Module):
+    """A picture's tokens from `PoseMaps`: its maps added up at stride 16, a learned table of places, and attention."""
 
     def __init__(self, config: Config):
         super().__init__()
         width = config.width
-        self.trunk = CSPNeXt(config.conv_width, CONV_DEPTHS[config.conv_blocks])
+        self.trunk = PoseMaps(config.trunk)
         fine, middle, coarse = self.trunk.channels
         self.fine = ConvBlock(fine, width, 3, 2)
         self.middle = nn.Conv2d(middle, width, 1)
         self.coarse = nn.Conv2d(coarse, width, 1)
-        self.places = nn.Parameter(0.02 * torch.randn(1, config.grid**2, width))
+        self.places = nn.Parameter(0.5 * sine_places(config.grid, width)[None])  # from the start: where a limb is seen is half of a pose
         self.blocks = blocks(width, width // HEAD_WIDTH, 2 * width, config.depth)
         self.norm = nn.LayerNorm(width, eps=EPS)
 
-    def forward(self, image: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b n d"]:
+    def forward(self, image: Float[Tensor, "b 3 s s"]) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b k h w"]]:
+        """Tokens, and the logits of keypoints at stride 8."""
         fine, middle, coarse = self.trunk(image)
         joined = self.fine(fine) + self.middle(middle) + F.interpolate(self.coarse(coarse), scale_factor=2.0)
         tokens = joined.flatten(2).transpose(1, 2) + self.places
         for block in self.blocks:
             tokens = block(tokens)
-        return self.norm(tokens)
+        return self.norm(tokens), self.trunk.maps(fine)
+
+
+class KeypointReader(nn.Module):
+    """What the maps of keypoints say of each person: attention whose weights are a network's of 2D poses, gated around each query [ours].
+
+    A query says where it expects each keypoint, and how widely it looks. Out come the places, about the head and over their spread, and how
+    sure they are.
+    """
+
+    def __init__(self, keypoints: int, context: int, width: int):
+        super().__init__()
+        self.gates = nn.Linear(context, 2 * keypoints + 1)
+        nn.init.zeros_(self.gates.weight)
+        nn.init.zeros_(self.gates.bias)
+        self.read = perceptron(3 * keypoints + 1, width, width)
+
+    def forward(
+        self, maps: Float[Tensor, "b k h w"], query: Float[Tensor, "b p c"], centre: Float[Tensor, "b p 2"]
+    ) -> Float[Tensor, "b p d"]:
+        """`centre`: heads, as fractions of the picture."""
+        height, width = maps.shape[2:]
+        rows, columns = ((torch.arange(n, device=maps.device, dtype=maps.dtype) + 0.5) / n for n in (height, width))
+        grid = torch.stack((columns.expand(height, -1), rows[:, None].expand(-1, width)), -1).flatten(0, 1)  # (h w, 2)
+        gates = self.gates(query)
+        expected = centre[:, :, None] + gates[..., :-1].unflatten(-1, (-1, 2))
+        near = expected @ grid.T - grid.square().sum(-1) / 2  # minus half the square of the distance, but for what all places share
+        logits = maps.flatten(2)[:, None]
+        share = (logits + near * (-2 * gates[..., -1:, None]).exp()).softmax(-1)  # (b, p, k, h w)
+        places = share @ grid - centre[:, :, None]
+        spread = places.square().mean((2, 3), keepdim=True).add(1e-4).sqrt()
+        sure = (share * logits).sum(-1) / 10
+        return self.read(torch.cat(((places / spread).flatten(2), sure, spread[..., 0].log()), -1))
 
 
 class TokenBlock(nn.Module):
@@ -129,12 +194,20 @@ class PredictionHead(nn.Module):
         self.embedding = nn.Linear(context + 6 * config.joints + config.shapes + 3, width)
         self.place = nn.Parameter(torch.randn(1, 1, width))
         self.blocks = decoder_blocks(config, context)
+        self.reader = KeypointReader(POSE_VARIANTS[config.trunk].keypoints, context, width) if config.trunk and not config.dense else None
         self.decpose = nn.Linear(width, 6 * config.joints)
         self.decshape = nn.Linear(width, config.shapes)
         self.deccam = nn.Linear(width, 3)
         self.decexpression = nn.Linear(width, config.expressions) if config.expressions else None
 
-    def forward(self, context: Float[Tensor, "b n c"], index: Int[Tensor, "b p"], mask: Bool[Tensor, "b p"]) -> Raw:
+    def forward(
+        self,
+        context: Float[Tensor, "b n c"],
+        index: Int[Tensor, "b p"],
+        mask: Bool[Tensor, "b p"],
+        maps: Float[Tensor, "b k h w"] | None = None,
+    ) -> Raw:
+        """`maps`: logits of keypoints, for the heads that read them."""
         grid = len(self.cross_queries_x)
         row, column = index // grid, index % grid
         shown = mask[..., None].to(context)
@@ -143,6 +216,8 @@ class PredictionHead(nn.Module):
         context = context.scatter_add(1, index[..., None].expand_as(marks), marks)
         start = torch.cat((self.init_body_pose, self.init_betas, self.init_cam), -1).expand(*index.shape, -1)
         x = self.embedding(torch.cat((queries, start), -1)) + self.place
+        if self.reader is not None:
+            x = x + self.reader(maps, queries, (torch.stack((column, row), -1) + 0.5) / grid)
         bias = (~mask).to(context)[:, None] * HIDDEN
         for block in self.blocks:
             x = block(x * shown, context, bias)

@@ -18,7 +18,7 @@ Paper -> here
     hop tables                  vitruvian.nn.graph.SkeletonGraph
     HGF                         HopAttention (the plug-in), HopBlock
     IJR                         LimbRefinement
-    SemGCN, MGCN with HGF       GraphLifter(hops=...)
+    SemGCN, MGCN with HGF, IJR  GraphLifter(hops=..., refine=...)
     lifting with the mirror     lift
 
     variant   parameters    Human3.6M MPJPE, published, of the paper's own network: 32.7 mm from true keypoints, 48.5 mm from CPN's;
@@ -167,16 +167,22 @@ class LimbRefinement(nn.Module):
     """IJR: joints look at their own limb, and are moved by what they see and by how they differ from where the limb hangs.
 
     A joint at depth r of its limb sees those of depth r + 1 at most, so that what is known flows outwards. "peripheral" leaves the trunk,
-    and so the joints that limbs hang on, as it is; "all" refines the trunk as if it were a limb.
+    and so the joints that limbs hang on, as it is; "all" refines the trunk as if it were a limb. A plug-in too: with `silent` a network
+    that gets it starts unchanged.
     """
 
-    def __init__(self, graph: SkeletonGraph, dim: int, heads: int, refine: Literal["peripheral", "all"] = "peripheral"):
+    def __init__(
+        self, graph: SkeletonGraph, dim: int, heads: int, refine: Literal["peripheral", "all"] = "peripheral", silent: bool = False
+    ):
         super().__init__()
         allowed, hook, refined = limb_tables(graph, refine)
         self.heads = heads
         self.norm = nn.LayerNorm(dim)
         self.qkv = nn.Linear(dim, 3 * dim)
         self.out = nn.Linear(3 * dim, dim)
+        if silent:
+            nn.init.zeros_(self.out.weight)
+            nn.init.zeros_(self.out.bias)
         self.register_buffer("allowed", torch.from_numpy(allowed), persistent=False)
         self.register_buffer("hook", torch.from_numpy(hook), persistent=False)
         self.register_buffer("refined", torch.from_numpy(refined)[:, None], persistent=False)
@@ -241,8 +247,9 @@ class GraphLayer(nn.Module):
 
 
 class GraphLifter(nn.Module):
-    """SemGCN ("sem"), MGCN ("modulated") or a plain graph network, with hop attention after every block where `hops` is not 0.
+    """SemGCN ("sem"), MGCN ("modulated") or a plain graph network, with HopFIR's two ideas as plug-ins after every block.
 
+    hops: hop attention up to so many hops, 0 for none. refine: intragroup refinement, after it; "none" for none.
     A layer, `blocks` residual pairs of layers, and a convolution to 3 numbers. As for HopFIR: (b, j, 2) -> (b, j, 3) around the root.
     """
 
@@ -256,6 +263,7 @@ class GraphLifter(nn.Module):
         heads: int = 4,
         channels: int = 2,
         dropout: float = 0.0,
+        refine: Literal["peripheral", "all", "none"] = "none",
     ):
         super().__init__()
         conv = GRAPH_CONVS[kind]
@@ -268,6 +276,8 @@ class GraphLifter(nn.Module):
         self.blocks = nn.ModuleList(nn.Sequential(layer(width), layer(width)) for _ in range(blocks))
         plugs = blocks if hops else 0
         self.plugs = nn.ModuleList(HopAttention(width, graph, hops, heads, silent=True) for _ in range(plugs))
+        refinements = 0 if refine == "none" else blocks
+        self.refinements = nn.ModuleList(LimbRefinement(graph, width, heads, refine, silent=True) for _ in range(refinements))
         self.last = conv(width, 3, graph)
 
     def forward(self, keypoints: Float[Tensor, "b j c"]) -> Float[Tensor, "b j 3"]:
@@ -276,6 +286,8 @@ class GraphLifter(nn.Module):
             x = x + block(x)
             if len(self.plugs):
                 x = x + self.plugs[i](x)
+            if len(self.refinements):
+                x = self.refinements[i](x)
         points = self.last(x)
         return points - points[:, self.root, None]
 
