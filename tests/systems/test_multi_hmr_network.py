@@ -21,7 +21,7 @@ from vitruvian.systems.mesh.multi_hmr import (
     infer_config,
     suppress,
 )
-from vitruvian.systems.mesh.multi_hmr_parts import KeypointReader, PoseMaps, ray_features, sine_places
+from vitruvian.systems.mesh.multi_hmr_parts import KeypointReader, ray_features, sine_places
 from vitruvian.systems.pose2d.mappose import VARIANTS as POSE_VARIANTS
 from vitruvian.systems.pose2d.mappose import MapPose
 
@@ -263,11 +263,11 @@ def test_onnx_equals_torch_and_its_card_names_the_body(model, tmp_path):
 
 def test_our_backbone_says_what_mappose_says():
     torch.manual_seed(0)
-    pose, maps = MapPose(POSE_VARIANTS["nano"]).eval(), PoseMaps("nano").eval()
-    assert not maps.load_state_dict(pose.state_dict(), strict=False).missing_keys
-    image = torch.randn(2, 3, 96, 64)
+    pose, tokens = MapPose(POSE_VARIANTS["nano"]).eval(), MultiHMR(VARIANTS["compact-nano"]).backbone.eval()
+    assert not tokens.trunk.load_state_dict(pose.state_dict(), strict=False).missing_keys
+    image = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
-        assert torch.equal(maps.maps(maps(image)[0]), pose.logits(image).fine)
+        assert torch.equal(tokens(image)[1], pose.logits(image).fine)
 
 
 def read_places(reader, maps, heads):

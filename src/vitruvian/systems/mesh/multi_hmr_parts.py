@@ -15,13 +15,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from vitruvian.body.pose import rotations_from_6d
-from vitruvian.nn.cspnext import ConvBlock, CSPNeXt
+from vitruvian.nn.cspnext import ConvBlock
 from vitruvian.nn.query_decoder import HIDDEN, DecoderBlock
 from vitruvian.nn.transformer import EPS, blocks
-from vitruvian.nn.vit import resample_positions
 from vitruvian.systems.mesh.camera import unproject
-from vitruvian.systems.pose2d.mappose import COARSE, Join
 from vitruvian.systems.pose2d.mappose import VARIANTS as POSE_VARIANTS
+from vitruvian.systems.pose2d.mappose import PoseTrunk
 
 if TYPE_CHECKING:
     from vitruvian.systems.mesh.multi_hmr import Config
@@ -75,54 +74,24 @@ def starting_pose(joints: int, root: tuple[float, ...], rest: tuple[float, ...])
     return torch.tensor([*root, *rest * (joints - 1)], dtype=torch.float32)[None]
 
 
-class PoseMaps(nn.Module):
-    """MapPose with its names: maps of strides 8, 16 and 32; `maps` makes the logits of keypoints of the first."""
-
-    def __init__(self, variant: str):
-        super().__init__()
-        config = POSE_VARIANTS[variant]
-        self.channels = (config.fine, config.middle, config.context)
-        self.backbone = CSPNeXt(config.width, config.depth)
-        c8, c16, c32 = self.backbone.channels
-        self.grid = (config.input_size[1] // COARSE, config.input_size[0] // COARSE)
-        self.enter = ConvBlock(c32, config.context)
-        self.places = nn.Parameter(torch.randn(1, self.grid[0] * self.grid[1], config.context) * 0.02)
-        self.context = blocks(config.context, max(config.context // 64, 1), 2 * config.context, config.layers)
-        self.norm = nn.LayerNorm(config.context)
-        self.middle = Join(config.context, c16, config.middle)
-        self.fine = Join(config.middle, c8, config.fine)
-        self.maps = nn.Conv2d(config.fine, config.keypoints, 1)
-
-    def forward(self, image: Float[Tensor, "b 3 h w"]) -> tuple[Tensor, Tensor, Tensor]:
-        map8, map16, map32 = self.backbone(image)
-        seen = self.enter(map32)
-        size = (seen.shape[2], seen.shape[3])
-        tokens = seen.flatten(2).transpose(1, 2) + resample_positions(self.places, self.grid, size)
-        for block in self.context:
-            tokens = block(tokens)
-        whole = self.norm(tokens).transpose(1, 2).unflatten(2, size)
-        middle = self.middle(whole, map16)
-        return self.fine(middle, map8), middle, whole
-
-
 class PoseTokens(nn.Module):
-    """A picture's tokens from `PoseMaps`: its maps added up at stride 16, a learned table of places, and attention."""
+    """A picture's tokens from MapPose's maps (its weights fit by name), added up at stride 16, a learned table of places, and attention."""
 
     def __init__(self, config: Config):
         super().__init__()
         width = config.width
-        self.trunk = PoseMaps(config.trunk)
-        fine, middle, coarse = self.trunk.channels
-        self.fine = ConvBlock(fine, width, 3, 2)
-        self.middle = nn.Conv2d(middle, width, 1)
-        self.coarse = nn.Conv2d(coarse, width, 1)
+        pose = POSE_VARIANTS[config.trunk]
+        self.trunk = PoseTrunk(pose)
+        self.fine = ConvBlock(pose.fine, width, 3, 2)
+        self.middle = nn.Conv2d(pose.middle, width, 1)
+        self.coarse = nn.Conv2d(pose.context, width, 1)
         self.places = nn.Parameter(0.5 * sine_places(config.grid, width)[None])  # from the start: where a limb is seen is half of a pose
         self.blocks = blocks(width, width // HEAD_WIDTH, 2 * width, config.depth)
         self.norm = nn.LayerNorm(width, eps=EPS)
 
     def forward(self, image: Float[Tensor, "b 3 s s"]) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b k h w"]]:
         """Tokens, and the logits of keypoints at stride 8."""
-        fine, middle, coarse = self.trunk(image)
+        fine, middle, coarse = self.trunk.features(image)
         joined = self.fine(fine) + self.middle(middle) + F.interpolate(self.coarse(coarse), scale_factor=2.0)
         tokens = joined.flatten(2).transpose(1, 2) + self.places
         for block in self.blocks:

@@ -87,8 +87,8 @@ class Join(nn.Module):
         return self.mix(F.interpolate(self.reduce(coarse), size=fine.shape[2:]) + self.lateral(fine))
 
 
-class MapPose(nn.Module):
-    """Normalised RGB crops of any size whose sides are multiples of 32 -> probability maps (b, k, h / 8, w / 8), each of sum <= 1."""
+class PoseTrunk(nn.Module):
+    """What sees: maps of strides 8, 16 and 32 of pictures whose sides are multiples of 32. `maps` makes keypoints of the first."""
 
     def __init__(self, config: Config):
         super().__init__()
@@ -103,22 +103,33 @@ class MapPose(nn.Module):
         self.middle = Join(config.context, c16, config.middle)
         self.fine = Join(config.middle, c8, config.fine)
         self.maps = nn.Conv2d(config.fine, config.keypoints, 1)
-        self.surface = nn.Conv2d(config.fine, config.segments + 3, 1)
-        self.coarse = nn.Conv2d(config.context, config.keypoints, 1)
-        self.elsewhere = nn.Linear(config.context, config.keypoints)
 
-    def logits(self, image: Float[Tensor, "b 3 h w"]) -> Logits:
-        """What the softmax and the losses start from."""
+    def features(self, image: Float[Tensor, "b 3 h w"]) -> tuple[Tensor, Tensor, Tensor]:
+        """Maps of strides 8, 16 and 32, with `fine`, `middle` and `context` channels."""
         map8, map16, map32 = self.backbone(image)
         seen = self.enter(map32)
         size = (seen.shape[2], seen.shape[3])
         tokens = seen.flatten(2).transpose(1, 2) + resample_positions(self.places, self.grid, size)
         for block in self.context:
             tokens = block(tokens)
-        tokens = self.norm(tokens)
-        whole = tokens.transpose(1, 2).unflatten(2, size)
-        fine = self.fine(self.middle(whole, map16), map8)
-        return Logits(self.maps(fine), self.elsewhere(tokens.mean(1)), self.coarse(whole), self.surface(fine))
+        whole = self.norm(tokens).transpose(1, 2).unflatten(2, size)
+        middle = self.middle(whole, map16)
+        return self.fine(middle, map8), middle, whole
+
+
+class MapPose(PoseTrunk):
+    """Normalised RGB crops of any size whose sides are multiples of 32 -> probability maps (b, k, h / 8, w / 8), each of sum <= 1."""
+
+    def __init__(self, config: Config):
+        super().__init__(config)
+        self.surface = nn.Conv2d(config.fine, config.segments + 3, 1)
+        self.coarse = nn.Conv2d(config.context, config.keypoints, 1)
+        self.elsewhere = nn.Linear(config.context, config.keypoints)
+
+    def logits(self, image: Float[Tensor, "b 3 h w"]) -> Logits:
+        """What the softmax and the losses start from."""
+        fine, _, whole = self.features(image)
+        return Logits(self.maps(fine), self.elsewhere(whole.mean((2, 3))), self.coarse(whole), self.surface(fine))
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k h8 w8"]:
         logits = self.logits(image)
@@ -159,9 +170,7 @@ def map_loss(
     return (entropy * counted).sum() / counted.sum().clamp(min=1)
 
 
-def surface_loss(
-    surface: Float[Tensor, "b s h w"], truth: UInt8[Tensor, "b 4 h w"]
-) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+def surface_loss(surface: Float[Tensor, "b s h w"], truth: UInt8[Tensor, "b 4 h w"]) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """Cross-entropy of the segments, nats, and mean distance of the places along an axis, in 0 to 1, where there is a body.
 
     `truth`: segment, or UNTOLD for cells that teach nothing; then the place, 0 to 255.
