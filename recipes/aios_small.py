@@ -17,13 +17,9 @@ Smaller than the card's proposal: planar figures of 13 joints (those of recipes/
 
 from __future__ import annotations
 
-import argparse
-import json
-import time
-from pathlib import Path
-
 import torch
 import torch.nn.functional as F
+from arms import run_arms
 from claims_pymaf_x import BEND, PARENTS, joints_of
 from torch import Tensor, nn
 
@@ -223,37 +219,5 @@ def judge(model: Crowd, test: tuple[Tensor, ...]) -> dict[str, float]:
     return {name: round(float(value), 3) for name, value in figures.items()}
 
 
-def pool_of(count: int, seed: int) -> tuple[Tensor, ...]:
-    """Pictures drawn once, as bytes."""
-    random, parts = torch.Generator().manual_seed(seed), []
-    for _ in range(count // 50):
-        pictures, *rest = crowds(50, random)
-        parts.append(((255 * pictures).byte(), *rest))
-    return tuple(torch.cat(column) for column in zip(*parts, strict=True))
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=700)
-    parser.add_argument("--pictures", type=int, default=4000)
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)
-    parser.add_argument("--results", type=Path, help="a file of JSON lines; arms that it has are left out")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    known = options.results.read_text().splitlines() if options.results and options.results.exists() else []
-    there = {json.loads(line)["arm"] for line in known}
-    pool, test = pool_of(options.pictures, 1), pool_of(500, 2)
-    for arm in options.arms:
-        if arm in there:
-            continue
-        begun = time.process_time()
-        figures = judge(train(arm, options.steps, pool), test)
-        line = json.dumps({"arm": arm, "steps": options.steps, **figures, "cpu": round(time.process_time() - begun)})
-        print(line, flush=True)
-        if options.results:
-            with options.results.open("a") as file:
-                file.write(line + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    run_arms(__doc__, ARMS, crowds, lambda arm, steps, pool, test: judge(train(arm, steps, pool), test))

@@ -17,14 +17,12 @@ patches, and a body of 2D joints.
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import time
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from arms import run_arms
 from torch import Tensor, nn
 
 from vitruvian.nn.transformer import blocks
@@ -219,39 +217,12 @@ def judge(model: Puppeteer, test: tuple[Tensor, ...]) -> dict[str, float]:
     return figures
 
 
-def pool_of(count: int, seed: int) -> tuple[Tensor, ...]:
-    """Puppets drawn once, pictures as bytes."""
-    random, parts = torch.Generator().manual_seed(seed), []
-    for _ in range(count // 50):
-        pictures, *rest = puppets(50, random)
-        parts.append(((255 * pictures).byte(), *rest))
-    return tuple(torch.cat(column) for column in zip(*parts, strict=True))
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=700)
-    parser.add_argument("--puppets", type=int, default=4000)
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)
-    parser.add_argument("--results", type=Path, help="a file of JSON lines; arms that it has are left out")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    known = options.results.read_text().splitlines() if options.results and options.results.exists() else []
-    there = {json.loads(line)["arm"] for line in known}
-    pool, test = pool_of(options.puppets, 1), pool_of(500, 2)
-    for arm in options.arms:
-        if arm in there:
-            continue
-        begun = time.process_time()
-        model = train(arm, options.steps, pool)
-        figures = {name: round(value, 2) for name, value in judge(model, test).items()}
-        weights = sum(p.numel() for p in model.parameters())
-        line = json.dumps({"arm": arm, "steps": options.steps, **figures, "weights": weights, "cpu": round(time.process_time() - begun)})
-        print(line, flush=True)
-        if options.results:
-            with options.results.open("a") as file:
-                file.write(line + "\n")
+def figures_of(arm: str, steps: int, pool: tuple[Tensor, ...], test: tuple[Tensor, ...]) -> dict[str, float]:
+    """What an arm makes of the test after so many steps, and how many weights it has."""
+    model = train(arm, steps, pool)
+    figures = {name: round(value, 2) for name, value in judge(model, test).items()}
+    return {**figures, "weights": sum(p.numel() for p in model.parameters())}
 
 
 if __name__ == "__main__":
-    main()
+    run_arms(__doc__, ARMS, puppets, figures_of)

@@ -15,8 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: done. 1: a failed self-test. 2: wrong arguments, or an expected error, told in one line. 130: stopped with Ctrl-C.
     """
     # Before numpy is there: captures make many small products while networks, decoder and encoder have every core, and OpenBLAS's threads
-    # only get in their way. Drawing bodies costs half the processor time
-    # without them: 720p on two cores 14.7 to 17.9 frames per second in place of 13.6 to 14.0.
+    # only get in their way: 14.7 to 17.9 frames per second, not 13.6 to 14.0 (benchmarks/walking_woman.py --height 720 --alone --mesh).
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from vitruvian.cli.app import run
 

@@ -29,6 +29,7 @@ from vitruvian.formats.text import make_folder
 from vitruvian.geometry.camera import Axis, Camera, moved, up_axis, y_up
 from vitruvian.media import open_source
 from vitruvian.media.frame import Frame
+from vitruvian.people.assignment import assign
 from vitruvian.people.filters import nominal_step
 from vitruvian.people.offline import Method, presets, smooth_take
 from vitruvian.runtime.session import Device
@@ -212,8 +213,6 @@ def _take(
 
 def linked(times: Float[np.ndarray, " f"], frames: Int[np.ndarray, " n"], roots: Float[np.ndarray, "n 3"]) -> Int[np.ndarray, " n"]:
     """An id for each row, 1, 2 ..., from where mid-hips are: the nearest that people can have gone, half a second ago at most."""
-    from scipy.optimize import linear_sum_assignment
-
     ids, last = np.zeros(len(frames), int), {}
     for frame in np.unique(frames):
         rows = np.flatnonzero(frames == frame)
@@ -221,7 +220,7 @@ def linked(times: Float[np.ndarray, " f"], frames: Int[np.ndarray, " n"], roots:
         known = list(last)
         far = np.array([[np.linalg.norm(roots[row] - last[who][1]) for who in known] for row in rows]).reshape(len(rows), len(known))
         reach = np.array([_STEP + _SPEED * (times[frame] - last[who][0]) for who in known])
-        for r, k in zip(*linear_sum_assignment(np.minimum(far, reach + 1)), strict=True):
+        for r, k in zip(*assign(np.minimum(far, reach + 1)), strict=True):
             if far[r, k] <= reach[k]:
                 ids[rows[r]] = known[k]
         for row in rows:

@@ -1,0 +1,52 @@
+"""Recipes whose arms learn from pictures that are drawn once: the command line, and one line of JSON for each arm."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+Pool = tuple[Tensor, ...]
+
+
+def pool_of(draw: Callable[[int, torch.Generator], Pool], count: int, seed: int) -> Pool:
+    """What `draw` gives, 50 at a time; the first column, the pictures, as bytes."""
+    random, parts = torch.Generator().manual_seed(seed), []
+    for _ in range(count // 50):
+        pictures, *rest = draw(50, random)
+        parts.append(((255 * pictures).byte(), *rest))
+    return tuple(torch.cat(column) for column in zip(*parts, strict=True))
+
+
+def run_arms(
+    description: str | None,
+    arms: Sequence[str],
+    draw: Callable[[int, torch.Generator], Pool],
+    figures_of: Callable[[str, int, Pool, Pool], dict[str, float]],
+) -> None:
+    """Train and judge the arms that are asked for by `figures_of(arm, steps, pool, test)`; those that the results have are left out."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=700)
+    parser.add_argument("--pictures", type=int, default=4000)
+    parser.add_argument("--arms", nargs="+", choices=arms, default=arms)
+    parser.add_argument("--results", type=Path, help="a file of JSON lines; arms that it has are left out")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    known = options.results.read_text().splitlines() if options.results and options.results.exists() else []
+    there = {json.loads(line)["arm"] for line in known}
+    pool, test = pool_of(draw, options.pictures, 1), pool_of(draw, 500, 2)
+    for arm in options.arms:
+        if arm in there:
+            continue
+        begun = time.process_time()
+        figures = figures_of(arm, options.steps, pool, test)
+        line = json.dumps({"arm": arm, "steps": options.steps, **figures, "cpu": round(time.process_time() - begun)})
+        print(line, flush=True)
+        if options.results:
+            with options.results.open("a") as file:
+                file.write(line + "\n")
