@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from vitruvian.codecs.probability_map import ProbabilityMap
+from vitruvian.errors import WeightsError
 from vitruvian.runtime.pose import PoseEstimator
+from vitruvian.systems import catalogue
 from vitruvian.systems.export import difference, export_onnx
 from vitruvian.systems.pose2d.mappose import COARSE, STRIDE, UNTOLD, VARIANTS, MapPose, map_loss, surface_loss
 from vitruvian.weights import Card
@@ -115,3 +117,20 @@ def test_the_exported_file_says_the_same_and_runs_on_the_ground_floor(tmp_path):
     for flip in (False, True):
         (poses,) = PoseEstimator(card, flip_test=flip, device="cpu", threads=1)([image], [np.array([[10, 10, 100, 180.0]])])
         assert poses.keypoints.shape == (1, 17, 2) and (poses.scores >= 0).all() and (poses.scores <= 1).all()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_training_run_is_recognised_and_its_averaged_weights_are_taken(tmp_path, variant):
+    torch.manual_seed(0)
+    averaged, last = MapPose(VARIANTS[variant]).eval(), MapPose(VARIANTS[variant])
+    torch.save({"model": last.state_dict(), "averaged": averaged.state_dict(), "step": 3}, tmp_path / "last.pt")
+    _, found = catalogue.load(tmp_path / "last.pt")
+    assert (found.system.name, found.config, found.variant) == ("mappose", VARIANTS[variant], variant)
+    image = torch.randn(1, 3, 128, 96)
+    with torch.no_grad():
+        torch.testing.assert_close(found.model(image), averaged(image))
+    assert found.exported("run").card.codec == "probability-map"
+    state = averaged.state_dict()
+    del state["coarse.bias"]
+    with pytest.raises(WeightsError, match="missing 1: coarse.bias"):
+        catalogue.recognise(state)

@@ -20,14 +20,16 @@ from vitruvian.skeletons import COCO_17, COCO_WHOLEBODY_133, POSETRACK_17  # noq
 from vitruvian.synth.store import Store  # noqa: E402
 from vitruvian.systems import catalogue  # noqa: E402
 from vitruvian.systems.checkpoint import read_state  # noqa: E402
+from vitruvian.systems.pose2d import mappose  # noqa: E402
+from vitruvian.systems.pose2d.mappose import MapPose  # noqa: E402
 from vitruvian.systems.pose2d.rtmw import SimCC, rtmw_loss, simcc_loss  # noqa: E402
 from vitruvian.train.deep import HIPS, keypoints_of, with_depth  # noqa: E402
 from vitruvian.train.feed import Annotated, Blend, Figures, collate_samples  # noqa: E402
 from vitruvian.train.figures import Scene  # noqa: E402
 from vitruvian.train.loop import Progress, Schedule, train  # noqa: E402
 from vitruvian.train.recipe import Data, Recipe, Source, Stage  # noqa: E402
-from vitruvian.train.run import PRESETS, open_dataset, open_samples, run_recipe, run_stage  # noqa: E402
-from vitruvian.train.tasks import build, errors, evaluation, label_loss  # noqa: E402
+from vitruvian.train.run import PRESETS, _people, open_dataset, open_samples, run_recipe, run_stage  # noqa: E402
+from vitruvian.train.tasks import _in_bins, build, errors, evaluation, label_loss  # noqa: E402
 
 EMPTY = Store((), *(np.zeros(0) for _ in range(4)))
 QUICK = Schedule(3, warmup=1, report_every=1, save_every=3, ema=2.0)
@@ -75,6 +77,41 @@ def test_two_stages_of_distillation_leave_the_backbone_alone(tmp_path):
     assert all(same[name] for name in same if name.startswith("backbone.")) and not same["head.cls_x.weight"]
     log = json.loads((tmp_path / "first/log.jsonl").read_text().splitlines()[-1])
     assert {"label", "feature", "logit"} <= log.keys()
+
+
+def test_a_map_pose_teaches_a_simcc_network_and_gives_it_its_backbone(tmp_path):
+    torch.manual_seed(0)
+    teacher = MapPose(replace(mappose.VARIANTS["nano"], keypoints=17))
+    torch.save({"averaged": teacher.state_dict()}, tmp_path / "last.pt")
+    file = str(tmp_path / "last.pt")
+    first = stage("first", lesson="first", teacher=file, start=file, schedule=Schedule(0))
+    begun, found = read_state(run_recipe(recipe("rtmpose", first), tmp_path / "begun")), teacher.state_dict()
+    assert all(torch.equal(value, found[name]) for name, value in begun.items() if name.startswith("backbone."))
+    run_recipe(recipe("rtmpose", replace(first, schedule=QUICK)), tmp_path / "run")
+    report = json.loads((tmp_path / "run/first/log.jsonl").read_text().splitlines()[0])
+    assert np.isfinite(report["total"]) and report["logit"] > 0
+    assert report["feature"] > 0
+    with pytest.raises(WeightsError, match="no SimCC network of 17 keypoints"):  # it has no head of the kind that a second stage makes anew
+        run_recipe(recipe("rtmpose", stage("second", lesson="second", teacher=file)), tmp_path / "second")
+
+
+def test_a_map_pose_says_in_bins_what_it_says_in_cells():
+    """A sure cell is a peak at its middle, two that are as likely a plateau between their middles."""
+    chance = torch.zeros(1, 2, 6)
+    chance[0, 0, 2], chance[0, 1, 3:5] = 0.9, 0.45
+    sure, between = _in_bins(chance)[0]
+    middle = lambda cell: int(2 * (mappose.STRIDE * cell + (mappose.STRIDE - 1) / 2))  # noqa: E731
+    assert sure.shape == (2 * 6 * mappose.STRIDE,) and sure.argmax() == middle(2)
+    assert torch.allclose(between[middle(3) : middle(4) + 1], between.max()) and between[middle(4) + 1] < between.max()
+    half = torch.softmax(10 * sure, 0).cumsum(0)
+    assert abs(int((half < 0.5).sum()) - middle(2)) <= 1
+
+
+def test_a_store_of_ones_own_is_taken_as_it_is(tmp_path):
+    """Whatever it was begun with, and however few people are in it."""
+    (tmp_path / "shard-00000.npz").touch()
+    source = Source("synth", str(tmp_path))
+    assert _people(recipe("rtmpose", sources=(source,)), source, lambda *_: None) == (tmp_path, [])
 
 
 def test_finished_stages_are_passed_over(tmp_path):

@@ -19,8 +19,8 @@ from vitruvian.systems.pickled import read_pickled_module
 # Counters that batch normalisation keeps for cumulative averages; inference never reads them, and old files lack them.
 _OPTIONAL = re.compile(r"(^|\.)num_batches_tracked$")
 
-_ENTRIES = ("state_dict", "model_state_dict", "model", "model_pos", "network", "net")
-"""Where training programs put the state dict in their containers, in order of preference."""
+_ENTRIES = ("state_dict", "model_state_dict", "averaged", "model", "model_pos", "network", "net")
+"""Where training programs put the state dict in their containers, in order of preference; ours has averaged weights beside the last."""
 
 _INERT = (
     *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
@@ -53,7 +53,7 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     """Read a state dict without running any code that the file carries.
 
     A file of safetensors (told by its suffix), or what torch.save wrote: a state dict, or a container with the entry "state_dict",
-    "model_state_dict", "model" or "net"; or a whole network that was pickled as an object (`pickled`). What isn't a tensor is left out.
+    "model_state_dict", "averaged", "model" or "net"; or a whole network that was pickled as an object (`pickled`). What isn't a tensor is left out.
     Raises WeightsError if the file is missing, damaged, holds no state dict, or pickles anything but tensors, plain values and a few known
     kinds of notes; MissingExtraError without the package safetensors.
     """

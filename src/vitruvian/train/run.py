@@ -180,12 +180,13 @@ def _synthetic(recipe: Recipe, source: Source, task: Task, common: tuple, on_ste
 
 
 def _people(recipe: Recipe, source: Source, on_step: OnStep) -> tuple[Path, list[str]]:
-    """A store of people, made first where there is none, and the photographs to put behind them."""
+    """A store of people, made first where there is none, and the photographs to put behind them. One of the user's is taken as it is."""
     from vitruvian.synth.generate import generate
 
     folder = Path(source.folder) if source.folder else store.home() / f"people-{recipe.data.people}"
-    for done, total in generate(folder, recipe.data.people):
-        on_step("people", done, total, {})
+    if not source.folder or not any(folder.glob("shard-*.npz")):
+        for done, total in generate(folder, recipe.data.people):
+            on_step("people", done, total, {})
     photographs = []
     if recipe.data.photographs:
         try:

@@ -6,7 +6,7 @@ Batches hold keypoints in crop pixels; targets are made of them here, so batches
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,8 @@ from vitruvian.errors import VitruvianError, WeightsError
 from vitruvian.skeletons import COCO_WHOLEBODY_133, Skeleton
 from vitruvian.systems import catalogue
 from vitruvian.systems.biomechanics import synthpose
-from vitruvian.systems.pose2d import diffpose_video, dsta, dwpose, rmpg, rtmw
+from vitruvian.systems.pose2d import diffpose_video, dsta, dwpose, mappose, rmpg, rtmw
+from vitruvian.systems.pose2d.mappose import MapPose
 from vitruvian.systems.pose2d.rtmw import STRIDE
 from vitruvian.train import defaults
 from vitruvian.train.loop import Loss, Progress
@@ -115,12 +116,45 @@ def read_network(name: str, finished: dict[str, Path]) -> nn.Module:
 
 
 def fill(network: nn.Module, source: nn.Module) -> None:
-    """Copy all weights that have the same name and shape; at least half of the network must be among them."""
+    """Copy all weights that have the same name and shape; they must be at least half of the one network or of the other."""
     found, target = source.state_dict(), network.state_dict()
     fitting = {name: value for name, value in found.items() if name in target and target[name].shape == value.shape}
-    if 2 * sum(v.numel() for v in fitting.values()) < sum(v.numel() for v in target.values()):
+    if 2 * _size(fitting) < min(_size(target), _size(found)):
         raise WeightsError("the weights to start from are of another network: fewer than half of them fit")
     network.load_state_dict({**target, **fitting})
+
+
+def _size(state: Mapping[str, Tensor]) -> int:
+    return sum(value.numel() for value in state.values())
+
+
+class MapTeacher(nn.Module):
+    """A MapPose as teacher of SimCC networks: a SimCC network whose classifiers are its maps, summed along the other axis. Ours."""
+
+    def __init__(self, network: MapPose):
+        super().__init__()
+        self.network, self.backbone = network, network.backbone
+        self.config = network.config
+
+    def features(self, image: Float[Tensor, "b 3 h w"]) -> tuple[Tensor, ...]:
+        """The backbone's maps; a student imitates the last."""
+        return self.backbone(image)
+
+    def head(self, *maps: Tensor) -> rtmw.SimCC:
+        """Logits of the bins."""
+        fine, _, whole = self.network.joined(*maps)
+        chance = mappose.probabilities(self.network.read(fine, whole))
+        return rtmw.SimCC(_in_bins(chance.sum(2)), _in_bins(chance.sum(3)))
+
+
+def _in_bins(chance: Float[Tensor, "b k cells"]) -> Float[Tensor, "b k bins"]:
+    """Logits of SimCC's bins between whose softmax(BETA * logits) and the chances of cells there is only interpolation, of logarithms."""
+    cells = chance.shape[-1]
+    bins = torch.arange(cells * mappose.STRIDE * rtmw.SPLIT, device=chance.device) / rtmw.SPLIT  # pixels
+    place = ((bins - (mappose.STRIDE - 1) / 2) / mappose.STRIDE).clamp(0, cells - 1)
+    left = place.floor().long().clamp(max=cells - 2)
+    known = chance.clamp(min=1e-6).log() / dwpose.BETA
+    return torch.lerp(known[..., left], known[..., left + 1], place - left)
 
 
 class Pupil(nn.Module):
@@ -144,7 +178,9 @@ def _simcc(recipe: Recipe, stage: Stage, keypoints: int, finished: dict[str, Pat
     if (config.levels == 2) != (recipe.system == "rtmw") or config.z_size:
         raise VitruvianError(f"stage {stage.name!r}: the variant {stage.variant!r} is not one of {recipe.system}'s")
     teacher = read_network(stage.teacher, finished) if stage.teacher else None
-    if teacher is not None and (not isinstance(teacher, (rtmw.RTMPose, rtmw.RTMW)) or teacher.config.keypoints != keypoints):
+    if isinstance(teacher, MapPose) and stage.lesson == "first":
+        teacher = MapTeacher(teacher)
+    if teacher is not None and (not isinstance(teacher, (rtmw.RTMPose, rtmw.RTMW, MapTeacher)) or teacher.config.keypoints != keypoints):
         raise WeightsError(f"stage {stage.name!r}: the teacher is no SimCC network of {keypoints} keypoints")
     if stage.lesson == "second":
         model = dwpose.SecondStage(teacher)

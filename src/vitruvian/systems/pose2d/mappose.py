@@ -21,6 +21,7 @@ Why not SimCC
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -29,10 +30,15 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from vitruvian.nn.cspnext import Block, ConvBlock, CSPNeXt
+from vitruvian.codecs.normalise import IMAGENET_MEAN, IMAGENET_STD
+from vitruvian.errors import WeightsError
+from vitruvian.nn.cspnext import BASE_WIDTHS, Block, ConvBlock, CSPNeXt, stage_depths
 from vitruvian.nn.transformer import blocks
 from vitruvian.nn.vit import resample_positions
 from vitruvian.synth.classes import SEGMENTS, UNTOLD
+from vitruvian.systems.checkpoint import count_parts, filled, need
+from vitruvian.systems.export import Exported, keypoint_set
+from vitruvian.weights import Card
 
 STRIDE = 8
 COARSE = 32
@@ -106,7 +112,10 @@ class PoseTrunk(nn.Module):
 
     def features(self, image: Float[Tensor, "b 3 h w"]) -> tuple[Tensor, Tensor, Tensor]:
         """Maps of strides 8, 16 and 32, with `fine`, `middle` and `context` channels."""
-        map8, map16, map32 = self.backbone(image)
+        return self.joined(*self.backbone(image))
+
+    def joined(self, map8: Tensor, map16: Tensor, map32: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """`features`, from the backbone's three maps."""
         seen = self.enter(map32)
         size = (seen.shape[2], seen.shape[3])
         tokens = seen.flatten(2).transpose(1, 2) + resample_positions(self.places, self.grid, size)
@@ -129,12 +138,20 @@ class MapPose(PoseTrunk):
     def logits(self, image: Float[Tensor, "b 3 h w"]) -> Logits:
         """What the softmax and the losses start from."""
         fine, _, whole = self.features(image)
+        return self.read(fine, whole)
+
+    def read(self, fine: Float[Tensor, "b f h w"], whole: Float[Tensor, "b c h32 w32"]) -> Logits:
+        """`logits`, from the maps of strides 8 and 32 of `features`."""
         return Logits(self.maps(fine), self.elsewhere(whole.mean((2, 3))), self.coarse(whole), self.surface(fine))
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k h8 w8"]:
-        logits = self.logits(image)
-        every = torch.cat((logits.fine.flatten(2), logits.elsewhere[..., None]), 2).float()
-        return torch.softmax(every, 2)[..., :-1].unflatten(2, (logits.fine.shape[2], logits.fine.shape[3]))
+        return probabilities(self.logits(image))
+
+
+def probabilities(logits: Logits) -> Float[Tensor, "b k h8 w8"]:
+    """The chance of each cell; what a keypoint's lack to 1 is that of "elsewhere"."""
+    every = torch.cat((logits.fine.flatten(2), logits.elsewhere[..., None]), 2).float()
+    return torch.softmax(every, 2)[..., :-1].unflatten(2, (logits.fine.shape[2], logits.fine.shape[3]))
 
 
 def map_loss(
@@ -180,3 +197,39 @@ def surface_loss(surface: Float[Tensor, "b s h w"], truth: UInt8[Tensor, "b 4 h 
     body = ((segment > 0) & (segment != UNTOLD))[:, None]
     distance = (surface[:, -3:].float() - truth[:, 1:] / 255).abs() * body
     return entropy, distance.sum() / (3 * body.sum()).clamp(min=1)
+
+
+def infer_config(state: Mapping[str, Tensor]) -> Config:
+    """The configuration that a state dict of ours belongs to, from its shapes. Raises WeightsError if it is of another system.
+
+    How many blocks the backbone's stages have follows from the first factor of `VARIANTS` that gives them.
+    """
+    keypoints, fine, _, _ = need(state, "maps.weight", 4)
+    middle = need(state, "middle.reduce.conv.weight", 4)[0]
+    context, channels, _, _ = need(state, "enter.conv.weight", 4)
+    cells, segments = need(state, "places", 3)[1], need(state, "surface.weight", 4)[0] - 3
+    sizes = (known.input_size for known in VARIANTS.values())
+    size = next((size for size in sizes if size[0] * size[1] == cells * COARSE**2), None)
+    if size is None:
+        raise WeightsError(f"a MapPose with {cells} cells of stride {COARSE} is none of ours: crops are 192x256 or 96x128")
+    blocks = [count_parts(state, f"backbone.stage{i}.{2 if i == 4 else 1}.blocks.") for i in range(1, 5)]
+    depth = next((known.depth for known in VARIANTS.values() if list(stage_depths(known.depth)) == blocks), blocks[1] / 6)
+    layers = count_parts(state, "context.")
+    return Config(channels / BASE_WIDTHS[-1], depth, keypoints, context, layers, middle, fine, segments, size)
+
+
+def from_published(state: Mapping[str, Tensor]) -> tuple[Config, MapPose]:
+    """The network of a training run, filled, in eval mode (never published: this project's own). Raises WeightsError as `check_fit`."""
+    config = infer_config(state)
+    return config, filled(MapPose, config, state)
+
+
+def exported(config: Config, model: MapPose, skeleton: str = "") -> Exported:
+    """What goes into an ONNX file: the probability maps. `skeleton` as for `rtmw.exported`."""
+    width, height = config.input_size
+    name = f"mappose-{config.keypoints}-{height}x{width}"
+    card = Card(
+        id=name, task="pose2d", file=f"{name}.onnx", input_size=config.input_size, mean=IMAGENET_MEAN, std=IMAGENET_STD,
+        skeleton=keypoint_set(config.keypoints, skeleton), codec="probability-map", family="MapPose",
+    )  # fmt: skip
+    return Exported(model, {"input": (3, height, width)}, ("maps",), card)
