@@ -53,7 +53,8 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     """Read a state dict without running any code that the file carries.
 
     A file of safetensors (told by its suffix), or what torch.save wrote: a state dict, or a container with the entry "state_dict",
-    "model_state_dict", "averaged", "model" or "net"; or a whole network that was pickled as an object (`pickled`). What isn't a tensor is left out.
+    "model_state_dict", "averaged", "model" or "net"; or a whole network that was pickled as an object (`pickled`). What isn't a tensor is
+    left out.
     Raises WeightsError if the file is missing, damaged, holds no state dict, or pickles anything but tensors, plain values and a few known
     kinds of notes; MissingExtraError without the package safetensors.
     """
