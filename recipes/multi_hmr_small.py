@@ -224,24 +224,24 @@ class Lesson:
         return Labelled(targets.scores, targets.offset, rotations, short, code, head, out.joints[:, 0], out.joints, out.vertices, *seen)
 
 
-def start_from(model: MultiHMR, path: Path) -> None:
-    """Start from MapPose-t (wholebody-s), or from a run of this recipe; the first layers of MapPose stay as they are."""
+def start_from(model: MultiHMR, path: Path, freeze: bool) -> None:
+    """Start from MapPose-t (wholebody-s), or from a run of this recipe; the first layers of MapPose, or (`freeze`) all, stay as they are."""
     state = torch.load(path, map_location="cpu", weights_only=True)["averaged"]
     trunk = model.backbone.trunk
     if "backbone.places" in state:
         model.load_state_dict(state)
     elif wrong := trunk.load_state_dict(state, strict=False).missing_keys:
         raise SystemExit(f"{path} is no MapPose-t: it lacks {wrong[0]}")
-    for part in (trunk.backbone.stem, trunk.backbone.stage1, trunk.backbone.stage2):
+    for part in (trunk,) if freeze else (trunk.backbone.stem, trunk.backbone.stage1, trunk.backbone.stage2):
         part.requires_grad_(False)
 
 
-def run(data: Path, out: Path, arm: str, start: Path | None, seconds: float, steps: int, rate: float) -> None:
+def run(data: Path, out: Path, arm: str, start: Path | None, freeze: bool, seconds: float, steps: int, rate: float) -> None:
     """Train an arm, or go on with it."""
     torch.manual_seed(0)
     model = MultiHMR(ARMS[arm]).to(memory_format=torch.channels_last)
     if start is not None:
-        start_from(model, start)
+        start_from(model, start, freeze)
     done = out / arm / "last.pt"
     kinds = ("crowd", "single", "close") if arm == "close" else ("crowd", "single")
     scenes = {kind: Scenes(sorted(data.glob(f"{kind}-train-*.npz"))) for kind in kinds}
@@ -361,6 +361,7 @@ def main() -> None:
     parser.add_argument("--arm", choices=[*ARMS, "rest"], default="full")
     parser.add_argument("--seconds", type=float, default=3600)
     parser.add_argument("--rate", type=float, default=RATE)
+    parser.add_argument("--freeze", action="store_true", help="train: leave all of MapPose as it is")
     parser.add_argument("--steps", type=int, default=1_000_000)
     parser.add_argument("--threshold", type=float, default=0.3)
     parser.add_argument("--kind", choices=("crowd", "close", "single"), default="crowd")
@@ -371,7 +372,7 @@ def main() -> None:
     if options.task == "scenes":
         draw_scenes(options.people, options.photographs.read_text().split("\n"), options.data, options.seconds)
     elif options.task == "train":
-        run(options.data, options.out, options.arm, options.start, options.seconds, options.steps, options.rate)
+        run(options.data, options.out, options.arm, options.start, options.freeze, options.seconds, options.steps, options.rate)
     elif options.task == "package":
         package(options.out, options.onnx)
     else:

@@ -84,6 +84,7 @@ def test_nobody_in_the_picture_is_no_error(capsys, nets, here):
         (["capture", "cut.mp4"], "cut"),
         (["capture", "huge.png"], "20000"),
         (["capture", "folder"], "no pictures"),
+        (["capture", ""], "an empty path"),
         (["capture", "good.mp4", "--detector", "missing.onnx"], "missing.onnx"),
         (["capture", "good.mp4", "--formats", "bvh"], "bvh"),
         (["capture", "good.mp4", "--threshold", "2"], "threshold"),

@@ -22,6 +22,8 @@ def open_source(source: str | Path | Sequence[str | Path], *, max_pixels: int = 
     """
     if isinstance(source, str | Path):
         text = str(source)
+        if not text.strip():
+            raise MediaError('an empty path: give a film, pictures, or "." for those of the current folder')
         if text == "-" or "://" in text or text.lower().startswith(("rtsp:", "http:/", "https:/")):
             raise MediaError(f"{text} can't be read: frames come from files only; save it to a file first")
         path = Path(source)
