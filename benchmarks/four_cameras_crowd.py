@@ -6,7 +6,8 @@ Two people walk past each other in the middle of a room and back, so that they h
 goes out for a second, and comes back. 20 Hz, 640 x 480; the lens of the second camera bends, the fourth starts `LATE` frames late.
 Calib.toml is as Pose2Sim has it, z up. The networks have learnt from the same renderer with other people and rooms.
 Printed: who is found; how often ids change; rows and poses of single cameras that belong to another person; MPJPE of 17 body points; the
-offset that motion alone finds; and of each person what `four_cameras.py` prints. What a folder holds already (films, takes) is used again.
+offsets that `--offsets auto` finds; and of each person what `four_cameras.py` prints. What a folder holds already (films, takes) is used
+again.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ import numpy as np
 
 from four_cameras import report
 from vitruvian.capture.cameras import capture_cameras, draw_view
-from vitruvian.capture.views import Combined, clocks, combine
+from vitruvian.capture.clocks import common_clock
+from vitruvian.capture.views import Combined, combine
 from vitruvian.errors import VitruvianError
 from vitruvian.formats.calibration import read_calibration, write_calibration
 from vitruvian.geometry.camera import Camera, looking_at, project, y_up
@@ -198,9 +200,9 @@ def main() -> None:
     print(f"takes to world alone: {time.perf_counter() - start:.1f} s for {len(combined.take.times)} frames")
     judge(combined, np.load(options.out / "truth.npz")["points"])
     try:
-        print(f"offsets by motion: {clocks(takes).round(3).tolist()}, truly {offsets}")
+        print(f"offsets found: {common_clock(takes, rig).round(3).tolist()}, truly {offsets}")
     except VitruvianError as error:
-        print(f"no offsets by motion: {error}")
+        print(f"no offsets: {error}")
     report(combined)
     for n, path in enumerate(films):
         draw_view(combined, n, path, results / rig[n].name)

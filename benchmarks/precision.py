@@ -1,11 +1,12 @@
 """Reduced files against their parents: time per picture, and how far the answers move. One process, files taking turns, best of all rounds.
 
-    python benchmarks/precision.py [--rounds 30] [--only pose-s,pose-m,rtmdet,parts] [--threads 2]
+    python benchmarks/precision.py [--rounds 30] [--only pose-s,pose-m,rtmdet,parts] [--threads 2] [--pose wholebody-s-half.onnx]
 
-The files are made anew from wholebody-s, a 133-point RTMPose-m with random weights (for its time; its answers mean nothing), rtmdet-nano
-and person-parts-s. Ranges come from the packaged clip of a synthetic person; the change is measured on other pictures: every
-tenth frame of ../shared's walking video, and its COCO pictures. Keypoints are those with a confidence above 0.3, in people that rtmdet-nano
-finds. Processor time is that of all threads together: it says more than the clock where the machine is not quiet.
+The files are made anew from --pose (wholebody-s before it became integers: `vitruvian.train.package pose --whole`; left out where none is
+given), a 133-point RTMPose-m with random weights (for its time; its answers mean nothing), rtmdet-nano and person-parts-s. Ranges come from
+the packaged clip of a synthetic person; the change is measured on other pictures: every tenth frame of ../shared's walking video, and its
+COCO pictures. Keypoints are those with a confidence above 0.3, in people that rtmdet-nano finds.
+Processor time is that of all threads together: it says more than the clock where the machine is not quiet.
 """
 
 from __future__ import annotations
@@ -94,13 +95,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--pose", type=Path)
     parser.add_argument("--only", default="pose-s,pose-m,rtmdet,parts")
     arguments = parser.parse_args()
     rounds, threads, only, shown = arguments.rounds, arguments.threads, arguments.only.split(","), pictures()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        if "pose-s" in only:
-            pose("wholebody-s", folder, rounds, threads, shown)
+        if "pose-s" in only and arguments.pose:
+            pose(arguments.pose, folder, rounds, threads, shown)
         if "pose-m" in only:
             pose(random_rtmpose(folder / "rtmpose-m-random.onnx", "m"), folder, max(3, rounds // 5), threads, shown, compared=False)
         if "rtmdet" in only:

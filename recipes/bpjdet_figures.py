@@ -12,14 +12,14 @@ don't tell where their heads are.
 from __future__ import annotations
 
 import argparse
-import json
 from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from bpjdet_small import DEPTH, WIDTH, batches, measure_association, measure_decoding
+from bpjdet_scenes import batches, tell
+from bpjdet_small import DEPTH, WIDTH, measure_association, measure_decoding
 
 from vitruvian.codecs.association import HEAD
 from vitruvian.synth.crowds import Crowd, crowd_picture, figure
@@ -68,10 +68,7 @@ def main() -> None:
     torch.set_num_threads(1)
     chosen.out.mkdir(parents=True, exist_ok=True)
     results = trained(chosen.out, chosen.steps) if chosen.steps else measure_decoding(Drawn(2).crowd)
-    with (chosen.out / "results.jsonl").open("a") as file:
-        for row in results:
-            print(json.dumps(row))
-            file.write(json.dumps(row) + "\n")
+    tell(results, chosen.out)
 
 
 if __name__ == "__main__":

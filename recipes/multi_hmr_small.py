@@ -225,7 +225,7 @@ class Lesson:
 
 
 def start_from(model: MultiHMR, path: Path, freeze: bool) -> None:
-    """Start from MapPose-t (wholebody-s), or from a run of this recipe; the first layers of MapPose, or (`freeze`) all, stay as they are."""
+    """Start from MapPose-t (wholebody-s), or from a run of this recipe; MapPose's first layers, or (`freeze`) all, stay as they are."""
     state = torch.load(path, map_location="cpu", weights_only=True)["averaged"]
     trunk = model.backbone.trunk
     if "backbone.places" in state:

@@ -29,6 +29,14 @@ def heads(folder: Path, codec: str = "bpjdet") -> Path:
     return _with_card(path, ("person", "head"), codec)
 
 
+def pointing(folder: Path) -> Path:
+    """Our own detector's layout: the same people and heads, of which the last points at nobody who is there."""
+    pointers = np.concatenate([np.zeros((2, 4)), BODIES, [[200, 150, 260, 230]]]).astype(np.float32)
+    scores = np.array([[0.9, 0], [0.8, 0], [0, 0.7], [0, 0.6], [0, 0.5]], np.float32)
+    outputs = {"boxes": np.concatenate([BODIES, HEADS]), "scores": scores, "owners": pointers}
+    return _with_card(nets.fixed(folder / "pointing.onnx", outputs, SIZE), ("person", "head"), "")
+
+
 def greedy(folder: Path) -> Path:
     """A BPJDet network with two people around the same place: the first head pulls the first's hook away from the second's."""
     bodies = np.array([[0, 0, 100, 100], [40, 0, 140, 100]], np.float32)

@@ -89,3 +89,12 @@ def test_the_command_writes_a_calibration_that_capture_reads(tmp_path, capsys):
     cameras = read_calibration(tmp_path / "cameras.toml")
     assert [camera.name for camera in cameras] == ["side1", "side2", "side3", "side4"]
     np.testing.assert_allclose(between(cameras), between(room()), rtol=0.06, atol=0.05)
+
+
+def test_cameras_that_agree_about_no_body_are_refused():
+    """Depths that are drawn anew in every frame are seen alike by all, and belong to nobody."""
+    rng = np.random.default_rng(0)
+    body = walks()
+    body[..., 2] *= np.exp(rng.normal(0, 0.5, body.shape[:2]))
+    with pytest.raises(VitruvianError, match="limbs change their lengths"):
+        calibrate([take_of(view) for view in seen(room(4), body, 1.0)], height=HEIGHT, fov=TRUTH_FOV)

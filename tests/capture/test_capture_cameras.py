@@ -1,5 +1,7 @@
 """Films of several cameras in, one take in the world and its files out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,12 +11,12 @@ from two_cameras import DEPTH, FOCAL, TIMES, pair, write_films
 nets = pytest.importorskip("nets", reason="needs onnx")
 
 from vitruvian.capture import cameras as module  # noqa: E402
-from vitruvian.capture.cameras import capture_cameras, folder_names, in_order  # noqa: E402
+from vitruvian.capture.cameras import cameras_of_films, capture_cameras, folder_names, in_order  # noqa: E402
 from vitruvian.capture.outputs import files_of  # noqa: E402
 from vitruvian.errors import VitruvianError  # noqa: E402
 from vitruvian.formats.calibration import read_calibration  # noqa: E402
 from vitruvian.formats.trc import read_trc  # noqa: E402
-from vitruvian.geometry.camera import Camera, project  # noqa: E402
+from vitruvian.geometry.camera import Camera, project, resized  # noqa: E402
 from vitruvian.media import VideoWriter, write_image  # noqa: E402
 from vitruvian.take import Take  # noqa: E402
 
@@ -183,6 +185,8 @@ def test_each_camera_has_a_folder_of_its_own(names, expected):
         (["cam/cam2.mp4", "cam/cam1.mp4"], ["cam_1", "cam_2"], ["cam_2", "cam_1"]),
         (["walk_2.mp4", "walk_1.mp4"], ["camera1", "camera2"], ["camera2", "camera1"]),
         (["cam1/b.mp4", "cam1/a.mp4"], ["cam1", "cam2"], ["cam1", "cam2"]),
+        (["Cam1/InputMedia/walk1/walk1.mov", "Cam0/InputMedia/walk1/walk1.mov"], ["Cam0", "Cam1", "Cam2"], ["Cam1", "Cam0"]),
+        (["hdVideos/hd_00_12.mp4", "hdVideos/hd_00_03.mp4"], ["00_03", "00_12", "00_13"], ["00_12", "00_03"]),
     ],
 )
 def test_films_find_their_cameras_by_name_or_by_order(sources, names, expected):
@@ -196,3 +200,21 @@ def test_a_film_that_ends_early_is_told(two_networks, films, tmp_path, caplog):
             writer.write(np.zeros((HEIGHT, WIDTH, 3), np.uint8), n / 10)
     capture_cameras([films / "left.mp4", tmp_path / "right.mp4"], pair(), **two_networks)
     assert "left ends 0.7 s before" in caplog.text
+
+
+@pytest.mark.parametrize(("scale", "told"), [(1, False), (2, True)])
+def test_a_calibration_without_a_size_that_fits_other_pictures_is_told(films, scale, told, caplog):
+    of_films = [replace(camera, intrinsics=np.diag([scale, scale, 1]) @ camera.intrinsics, size=(0, 0)) for camera in pair()]
+    found = cameras_of_films([films / "left.mp4", films / "right.mp4"], of_films)
+    assert [camera.size for camera in found] == [(WIDTH, HEIGHT)] * 2
+    assert ("does not say for pictures of which size" in caplog.text) is told
+
+
+def test_films_smaller_than_calibrated_are_told(films, caplog):
+    larger = [resized(camera, (2 * WIDTH, 2 * HEIGHT)) for camera in pair()]
+    found = cameras_of_films([films / "left.mp4", films / "right.mp4"], larger)
+    np.testing.assert_allclose(found[0].intrinsics, pair()[0].intrinsics)
+    assert f"calibrated at {2 * WIDTH} x {2 * HEIGHT}, filmed at {WIDTH} x {HEIGHT}" in caplog.text
+    caplog.clear()
+    cameras_of_films([films / "left.mp4", films / "right.mp4"], pair())
+    assert not caplog.text

@@ -1,4 +1,4 @@
-"""The field of view of a film by its people: told where they walk before a camera that looks down, else assumed as before."""
+"""The field of view of a film: as its calibration says, or by its people where they walk before a camera that looks down."""
 
 from dataclasses import replace
 
@@ -7,9 +7,14 @@ import pytest
 
 from street import RATE, SIZE, street, take_of
 from vitruvian.capture import pipeline
-from vitruvian.capture.lens import View, seen_lens
+from vitruvian.capture.cameras import camera_of_film
+from vitruvian.capture.lens import View, calibrated_view, seen_lens
 from vitruvian.capture.run import Options
 from vitruvian.capture.sinks import Stopwatch
+from vitruvian.errors import VitruvianError
+from vitruvian.formats.calibration import write_calibration
+from vitruvian.geometry.camera import Camera, pinhole
+from vitruvian.media.pictures import write_image
 from vitruvian.skeletons import COCO_17
 from vitruvian.take import People, Take
 
@@ -80,3 +85,35 @@ def test_where_nobody_tells_the_usual_stays(monkeypatch):
     options, view = Options(0.3, "none", True, 60.0, "cpu"), View(60.0, "assumed")
     take = pipeline._with_bodies(empty, lambda done, total: None, options, view, None, Stopwatch())
     assert (take.fov, take.fov_source, take.fov_spread) == (60.0, "assumed", 0.0)
+
+
+@pytest.mark.parametrize("size", [(640, 360), (360, 640)])
+def test_a_plain_camera_sees_what_its_calibration_says(size, caplog):
+    assert abs(calibrated_view(Camera(pinhole(size, 71.5), size=size), "walk.mp4") - 71.5) < 1e-9 and not caplog.records
+
+
+@pytest.mark.parametrize("change", [{"distortion": [-0.3, 0.1, 0, 0]}, {"shift": 30}])
+def test_a_bent_lens_and_one_beside_the_middle_are_told(change, caplog):
+    matrix = pinhole((640, 360), 70) + [[0, 0, change.get("shift", 0)], [0, 0, 0], [0, 0, 0]]
+    camera = Camera(matrix, size=(640, 360), distortion=change.get("distortion", []))
+    assert abs(calibrated_view(camera, "walk.mp4") - 70) < 1e-9
+    assert "walk.mp4: its lens is off a plain one of 70.0 degrees by" in caplog.text
+    assert "by 30 pixels" in caplog.text or "shift" not in change
+
+
+def test_a_camera_without_a_size_says_nothing():
+    with pytest.raises(VitruvianError, match="how large the pictures are"):
+        calibrated_view(Camera(pinhole((640, 360), 70)), "walk.mp4")
+
+
+def test_the_camera_of_a_film_is_the_only_one_or_the_one_of_its_name(tmp_path):
+    one, other = (Camera(pinhole((640, 360), fov), size=(640, 360), name=name) for fov, name in ((60, "left"), (80, "right")))
+    write_image(tmp_path / "walk_right.png", np.zeros((180, 320, 3), np.uint8))  # filmed at half the size
+    write_image(tmp_path / "walk.png", np.zeros((180, 320, 3), np.uint8))
+    write_calibration([one], tmp_path / "one.toml")
+    write_calibration([one, other], tmp_path / "two.toml")
+    for name, file, fov in (("walk.png", "one.toml", 60), ("walk_right.png", "one.toml", 60), ("walk_right.png", "two.toml", 80)):
+        camera = camera_of_film(tmp_path / name, tmp_path / file)
+        assert camera.size == (320, 180) and abs(calibrated_view(camera, name) - fov) < 1e-6
+    with pytest.raises(VitruvianError, match=r"two.toml has 2 cameras \(left, right\): name the film like its own"):
+        camera_of_film(tmp_path / "walk.png", tmp_path / "two.toml")

@@ -23,6 +23,8 @@ from vitruvian.cli import main  # noqa: E402
 from vitruvian.cli.capture import Told  # noqa: E402
 from vitruvian.cli.options import Bodies, Cameras, Films, Networks, Results, offsets_in, refuse  # noqa: E402
 from vitruvian.errors import VitruvianError  # noqa: E402
+from vitruvian.formats.calibration import write_calibration  # noqa: E402
+from vitruvian.geometry.camera import Camera, pinhole  # noqa: E402
 from vitruvian.media import write_image  # noqa: E402
 from vitruvian.skeletons import COCO_17  # noqa: E402
 from vitruvian.take import People, Take  # noqa: E402
@@ -103,6 +105,25 @@ def test_options_of_bodies_mean_nothing_without_bodies(capsys, nets, here):
     walk(here / "walk.mp4", np.arange(2) / 30)
     code, _, err = run(capsys, "walk.mp4", *nets, "--fov", "60", "--ground")
     assert code == 2 and "without bodies (--no-mesh): --fov, --ground;" in err
+
+
+def test_a_calibration_tells_how_wide_a_single_camera_sees(capsys, monkeypatch, nets, here):
+    asked = {}
+
+    def instead(source, out, *, on_progress, **options):
+        asked.update(options)
+        out.mkdir()
+        return Take.load(_nobody(out))
+
+    instead.__signature__ = signature(capture)
+    monkeypatch.setattr(sys.modules["vitruvian.capture"], "capture", instead)
+    walk(here / "walk.mp4", np.arange(2) / 30)
+    write_calibration([Camera(pinhole((160, 120), 73), size=(160, 120))], here / "c.toml")
+    assert run(capsys, "walk.mp4", "--calibration", "c.toml")[0] == 0 and abs(asked["fov"] - 73) < 1e-6
+    code, _, err = run(capsys, "walk.mp4", "--calibration", "c.toml", "--fov", "60")
+    assert code == 2 and "leave --fov away" in err
+    code, _, err = run(capsys, "walk.mp4", "--calibration", "c.toml", "--up", "y")
+    assert code == 2 and "mean nothing for one camera: --up;" in err
 
 
 def test_options_reach_the_capture_of_several_cameras(capsys, monkeypatch, films, here):

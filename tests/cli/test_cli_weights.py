@@ -96,20 +96,20 @@ def test_path_of_a_network_that_is_not_here_is_an_error(run):
 def test_reduce_writes_a_network_and_says_how_far_it_moved(run, tmp_path):
     pytest.importorskip("onnx")
     out = tmp_path / "small.onnx"
-    code, printed, _ = run("reduce", "wholebody-s", "--precision", "fp16", "-o", out)
+    code, printed, _ = run("reduce", "person-parts-s", "--precision", "fp16", "-o", out)
     assert code == 0 and out.is_file() and out.with_suffix(".json").is_file()
-    assert printed.startswith(f"small  {out}  7.7 MB") and "median: 0\n" in printed
+    assert printed.startswith(f"small  {out}  7.") and "without a counterpart" in printed
 
 
 def test_reduce_takes_several_pictures(run, tmp_path):
     pytest.importorskip("onnx")
     with pytest.raises(VitruvianError, match="gone"):
-        run("reduce", "wholebody-s", "-o", tmp_path / "small.onnx", "--calibrate", tmp_path / "gone.png", tmp_path / "lost.png")
+        run("reduce", "person-parts-s", "-o", tmp_path / "small.onnx", "--calibrate", tmp_path / "gone.png", tmp_path / "lost.png")
     assert list(tmp_path.glob("small*")) == []
 
 
 def test_info_names_the_parent_of_a_reduced_network(run, tmp_path):
     pytest.importorskip("onnx")
-    run("reduce", "wholebody-s", "--precision", "fp16", "-o", tmp_path / "home/weights/small.onnx")
+    run("reduce", "person-parts-s", "--precision", "fp16", "-o", tmp_path / "home/weights/small.onnx")
     printed = run("info", "small")[1]
-    assert f"wholebody-s {card_for('wholebody-s').sha256[:12]}" in printed and "fp16" in printed
+    assert f"person-parts-s {card_for('person-parts-s').sha256[:12]}" in printed and "fp16" in printed

@@ -115,9 +115,27 @@ def test_published_rule_equals_the_card(seed, count, many, part_set):
         np.testing.assert_allclose(mine, theirs)
 
 
-def test_best_rule_hangs_most_parts_at_the_least_distance():
+def test_best_rule_gives_parts_a_second_choice():
     hooks = np.array([[[20.0, 20]], [[60.0, 20]]])
     assert hang_parts(WIDE, hooks, parts([(39, 20), (46, 20)]), HEAD, rule="best")[1].tolist() == [[0], [1]]
+
+
+def test_best_rule_leaves_to_nobody_what_is_a_body_away_from_its_hook():
+    for hook, hung in ((-5.0, True), (-15.0, False)):
+        part = hang_parts(boxes((0, 0, 100, 100)), np.array([[[hook, 50]]]), parts([(90, 50)]), HEAD, rule="best")[1]
+        assert (part[0, 0] == 0) == hung
+
+
+def test_best_rule_lets_a_body_that_is_hardly_sure_stand_back():
+    hooks = np.array([[[45.0, 20]], [[50.0, 20]]])
+    for scores, owner in (((0.9, 0.9), 1), ((0.9, 0.1), 0)):
+        part = hang_parts(WIDE, hooks, parts([(50, 20)]), HEAD, rule="best", scores=np.array(scores))[1]
+        assert part[owner, 0] == 0 and part[1 - owner, 0] == -1
+
+
+def test_a_thin_body_reaches_half_of_its_length():
+    tool = boxes((0, 0, 100, 4))
+    assert hang_parts(tool, np.array([[[50.0, 2]]]), parts([(90, 2)]), HEAD, rule="best")[1].tolist() == [[0]]
 
 
 def test_best_rule_asks_the_parts_for_their_body():
@@ -144,7 +162,8 @@ def test_best_rule_equals_trying_everything(seed, count, many, part_set):
     bodies = np.concatenate([corner, corner + random.uniform(30, 60, (count, 2))], 1)
     hooks = random.uniform(0, 90, (count, len(part_set.slots), 2))
     found = parts(random.uniform(0, 90, (many, 2)), random.integers(1, len(part_set.classes), many).tolist(), 8.0)
-    part = hang_parts(bodies, hooks, found, part_set, rule="best")[1]
+    scores = random.uniform(0, 1, count)
+    part = hang_parts(bodies, hooks, found, part_set, rule="best", scores=scores)[1]
     middles, size = (found.boxes[:, :2] + found.boxes[:, 2:]) / 2, np.sqrt((bodies[:, 2:] - bodies[:, :2]).prod(1))
     shares = inside_share(found.boxes, bodies)
 
@@ -155,8 +174,8 @@ def test_best_rule_equals_trying_everything(seed, count, many, part_set):
     ways = [way for way in itertools.product(*places) if len({p for p in way if p}) == sum(p is not None for p in way)]
 
     def worth(way):
-        cost = sum(np.linalg.norm(middles[row] - hooks[place]) / size[place[0]] for row, place in enumerate(way) if place)
-        return sum(p is None for p in way), cost
+        apart = (np.linalg.norm(middles[row] - hooks[place]) / size[place[0]] for row, place in enumerate(way) if place)
+        return sum(apart) - 0.1 * sum(np.log(scores[place[0]]) for place in way if place) + sum(place is None for place in way)
 
     mine = tuple(next(((b, k) for b, k in np.argwhere(part == row).tolist()), None) for row in range(many))
     np.testing.assert_allclose(worth(mine), min(map(worth, ways)), atol=1e-4)

@@ -65,6 +65,13 @@ def test_human36m_without_its_training_subjects_says_so(tmp_path):
         human36m(tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize(("split", "subjects"), [("train", ["S1", "S5", "S6", "S7", "S8"]), ("test", ["S9", "S11"])])
+def test_human36m_is_split_by_subjects(tmp_path, split, subjects):
+    points = {f"S{n}": {"Eating": np.zeros((1, 32, 3))} for n in (1, 5, 6, 7, 8, 9, 11)}
+    write_human36m(tmp_path, points, RING)
+    assert [film.name.split("/")[0] for film in human36m(tmp_path, split)] == subjects
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -229,6 +236,16 @@ def test_3dpw_is_given_in_the_moving_cameras_frame(tmp_path):
     assert np.isnan(film.points[2, 1]).all() and np.isfinite(film.points[2, 0]).all() and film.counts.all()
 
 
+@pytest.mark.parametrize(("split", "name"), [("train", "train"), ("val", "validation"), ("test", "test")])
+def test_3dpw_is_split_by_folders(tmp_path, split, name):
+    for other in ("train", "validation", "test"):
+        table = pw_table()[1] | {"sequence": other}
+        (tmp_path / "sequenceFiles" / other).mkdir(parents=True)
+        (tmp_path / "sequenceFiles" / other / f"{other}_00.pkl").write_bytes(pickle.dumps(table, protocol=2))
+    (film,) = threedpw_joints(tmp_path, split)
+    assert film.name == f"{name}_00"
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -250,8 +267,8 @@ def test_3dpw_damaged(tmp_path, change, capsys):
 # CMU Panoptic
 
 
-def panoptic_folder(folder, frames=25):
-    place = folder / "160906_pizza1"
+def panoptic_folder(folder, frames=25, name="160906_pizza1"):
+    place = folder / name
     (place / "hdPose3d_stage1_coco19").mkdir(parents=True)
     cameras = [
         {
@@ -260,7 +277,7 @@ def panoptic_folder(folder, frames=25):
         }
         for name, c in zip(("00_03", "00_06", "00_12", "00_13", "00_23"), room(5), strict=True)
     ]  # fmt: skip
-    (place / "calibration_160906_pizza1.json").write_text(json.dumps({"cameras": cameras}))
+    (place / f"calibration_{name}.json").write_text(json.dumps({"cameras": cameras}))
     truth = RNG.normal(0, 0.4, (frames, 2, 19, 3))
     for f in range(frames):
         bodies = []
@@ -282,6 +299,14 @@ def test_panoptic_by_voxelposes_protocol(tmp_path):
     assert np.isnan(film.points[:, :, 5]).all() and np.isnan(film.points[1, 0]).all() and np.isfinite(film.points[1, 1, 2]).all()
     np.testing.assert_allclose(film.seen(0)[2, 1, 3], project(room(5)[0], truth[24, 1, 3]), atol=1e-6)
     assert next(iter(panoptic(tmp_path, joints=19, step=5))).points.shape == (5, 2, 19, 3)
+
+
+def test_panoptic_is_split_by_sequences(tmp_path):
+    for name in ("160906_pizza1", "160906_band4", "160906_band2", "170407_office2"):
+        panoptic_folder(tmp_path, 7, name)
+    assert sorted(film.name for film in panoptic(tmp_path)) == ["160906_band4", "160906_pizza1"]
+    (film,) = panoptic(tmp_path, "train")
+    assert film.name == "160906_band2" and film.frames.tolist() == [0, 3, 6]
 
 
 @pytest.mark.parametrize("text", ["[]", '{"bodies": [{"id": 1, "joints19": [1, 2]}]}', '{"bodies": [{"id": 1}]}', "{"])
@@ -309,6 +334,9 @@ def test_shelf_and_campus_frames_that_count(tmp_path):
     write_shelf(tmp_path, truth, RING, "campus")
     (film,) = campus(tmp_path, "all")
     assert len(film.points) == 610 and film.counts.sum() == 121
+    write_shelf(tmp_path, np.concatenate([truth, truth[:200]]), RING, "campus")
+    (film,) = campus(tmp_path)
+    assert film.frames.tolist() == [*range(350, 471), *range(650, 751)]
     (tmp_path / "calibration_campus.json").write_text('{"0": {"R": 1}}')
     with pytest.raises(FormatError):
         list(campus(tmp_path))

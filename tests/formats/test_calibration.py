@@ -142,6 +142,10 @@ def test_human36m_json_has_a_place_per_subject(tmp_path):
     assert not read_calibration(tmp_path / "c.json")[0].t_cam_world.any()
     with pytest.raises(FormatError, match="S5"):
         read_calibration(tmp_path / "c.json", subject=5)
+    name = rig()[0].name
+    known = {"intrinsics": {"54138969": lens[name]}, "extrinsics": {"S1": {"54138969": place[name]}}}
+    (tmp_path / "c.json").write_text(json.dumps(known))
+    assert read_calibration(tmp_path / "c.json")[0].size == (1000, 1002)  # the data set's own cameras, whose files don't say
 
 
 def test_human36m_metadata(tmp_path):

@@ -13,12 +13,14 @@ from vitruvian.synth.scene import (
     SURFACE_STRIDE,
     UNTOLD,
     Figure,
+    Repertory,
     Studio,
     _tall_enough,
     compose_crop,
     compose_scene,
     detection_scene,
     hidden_in,
+    owned_scene,
     pose_crop,
 )
 from vitruvian.synth.store import SIZE, Store
@@ -146,3 +148,25 @@ def test_backgrounds_need_no_photographs_and_skip_unreadable_ones(tmp_path):
     photographs = load_photographs([tmp_path / "no.jpg", tmp_path / "missing.png"])
     assert photographs == []
     assert make_background(np.random.default_rng(0), photographs, (64, 48)).shape == (48, 64, 3)
+
+
+def test_owners_boxes_are_those_of_people_in_the_scene(studio):
+    rng = np.random.default_rng(6)
+    for _ in range(20):
+        scene = compose_scene(rng, studio, (192, 160), 5)
+        told = np.isfinite(scene.owner_boxes).all(1)
+        assert len(scene.keypoints) == 5 and not told[scene.labels <= 0].any()
+        people = {int(owner): box for owner, box, label in zip(scene.owners, scene.boxes, scene.labels, strict=True) if label == 0}
+        for row in np.flatnonzero(scene.labels > 0):
+            assert told[row] == (scene.owners[row] in people)
+            if told[row]:
+                np.testing.assert_array_equal(scene.owner_boxes[row], people[scene.owners[row]])
+
+
+def test_a_repertory_paints_once_and_shows_again(studio, monkeypatch):
+    monkeypatch.setattr("vitruvian.synth.scene.MOST", 4)
+    troupe, rng = Repertory(studio.store, studio.backdrops, studio.members), np.random.default_rng(0)
+    people = [troupe.person(rng) for _ in range(60)]
+    assert len(troupe.painted) == 4 and 4 < len({id(person) for person in people}) < 30
+    image, boxes, labels, owners = owned_scene(rng, troupe, (128, 128))
+    assert image.shape == (128, 128, 3) and boxes.shape == owners.shape and len(labels) == len(boxes)

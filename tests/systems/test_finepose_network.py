@@ -193,6 +193,35 @@ def test_clip_replaces_the_stand_in():
         fp.with_clip(model_of(replace(NANO, width=32)), clip)
 
 
+def test_clip_of_the_transformers_package_reads_alike():
+    model = model_of(replace(NANO, tower=2))
+    theirs = {"vision_model.x": torch.zeros(1), "logit_scale": torch.zeros(()), "text_model.embeddings.position_ids": torch.arange(77)}
+    for name, value in model.prompts.tower.state_dict().items():
+        value = value.half()
+        if name.startswith("blocks."):
+            _, block, part, kind = name.split(".")
+            place = f"text_model.encoder.layers.{block}."
+            names = {"ln_1": "layer_norm1", "ln_2": "layer_norm2", "c_fc": "mlp.fc1", "c_proj": "mlp.fc2", "out": "self_attn.out_proj"}
+            if part == "qkv":
+                theirs |= {f"{place}self_attn.{letter}_proj.{kind}": third for letter, third in zip("qkv", value.chunk(3), strict=True)}
+            else:
+                theirs[f"{place}{names[part]}.{kind}"] = value
+        elif name.startswith("ln_final."):
+            theirs[f"text_model.final_layer_norm.{name[9:]}"] = value
+        else:
+            theirs["text_model.embeddings." + {"positional_embedding": "position_embedding.weight"}.get(name, name)] = value
+    other = fp.with_clip(model_of(), theirs)
+    assert other.config == model.config
+    for name, value in model.prompts.tower.state_dict().items():
+        torch.testing.assert_close(other.prompts.tower.state_dict()[name], value, atol=1e-3, rtol=1e-3)  # of 16 bits
+    assert not any(parameter.requires_grad for parameter in other.prompts.tower.parameters())
+    del theirs["text_model.encoder.layers.1.self_attn.k_proj.bias"]
+    with pytest.raises(WeightsError, match="no key or value"):
+        fp.with_clip(model_of(), theirs)
+    with pytest.raises(WeightsError):
+        fp.with_clip(model_of(), {"visual.proj": torch.zeros(2)})
+
+
 def test_lift_takes_any_length():
     model = model_of().eval()
     for frames in (0, 1, 9, 22):

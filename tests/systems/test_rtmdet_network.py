@@ -1,5 +1,7 @@
 """RTMDet: boxes come back from distances, cells are dealt fairly, and the network learns."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -11,9 +13,12 @@ from vitruvian.systems.detection.rtmdet import (
     RTMDet,
     assign,
     decode,
+    decode_owners,
     flatten,
     loss,
     overlaps,
+    owner_loss,
+    owner_targets,
     rank_in_group,
 )
 from vitruvian.systems.export import difference, export_onnx
@@ -147,3 +152,88 @@ def test_overfits_a_few_rectangles():
             sure = scores[i, :, c] > 0.4
             iou, _ = overlaps(found[i, sure], box.expand(int(sure.sum()), 4))
             assert iou.max() > 0.7
+
+
+def told(owner, box, at=(0, 0, 0)):
+    """Levels that say nothing but, at (level, row, column), which owner's box belongs to a part's box."""
+    levels = [torch.zeros(1, 4, SIZE // s, SIZE // s) for s in STRIDES]
+    middle, size = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]).prod().sqrt()
+    levels[at[0]][0, :, at[1], at[2]] = torch.cat((((owner[:2] + owner[2:]) / 2 - middle) / size, ((owner[2:] - owner[:2]) / size).log()))
+    return levels
+
+
+def test_owners_come_back_from_what_is_told():
+    box, owner = torch.tensor([30.0, 20, 46, 29]), torch.tensor([5.0, 15, 60, 120])
+    back = decode_owners(box[None], told(owner, box)[0][0, :, 0, 0][None])
+    torch.testing.assert_close(back, owner[None])
+
+
+def test_owners_are_asked_of_cells_that_answer_for_parts_and_of_no_others():
+    levels = blank(2)
+    boxes = [torch.tensor([[8.0, 8, 100, 120], [40, 40, 56, 56], [70, 70, 78, 78]]), torch.tensor([[10.0, 10, 50, 50]])]
+    labels, nan = [torch.tensor([0, 1, -1]), torch.tensor([3])], float("nan")
+    owners = [torch.tensor([[nan] * 4, [8.0, 8, 100, 120], [nan] * 4]), torch.tensor([[nan] * 4])]  # the hand's person has no box
+    targets = owner_targets(levels, boxes, labels, owners)
+    assert len(targets.cell) and (targets.image == 0).all() and (targets.owners == boxes[0][0]).all()
+    _, predicted, points, _ = flatten(levels)
+    torch.testing.assert_close(targets.boxes, predicted[0, targets.cell])
+    assert ((points[targets.cell] - 48).abs() <= 32).all()
+
+
+def test_nobody_has_no_owners_to_learn():
+    none = torch.zeros(0, 4)
+    targets = owner_targets(blank(2), [none] * 2, [torch.zeros(0, dtype=torch.long)] * 2, [none] * 2)
+    assert owner_loss([torch.zeros(2, 4, SIZE // s, SIZE // s) for s in STRIDES], targets)["total"] == 0
+
+
+def test_owners_of_single_images_join_to_those_of_a_batch():
+    levels, person, head = blank(2), [8.0, 8, 100, 120], [44.0, 44, 52, 52]
+    nan = [float("nan")] * 4
+    targets = owner_targets(levels, [torch.tensor([person, head])] * 2, [torch.tensor([0, 1])] * 2, [torch.tensor([nan, person])] * 2)
+    again = type(targets).joined([targets.of(0), targets.of(1)])
+    for a, b in zip(targets, again, strict=True):
+        assert torch.equal(a.sort(0).values, b.sort(0).values)
+
+
+def test_owner_loss_prefers_the_right_one_of_two_people():
+    right, left = [60.0, 8, 110, 120], [20.0, 8, 70, 120]
+    nan = [float("nan")] * 4
+    boxes, owner = torch.tensor([[44.0, 44, 52, 52], right, left]), torch.tensor([right, nan, nan])
+    targets = owner_targets(blank(), [boxes], [torch.tensor([1, 0, 0])], [owner])
+    one = type(targets)(*(column[:1] for column in targets[:5]), *targets[5:])
+    level = 0 if one.cell[0] < 256 else 1
+    row, column = divmod(int(one.cell[0]) - 256 * level, 16 >> level)
+    choices = [owner_loss(told(torch.tensor(box), one.boxes[0], (level, row, column)), one)["choice"] for box in (right, left)]
+    assert choices[0] < 0.05 < 0.5 < choices[1]  # of one cell that answers with a quality of 0.25
+
+
+def test_the_owner_loss_is_0_where_the_owner_is_told_and_grows_with_the_error():
+    levels, owner = blank(), torch.tensor([[8.0, 8, 100, 120]])
+    targets = owner_targets(levels, [torch.tensor([[44.0, 44, 52, 52]])], [torch.tensor([1])], [owner])
+    targets = type(targets)(*(column[:1] for column in targets))
+    level = 0 if targets.cell[0] < 256 else 1
+    row, column = divmod(int(targets.cell[0]) - 256 * level, 16 >> level)
+
+    def off(by):
+        return owner_loss(told(owner[0] + by, targets.boxes[0], (level, row, column)), targets)["total"].item()
+
+    assert off(0.0) == pytest.approx(0, abs=1e-8)
+    assert 0 < off(5.0) < off(20.0)
+
+
+def test_an_exported_detector_says_whose_parts_are(tmp_path):
+    torch.manual_seed(0)
+    network = Deployed(RTMDet(replace(VARIANTS["nano"], owners=True)).eval())
+    export_onnx(network, torch.zeros(1, 3, 64, 96), tmp_path / "owners.onnx", ("image",), network.outputs, free={2: "height", 3: "width"})
+    assert network.outputs == ("boxes", "scores", "owners")
+    assert difference(network, tmp_path / "owners.onnx", [(3, 128, 64)])[1] < 1e-4
+
+
+def test_boxes_and_scores_do_not_change_with_owners():
+    torch.manual_seed(0)
+    network = RTMDet(replace(VARIANTS["nano"], owners=True)).eval()
+    plain = RTMDet(VARIANTS["nano"]).eval()
+    plain.load_state_dict({name: value for name, value in network.state_dict().items() if not name.startswith("owners.")})
+    image = torch.randn(1, 3, 64, 64)
+    for a, b in zip(Deployed(network)(image), Deployed(plain)(image), strict=False):
+        assert torch.equal(a, b)

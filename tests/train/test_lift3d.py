@@ -98,6 +98,32 @@ def test_short_motions_are_filled_up_and_ones_with_gaps_left_out():
         lift3d.from_motions([gap], 6, 1.0)
 
 
+def test_finepose_reads_its_texts_by_clip_where_weights_are_given(tmp_path, monkeypatch):
+    """A small tower stands for CLIP's; without one, no tower of random weights is left in the network."""
+    from dataclasses import replace
+
+    from vitruvian.systems.checkpoint import write_state
+    from vitruvian.systems.pose3d import finepose
+
+    nano = finepose.VARIANTS["nano"]
+    monkeypatch.setitem(finepose.VARIANTS, "nano", replace(nano, tower=3))
+    assert lift3d.build("finepose", "nano")[0].config == nano
+    tower = finepose.FinePose(replace(nano, tower=1)).prompts.tower.state_dict()
+    names = (("blocks.", "transformer.resblocks."), (".qkv.", ".attn.in_proj_"), (".out.", ".attn.out_proj."), (".c_", ".mlp.c_"))
+    for ours, theirs in names:
+        tower = {name.replace(ours, theirs): value for name, value in tower.items()}
+    write_state(tower, tmp_path / "clip.safetensors", {})
+    human36m_folder(tmp_path)
+    options = ("--variant", "nano", "--clip", tmp_path / "clip.safetensors", "--steps", 2, "--batch", 2)
+    command(monkeypatch, "finepose", "--human36m", tmp_path, "--out", tmp_path / "run", *options)
+    trained = catalogue.recognise(read_state(tmp_path / "run/network.safetensors"))
+    assert trained.config.tower == 1
+    found = trained.model.prompts.tower.token_embedding.weight
+    np.testing.assert_array_equal(found.detach().numpy(), tower["token_embedding.weight"].numpy())  # frozen
+    with pytest.raises(SystemExit, match="HopFIR reads no text"):
+        command(monkeypatch, "hopfir", "--motions", tmp_path, "--out", tmp_path / "other", "--clip", tmp_path / "clip.safetensors")
+
+
 def test_what_there_is_not_is_one_line(tmp_path, monkeypatch):
     with pytest.raises(VitruvianError, match="small-27"):
         lift3d.build("finepose", "3dhp-243")

@@ -28,6 +28,7 @@ FREE = (None, 3, None, None)
         (WIDE, {"output": (None, 5)}, "suppressed", (0,)),
         (WIDE, {"output": (1, 200, 5)}, "suppressed", (0,)),
         (WIDE, {"scores": (1, 8400, 5), "boxes": (1, 8400, 4)}, "boxes", (1, 0)),
+        (WIDE, {"owners": (1, 8400, 4), "scores": (1, 8400, 5), "boxes": (1, 8400, 4)}, "boxes", (2, 1, 0)),
         (WIDE, {"a": (1, 8400, 4), "b": (1, 8400, 80)}, "boxes", (0, 1)),
         (WIDE, {"a": (1, 8400, 4), "b": (1, 8400, 5)}, "boxes", (0, 1)),
         (WIDE, {"output": (1, 8400, 85)}, "cells", (0,)),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import cache
 from types import ModuleType
 
 import numpy as np
@@ -60,7 +61,8 @@ def check_inputs(
     return batch
 
 
-def levels(parents: Sequence[int]) -> list[tuple[list[int], list[int]]]:
+@cache
+def levels(parents: tuple[int, ...]) -> list[tuple[list[int], list[int]]]:
     """The joint tree cut by depth: for each depth from 1 on, the joints there and the place of each one's parent in the depth above."""
     depth, rows = [0], [[0]]
     for joint, parent in enumerate(parents[1:], 1):

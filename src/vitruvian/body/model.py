@@ -267,9 +267,10 @@ def subset(model: BodyModel, vertices: Int[np.ndarray, " w"]) -> BodyModel:
         faces=np.zeros((0, 3), np.int32),
         template=model.template[vertices],
         weights=model.weights[vertices],
-        shape_directions=model.shape_directions[:, vertices],
-        expression_directions=model.expression_directions[:, vertices],
-        pose_directions=None if model.pose_directions is None else model.pose_directions[:, vertices],
+        # Picked out of their middle axis they lie in memory as matrix products don't want them: each would copy them first.
+        shape_directions=np.ascontiguousarray(model.shape_directions[:, vertices]),
+        expression_directions=np.ascontiguousarray(model.expression_directions[:, vertices]),
+        pose_directions=None if model.pose_directions is None else np.ascontiguousarray(model.pose_directions[:, vertices]),
         landmarks=None,
         larynx=larynx,
         uv=None,

@@ -27,6 +27,7 @@ ASSUMED_HEIGHT = 1.7
 """Metres where nobody says more."""
 _LEG_SHARE = 0.491  # hip to ankle of the body height: Winter, Biomechanics and Motor Control of Human Movement
 _SURE, _FEWEST, _WORST = 0.4, 200, 0.008  # confidence of a keypoint; keypoints in common; error as a share of the longer side
+_STEADY, _EVEN = 0.08, 1.35  # how much limbs' lengths may vary (median deviation over median), and differ between the sides
 _JOINTS = tuple(f"{side}_{joint}" for side in ("left", "right") for joint in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle"))
 
 
@@ -74,7 +75,8 @@ def calibrate(
     chains = [[_JOINTS.index(f"{side}_{joint}") for joint in ("hip", "knee", "ankle")] for side in ("left", "right")]
     leg = float(np.nanmean([length_along(bundle.points, chain) for chain in chains]))
     bundle = scaled(bundle, _LEG_SHARE * height / leg)
-    return _judged(_upright(bundle), takes)
+    found = _judged(bundle, takes)  # before anything is made of a body that there is not
+    return replace(found, cameras=_upright(bundle).cameras)
 
 
 def _common(takes: Sequence[Take], joints: Sequence[Sequence[int]]) -> tuple[Float[np.ndarray, "c f k 2"], Float[np.ndarray, "c f k"]]:
@@ -123,5 +125,23 @@ def _judged(bundle: Bundle, takes: Sequence[Take]) -> Calibrated:
             raise VitruvianError(
                 f"{camera.name} is {error[c]:.0f} pixels off what the others see: give the field of view; or films don't run together"
             )
+    _check_body(bundle.points)
     fov = [2 * np.degrees(np.arctan(max(camera.size) / (2 * camera.intrinsics[0, 0]))) for camera in bundle.cameras]
     return Calibrated(bundle.cameras, error, seen, np.array(fov))
+
+
+def _check_body(points: Float[np.ndarray, "f k 3"]) -> None:
+    """Raises VitruvianError for a body whose limbs change their lengths: cameras at wrong places can agree about such a one."""
+    ends = (("shoulder", "elbow"), ("elbow", "wrist"), ("hip", "knee"), ("knee", "ankle"), ("shoulder", "hip"))
+    pairs = np.array([[_JOINTS.index(f"{side}_{joint}") for joint in pair] for pair in ends for side in ("left", "right")])
+    lengths = np.linalg.norm(points[:, pairs[:, 0]] - points[:, pairs[:, 1]], axis=-1)
+    lengths = lengths[:, np.isfinite(lengths).sum(0) >= 3]
+    usual = np.nanmedian(lengths, axis=0) if lengths.size else np.zeros(0)
+    varies = float(np.median(np.nanmedian(np.abs(lengths - usual), axis=0) / usual)) if lengths.size else np.inf
+    sides = [[length_along(points, pair) for pair in pairs[n : n + 2]] for n in range(0, len(pairs), 2)]
+    uneven = [np.exp(abs(np.log(left / right))) for left, right in sides if left > 0 and right > 0]
+    if varies > _STEADY or not uneven or np.median(uneven) > _EVEN:
+        raise VitruvianError(
+            "the cameras agree only about a body whose limbs change their lengths, so they don't stand where they were put: film longer, "
+            "from nearer, with all of the body in all pictures, or give the field of view"
+        )

@@ -20,12 +20,13 @@ import numpy as np
 from jaxtyping import Int
 
 from vitruvian.capture.bodies import add_bodies_to_points
+from vitruvian.capture.clocks import common_clock
 from vitruvian.capture.orders import warn_of_order
 from vitruvian.capture.outputs import delivered
 from vitruvian.capture.pipeline import Device, Progress, capture
 from vitruvian.capture.sinks import Background, Stopwatch, check_formats, overlay_sink
 from vitruvian.capture.sinks import Format as CaptureFormat
-from vitruvian.capture.views import Combined, check_options, check_skeletons, clocks, combine, seen_by, sized
+from vitruvian.capture.views import Combined, check_options, check_skeletons, combine, seen_by, sized
 from vitruvian.draw.overlay import draw_people
 from vitruvian.errors import VitruvianError
 from vitruvian.formats.calibration import read_calibration, write_calibration
@@ -47,6 +48,8 @@ Source = str | Path | Take
 
 Format = Literal["trc", "bvh", "csv", "parquet", "rerun"]
 _EARLY = 0.5  # seconds
+_OFF_CENTRE = 0.2  # of a picture's side
+_SAME_SHAPE = 0.002  # of an aspect ratio
 _FILES = {"trc": "people.trc", "bvh": "people.bvh", "csv": "points.csv", "parquet": "points.parquet", "rerun": "take.rrd"}
 _BODIES_FILE = {"glb": "bodies.glb"}
 
@@ -81,7 +84,7 @@ def capture_cameras(
     the camera cam01), else by their order.
     out: folder for the files, None writes nothing; each camera's own take goes to a folder there. Files of an earlier capture are replaced,
     or removed, once the new ones are whole.
-    offsets: seconds to add to each film's times to have the first one's clock; "auto" finds them by motion; None: they began together.
+    offsets: seconds to add to each film's times to have the first one's clock; "auto" finds them by people; None: they began together.
     up, min_views, max_error, smooth: see `views.combine`. detector to flip_test, device: see `capture`, for each film. mesh: fit bodies to
     the 133 points, and write bodies.glb. overlay: draw the points back into the films. formats: other files to write, see `Format`; TRC and
     BVH are one file per person.
@@ -111,7 +114,7 @@ def capture_cameras(
         if not take.complete and not _is_take(source):
             raise KeyboardInterrupt  # the film goes on from there next time; half a film has no third dimension
         takes.append(take)
-    shifts = clocks(takes) if isinstance(offsets, str) else offsets
+    shifts = common_clock(takes, cameras) if isinstance(offsets, str) else offsets
     _warn_of_ends(cameras, takes, shifts)
     warn_of_order(takes, cameras, [_title(source) for source in sources], shifts)
     combined = combine(takes, cameras, offsets=shifts, up=up, min_views=min_views, max_error=max_error, smooth=smooth)
@@ -203,14 +206,43 @@ def _is_take(source: Source) -> bool:
 def cameras_of_films(sources: Sequence[Source], calibration: str | Path | Sequence[str | Path] | Sequence[Camera]) -> tuple[Camera, ...]:
     """The camera of each film, sized as its pictures. Raises VitruvianError where films and cameras don't fit."""
     films = zip(in_order(sources, _cameras(calibration)), sources, map(_there, sources), strict=True)
-    return tuple(sized(camera, _sizes(source, take), _title(source)) for camera, source, take in films)
+    return tuple(_of_film(camera, _sizes(source, take), _title(source)) for camera, source, take in films)
+
+
+def camera_of_film(source: str | Path, calibration: str | Path) -> Camera:
+    """The camera of a single film or of pictures, sized as they are: the only one of the file, or the one that bears the film's name.
+
+    Raises VitruvianError where names don't tell, and what `read_calibration` raises.
+    """
+    cameras = read_calibration(calibration)
+    matches = [[camera for camera in cameras if goes_with(source, camera.name)] for goes_with in _NAMED_ALIKE]
+    found = cameras if len(cameras) == 1 else next((found for found in matches if len(found) == 1), ())
+    if not found:
+        names = ", ".join(camera.name[:20] for camera in cameras[:8])
+        raise VitruvianError(f"{calibration} has {len(cameras)} cameras ({names}): name the film like its own")
+    return _of_film(found[0], _sizes(source, None), str(source))
+
+
+def _of_film(camera: Camera, sizes: Int[np.ndarray, "n 2"], title: str) -> Camera:
+    """`views.sized`, and a warning where the calibration is of another size, or says none and can hardly be of pictures of this one."""
+    found = sized(camera, sizes, title)
+    middle, size, was = camera.intrinsics[:2, 2], np.array(found.size), np.array(camera.size)
+    if min(was) < 1 <= min(size):
+        if (np.abs(middle / size - 0.5) > _OFF_CENTRE).any():
+            log.warning(
+                "%s: the calibration does not say for pictures of which size it is, and the middle of its lens, (%.0f, %.0f), is not amid "
+                "the film's, which are %d x %d: if they were of another size, write it into the calibration", title, *middle, *size,
+            )  # fmt: skip
+    elif (size != was).any() and abs(size[0] * was[1] / (size[1] * was[0]) - 1) < _SAME_SHAPE:  # `sized` warns of other shapes
+        log.warning("%s: calibrated at %d x %d, filmed at %d x %d: taken for scaled, not cut", title, *was, *size)
+    return found
 
 
 def _fitting(cameras: Sequence[Camera], sources: Sequence[Source], pose: Card | str | Path) -> tuple[tuple[Camera, ...], list[Take | None]]:
     """The cameras of the films as they are, and the takes that are there already. Raises VitruvianError for what can't be combined."""
     there = [_there(source) for source in sources]
     films = zip(cameras, sources, there, strict=True)
-    cameras = tuple(sized(camera, _sizes(source, take), _title(source)) for camera, source, take in films)
+    cameras = tuple(_of_film(camera, _sizes(source, take), _title(source)) for camera, source, take in films)
     check_skeletons([take.skeleton.name if take else _skeleton_of(pose) for take in there])
     return cameras, there
 
@@ -278,7 +310,7 @@ def in_order(sources: Sequence[Source], cameras: Sequence[Camera]) -> tuple[Came
     twice = next((path for path in paths if paths.count(path) > 1), None)
     if twice is not None:
         raise VitruvianError(f"{twice} is given twice: give each camera's own film")
-    for goes_with in (_same, _belongs, _is_within, _has_number):
+    for goes_with in _NAMED_ALIKE:
         matches = [[n for n, camera in enumerate(cameras) if goes_with(source, camera.name)] for source in sources]
         if all(len(found) == 1 for found in matches) and len({found[0] for found in matches}) == len(sources):
             return tuple(cameras[found[0]] for found in matches)
@@ -314,6 +346,15 @@ def _has_number(source: Source, name: str) -> bool:
     """Whether the last number of a film's name is the last one of the camera's: walk_2.mp4 and camera2."""
     film, camera = (re.findall(r"\d+", _counted(text))[-1:] for text in (_parts(source)[0], name))
     return film == camera != []
+
+
+def _lies_under(source: Source, name: str) -> bool:
+    """Whether a folder further up is called like the camera, as OpenCap's Cam0/InputMedia/walk/walk.mov."""
+    return any(_bare(folder.name) == _bare(name) != "" for folder in Path(_title(source)).absolute().parents)
+
+
+_NAMED_ALIKE = (_same, _belongs, _is_within, _has_number, _lies_under)
+"""Ways in which a film can be named like its camera, the surest first."""
 
 
 def _parts(source: Source) -> tuple[str, str]:

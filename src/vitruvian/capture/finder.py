@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from vitruvian.capture.sinks import Stopwatch
 from vitruvian.codecs.owned import OwnedDetections, carried, owners_among
+from vitruvian.codecs.pointed import PointedDetections, carried_pointers, pointed_owners
 from vitruvian.geometry.boxes import iou
 from vitruvian.media import Frame, prefetch
 from vitruvian.people import Smoother, Tracker, attach_parts, believable, without_duplicates
@@ -165,6 +166,8 @@ class Finder:
         if knows:
             owners = owners_among(detections, bodies)
             detections, owners = detections[owners >= 0], owners[owners >= 0]
+        elif isinstance(detections, PointedDetections):
+            owners = pointed_owners(detections, bodies.boxes, self._classes)
         return replace(people, part_boxes=attach_parts(people, detections, self._classes, self.skeleton, owners))
 
     def _worth_a_pose(self, chunk: Sequence[Found]) -> list[Detections]:
@@ -226,7 +229,10 @@ def _filled(waiting: Sequence[Found], last: Detections, time: float) -> Iterator
         progress = (frame.time - start.time) / (time - start.time)
         look = first if progress < 0.5 else last
         moved = between(first, last, progress)
-        yield frame, carried(moved, look) if isinstance(look, OwnedDetections) else moved
+        if isinstance(look, PointedDetections):
+            yield frame, carried_pointers(moved, look)
+        else:
+            yield frame, carried(moved, look) if isinstance(look, OwnedDetections) else moved
 
 
 def _pairs(a: Float[np.ndarray, "n 4"], b: Float[np.ndarray, "m 4"]) -> tuple[np.ndarray, np.ndarray]:

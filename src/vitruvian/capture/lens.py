@@ -1,15 +1,21 @@
-"""The field of view of a film that nobody told, from the people in it."""
+"""The field of view of a film: from its camera's calibration, or, where nobody told it, from the people in it."""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
 
+from vitruvian.errors import VitruvianError
+from vitruvian.geometry.camera import Camera, normalise, pinhole
 from vitruvian.geometry.focal import USUAL_FOV, SeenLens, focal_from_people
 from vitruvian.take import FovSource, People, Take
 
+log = logging.getLogger(__name__)
+
+_BENT = 0.01  # of a picture's longer side
 _SURE = 0.3  # confidence of a keypoint
 _STEPS = 1.0  # seconds that places are averaged over: two steps of a walk, in which swaying cancels
 _APART = 0.5  # of the height from ankles to shoulders: who stays closer than this is in one place
@@ -33,6 +39,27 @@ class View:
         lens = seen_lens(take) if self.source == "assumed" else None
         if lens is not None and lens.is_told:
             self.fov, self.source, self.spread = round(lens.fov, 1), "estimated", round(lens.spread, 1)
+
+
+def calibrated_view(camera: Camera, title: str) -> float:
+    """Degrees that a calibrated camera sees across its pictures' longer side, as bodies of one camera take it: straight, about the middle.
+
+    Warns where the lens bends the picture, or looks beside its middle, by more than a hundredth of that side. title: the film's name.
+    Raises VitruvianError for a camera without a size.
+    """
+    if min(camera.size) < 1:
+        raise VitruvianError(f"{title}: nothing says how large the pictures are: write it into the calibration")
+    size = np.array(camera.size)
+    fov = float(np.degrees(2 * np.arctan(size.max() / 2 / camera.intrinsics[size.argmax(), size.argmax()])))
+    edge = np.stack(np.meshgrid(*(np.linspace(0, side - 1, 9) for side in size)), -1).reshape(-1, 2)
+    rays = normalise(camera, edge)
+    off = np.linalg.norm(rays @ (plain := pinhole(size, fov))[:2, :2].T + plain[:2, 2] - edge, axis=1)
+    if not off.max() <= _BENT * size.max():
+        log.warning(
+            "%s: its lens is off a plain one of %.1f degrees by %.0f pixels where it is most: bodies of one camera leave that out, so "
+            "straighten the film first where it matters", title, fov, np.nan_to_num(off, nan=np.inf).max(),
+        )  # fmt: skip
+    return fov
 
 
 def seen_lens(take: Take) -> SeenLens | None:

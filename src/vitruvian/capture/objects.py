@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from vitruvian.codecs.detections import Detections
 from vitruvian.codecs.instruments import hull, names_instruments
 from vitruvian.codecs.owned import OwnedDetections
+from vitruvian.codecs.pointed import PointedDetections
 from vitruvian.errors import VitruvianError
 from vitruvian.people.owners import PERSON, is_whole, owners_of, whole_people
 
@@ -111,7 +112,7 @@ def objects_of(found: Detections, classes: Sequence[str], time: float, size: tup
         times=np.array([time], np.float64),
         sizes=np.array([size], np.int32),
         names=(name,),
-        knows_owners=knows,
+        knows_owners=knows or isinstance(found, PointedDetections),
     )
 
 

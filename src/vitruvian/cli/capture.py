@@ -37,9 +37,9 @@ def capture(
     ----------
     source
         A video, a picture, a folder of pictures, several pictures, a camera (camera:0), or a stream (rtsp://...; Ctrl-C ends it); with
-        --calibration the films of several cameras.
+        --calibration the films of several cameras, or the film of one whose lens the calibration tells.
     """
-    results, several = options.results, options.cameras.calibration is not None
+    results, several = options.results, options.cameras.calibration is not None and len(source) > 1
     folder = results.out or default_folder(source, "vitruvian")
     run = _prepared(source, options.of_capture())
     if results.angles and not several:
@@ -67,11 +67,24 @@ def _prepared(source: list[str], asked: Mapping[str, object]) -> Run:
     asked = dict(asked)
     if "formats" in asked:
         asked["formats"] = names_in(asked["formats"])
+    if "calibration" in asked and len(source) == 1 and "voxels" not in asked:
+        _tell_view(source[0], asked)
     if "mesh_network" in asked:
         return _by_mesh_network(source, asked)
     if "calibration" in asked:
         return _by_several_cameras(source, asked)
     return _by_one_camera(source, asked)
+
+
+def _tell_view(source: str, asked: dict[str, object]) -> None:
+    """The calibration of a single camera becomes its field of view. Raises VitruvianError where that is given as well."""
+    from vitruvian.capture.cameras import camera_of_film
+    from vitruvian.capture.lens import calibrated_view
+
+    if "fov" in asked:
+        raise VitruvianError("--calibration of one camera says how wide it sees: leave --fov away")
+    refuse(asked, ("offsets", "up", "min_views"), "for one camera")
+    asked["fov"] = calibrated_view(camera_of_film(source, asked.pop("calibration")), source)
 
 
 def _by_one_camera(source: list[str], asked: Mapping[str, object]) -> Run:

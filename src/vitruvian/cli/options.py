@@ -82,10 +82,10 @@ class Cameras:
     ----------
     calibration
         Calibrated cameras (Pose2Sim's or Sports2D's TOML, Qualisys, OpenCV, ...): the sources are films of one scene, one per camera, and
-        become one take in space with TRC files.
+        become one take in space with TRC files. Of a single film it tells how wide the camera sees, in place of --fov.
     offsets
-        Where the films did not begin together: auto finds it by how people move; or the seconds to add to each film's times, in the order
-        of the films, with commas between: 0,-0.52,1.3.
+        Where the films did not begin together: auto finds it by the people in them; or the seconds to add to each film's times, in the
+        order of the films, with commas between: 0,-0.52,1.3.
     up
         Which axis of the calibration points up; by default the one above upright cameras.
     min_views

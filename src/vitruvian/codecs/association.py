@@ -7,7 +7,7 @@ Every body says where it expects the middle of each of its parts: a hook in each
 | published | surest part first, to the body whose hook is nearest, if most of the part lies inside that body; no second choice; a used \
 hook moves to its part (card bpjdet.md section 5) |
 | best | [ours] all parts of a class together, so that distances to the hooks, and from where the parts expect their body to its middle, \
-sum to the least; each hook once, again only inside |
+sum to the least; each hook once, again only inside; a body that is hardly sure stands back, and what fits nobody is nobody's |
 
 Parts without a side (hands of BodyHands: one class, two slots) have all slots of a body open by "best"; by "published" they try the first
 slot of all bodies, then, those left over, the second.
@@ -31,6 +31,10 @@ Rule = Literal["published", "best"]
 CONTACTS = ("none", "self", "other person", "object")
 """What a hand of ContactHands touches: four scores per slot."""
 _BODY_SHARE = 0.4  # of a hand's contact states comes from its body's row, the rest from its own
+# Of "best", in sizes of a body (root of its area, or half of its longer side where it is thin); chosen on crowds of painted people and of
+# drawn figures: recipes/bpjdet_small.md.
+_NOBODY = 1.0  # what it costs to leave a part to nobody: as much as both points that far off together
+_UNSURE = 0.1  # times -log of a body's score: duplicates and pieces of people are less sure, and would take what is another's
 
 
 @dataclass(frozen=True)
@@ -152,7 +156,7 @@ def find_bodies(
 
     boxes = np.round(uncentre_boxes(bodies.boxes, input_size, size))
     parts = Detections(uncentre_boxes(parts.boxes, input_size, size), parts.scores, parts.labels)
-    hooks, part = hang_parts(boxes, points(body_extras), parts, part_set, t.inside, rule, points(part_extras)[:, 0])
+    hooks, part = hang_parts(boxes, points(body_extras), parts, part_set, t.inside, rule, points(part_extras)[:, 0], bodies.scores)
     states = contact_states(body_extras[:, 2 * slots :], part_extras[:, 2 * slots :], part, part_set.states)
     return Bodies(boxes, bodies.scores, hooks, part, parts, states)
 
@@ -165,10 +169,12 @@ def hang_parts(
     inside: float = 0.6,
     rule: Rule = "published",
     body_points: Float[np.ndarray, "m 2"] | None = None,
+    scores: Float[np.ndarray, " n"] | None = None,
 ) -> tuple[Float32[np.ndarray, "n k 2"], Int64[np.ndarray, "n k"]]:
     """Give parts (best first) to bodies: the hooks, moved to the parts that hang there, and the row of that part, -1 where none.
 
-    body_points: (m, 2) where each part expects the middle of its body; only "best" asks, and does without.
+    body_points: (m, 2) where each part expects the middle of its body. scores: how sure the bodies are. Only "best" asks for these two,
+    and does without.
     Raises VitruvianError where hooks, boxes and part set don't fit.
     """
     hooks = np.array(hooks, np.float32)
@@ -186,7 +192,8 @@ def hang_parts(
         if rule == "published":
             found = _nearest_hooks(hooks[:, group[0]], middles[rows], allowed)[:, None]
         else:
-            found = _best_hooks(boxes, hooks[:, group], middles[rows], None if body_points is None else body_points[rows], allowed)
+            expected = None if body_points is None else body_points[rows]
+            found = _best_hooks(boxes, hooks[:, group], middles[rows], expected, allowed, scores)
         body, place = np.nonzero(found >= 0)
         slot = np.array(group, np.intp)[place]
         part[body, slot] = rows[found[body, place]]
@@ -246,21 +253,22 @@ def _best_hooks(
     middles: Float[np.ndarray, "m 2"],
     body_points: Float[np.ndarray, "m 2"] | None,
     allowed: Bool[np.ndarray, "m n"],
+    scores: Float[np.ndarray, " n"] | None,
 ) -> Int64[np.ndarray, "n s"]:
     """The rule "best" for slots that take the same parts: row of the part in each, -1 for none. Distances count in the body's size."""
     from scipy.optimize import linear_sum_assignment
 
     count, slots = hooks.shape[:2]
     found = np.full(count * slots, -1)
-    size = np.sqrt(np.maximum(area(boxes), 1.0))
+    size = np.maximum(np.sqrt(np.maximum(area(boxes), 1.0)), (boxes[:, 2:] - boxes[:, :2]).max(1) / 2)
     cost = np.linalg.norm(middles[:, None, None] - hooks, axis=3) / size[:, None]
     if body_points is not None:
         cost = cost + (np.linalg.norm(body_points[:, None] - (boxes[:, :2] + boxes[:, 2:]) / 2, axis=2) / size)[..., None]
-    cost = np.where(allowed[..., None] & np.isfinite(cost), cost, np.nan).reshape(-1, count * slots)
-    # Hanging one part more is worth more than any distance saved.
-    never = 2 * np.nansum(cost) + 1.0
-    for row, hook in zip(*linear_sum_assignment(np.where(np.isnan(cost), never, cost)), strict=True):
-        if not np.isnan(cost[row, hook]):
+    if scores is not None:
+        cost = cost - _UNSURE * np.log(np.clip(scores, 1e-6, 1.0))[:, None]
+    cost = np.where(allowed[..., None] & np.isfinite(cost), np.minimum(cost, _NOBODY), _NOBODY).reshape(-1, count * slots)
+    for row, hook in zip(*linear_sum_assignment(cost), strict=True):
+        if cost[row, hook] < _NOBODY:
             found[hook] = row
     return found.reshape(count, slots)
 

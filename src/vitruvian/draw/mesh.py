@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache
 
 import cv2
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from vitruvian.body.model import BodyModel
+from vitruvian.body.model import BodyModel, subset
 from vitruvian.draw.overlay import track_color
 from vitruvian.errors import VitruvianError
 from vitruvian.render.shade import brightness, vertex_normals
+from vitruvian.render.simplify import merged
 from vitruvian.render.surface import interpolate, project, visible_surface
 from vitruvian.take import People
 
@@ -19,6 +22,8 @@ PAPER = (246, 246, 244)
 SKIN = (222, 200, 184)
 _SHIFT = 4  # OpenCV draws at 1 / 2**_SHIFT of a pixel
 _FAR = 100_000  # pixels; no bone of a person in view ends beyond
+_NEARER = 0.4  # metres that a body reaches from its root towards the camera, about
+_LENGTHS = (0.004, 0.006, 0.009, 0.014, 0.02)  # metres: vertices that are closer together than one of these may be drawn as one
 
 
 def draw_meshes(
@@ -65,6 +70,7 @@ def draw_bodies(
     """Draw the bodies of one frame's people into `image` (RGB), in place, in the colours of their tracks, perhaps with their bones on top.
 
     The bodies must be in the frame of the camera with these `intrinsics` (`Take.space` "camera"). People without a body are left out.
+    Where vertices lie within a pixel of each other, only one of them is drawn: the fewer, the smaller a person is in the picture.
     Raises VitruvianError where the bodies are of another model.
     """
     if people.body_pose is None or people.body_translation is None:
@@ -73,11 +79,31 @@ def draw_bodies(
     if not len(people):
         return
     shape, expression = (None if values is None else np.nan_to_num(values) for values in (people.body_shape, people.body_expression))
-    posed = model.forward(people.body_pose, shape, expression, people.body_translation)
-    colors = [track_color(track) for track in people.track.tolist()]
-    draw_meshes(image, posed.vertices, model.faces, intrinsics, colors, opacity)
-    for joints in posed.joints if bones else ():
-        draw_bones(image, joints, model.parents, intrinsics)
+    if expression is not None and not expression.any():
+        expression = None  # as in most films: spares the time
+    depths = people.body_translation[:, 2] - _NEARER
+    lengths = np.array([max((length for length in _LENGTHS if length * intrinsics[0, 0] <= depth), default=0.0) for depth in depths])
+    vertices, faces, joints, tracks = [], [], [], []
+    for length in np.unique(lengths).tolist():
+        alike, simple = lengths == length, _less_detailed(model, length)
+        inputs = (people.body_pose, shape, expression, people.body_translation)
+        posed = simple.forward(*(values if values is None else values[alike] for values in inputs))
+        vertices += list(posed.vertices)
+        faces += [simple.faces] * len(posed.vertices)
+        joints += list(posed.joints)
+        tracks += people.track[alike].tolist()
+    draw_meshes(image, vertices, faces, intrinsics, [track_color(track) for track in tracks], opacity)
+    for places in joints if bones else ():
+        draw_bones(image, places, model.parents, intrinsics)
+
+
+@lru_cache(maxsize=len(_LENGTHS) + 1)
+def _less_detailed(model: BodyModel, length: float) -> BodyModel:
+    """The model without vertices that are nearer to others than `length` (metres); itself for 0."""
+    if not length:
+        return model
+    kept, faces = merged(model.template, model.faces, length)
+    return replace(subset(model, kept), faces=faces)
 
 
 def draw_bones(
@@ -154,9 +180,10 @@ def _draw(
     covered = surface.face >= 0
     if not covered.any():
         return
-    layer = np.zeros((*covered.shape, 4), np.uint8)
-    layer[covered, :3] = np.clip(interpolate(surface, places, depth, faces, colors), 0, 255)
-    layer[covered, 3] = 255
+    layer, shades = np.zeros((*covered.shape, 4), np.uint8), interpolate(surface, places, depth, faces, colors)
+    filled = np.full((len(shades), 4), 255, np.uint8)
+    filled[:, :3] = np.clip(shades, 0, 255)
+    layer.view(np.uint32)[covered, 0] = filled.view(np.uint32)[:, 0]
     # One blur of colour and coverage together (the colour is 0 outside) softens the steps of the outline.
     layer = cv2.GaussianBlur(layer, (3, 3), 0.6, borderType=cv2.BORDER_REPLICATE)
     window = image[surface.top : surface.top + covered.shape[0], surface.left : surface.left + covered.shape[1]]

@@ -27,7 +27,7 @@ from vitruvian._files import written_whole
 from vitruvian._unpickle import NUMPY, PLAIN, Limits, read_pickle
 from vitruvian.errors import FormatError
 from vitruvian.formats.calibration_raw import MAX_BYTES, MAX_CAMERAS, RawCamera, Rig, camera_of, field, guessed_unit
-from vitruvian.formats.calibration_xml import opencv_rig, read_opencv_yaml, read_xml, yaml_values
+from vitruvian.formats.calibration_xml import H36M_SIZES, opencv_rig, read_opencv_yaml, read_xml, yaml_values
 from vitruvian.formats.text import read_text
 from vitruvian.geometry.camera import Camera
 
@@ -200,7 +200,8 @@ def _human36m(document: Mapping[str, object], where: str, subject: int | None) -
     for name, lens in document["intrinsics"].items():
         here = f"{where}, camera {name[:40]!r}"
         turn, place = (field(field(places, name, here), key, here) for key in ("R", "t"))
-        cameras.append(RawCamera(name, field(lens, "calibration_matrix", here), field(lens, "distortion", here), turn, place))
+        matrix, distortion = field(lens, "calibration_matrix", here), field(lens, "distortion", here)
+        cameras.append(RawCamera(name, matrix, distortion, turn, place, H36M_SIZES.get(name, (0, 0))))
     return Rig(tuple(cameras), 1e-3)
 
 

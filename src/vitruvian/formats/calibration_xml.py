@@ -24,7 +24,8 @@ from vitruvian.formats.calibration_raw import MAX_CAMERAS, RawCamera, Rig, numbe
 from vitruvian.formats.text import numbers
 
 _SUBPIXELS = 64.0
-_H36M_NAMES, _H36M_SIZES = ("54138969", "55011271", "58860488", "60457274"), ((1000, 1002), (1000, 1000), (1000, 1000), (1000, 1002))
+H36M_SIZES = {"54138969": (1000, 1002), "55011271": (1000, 1000), "58860488": (1000, 1000), "60457274": (1000, 1002)}
+"""Of the pictures of Human3.6M's cameras, pixels: its files do not say."""
 _MATRIX = ("camera_matrix", "Camera_Matrix", "cameraMatrix", "camera-matrix", "CameraMatrix", "intrinsic_matrix", "intrinsics", "K", "M")
 _LENS = (
     *("distortion_coefficients", "Distortion_Coefficients", "distCoeffs", "dist_coeffs", "distortion", "distCoefs"),
@@ -167,7 +168,8 @@ def _human36m(text: str, where: str, subject: int | None) -> Rig:
         fx, fy, cx, cy, k1, k2, k3, p1, p2 = values[264 + 9 * n :][:9]
         turn = _euler_xyz(angles)
         matrix = [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]
-        cameras.append(RawCamera(_H36M_NAMES[n], matrix, (k1, k2, p1, p2, k3), turn, -turn @ place, _H36M_SIZES[n]))
+        name = list(H36M_SIZES)[n]
+        cameras.append(RawCamera(name, matrix, (k1, k2, p1, p2, k3), turn, -turn @ place, H36M_SIZES[name]))
     return Rig(tuple(cameras), 1e-3)
 
 

@@ -85,7 +85,7 @@ def synchronise(
                 correlation[a, b] = correlation[b, a] = peak
                 shifts[a, b] = lag + times[b][0] - times[a][0]
                 shifts[b, a] = -shifts[a, b]
-    return Clocks(_agreed(shifts, correlation), correlation, shifts)
+    return Clocks(agreed_offsets(shifts, correlation), correlation, shifts)
 
 
 def _sampled(times: np.ndarray, speeds: np.ndarray, grid: np.ndarray) -> np.ndarray:
@@ -145,7 +145,7 @@ def _between(value: np.ndarray, use: np.ndarray, best: int) -> float:
     return float(np.clip((before - after) / (2 * bend), -0.5, 0.5)) if bend < 0 else 0.0
 
 
-def _agreed(shifts: np.ndarray, correlation: np.ndarray) -> np.ndarray:
+def agreed_offsets(shifts: np.ndarray, correlation: np.ndarray) -> np.ndarray:
     """Offsets from the first camera that agree best with all pairs; NaN for cameras that no pair ties to it."""
     count = len(shifts)
     offsets = np.full(count, np.nan)

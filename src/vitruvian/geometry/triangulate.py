@@ -189,7 +189,7 @@ _PACKED = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 
 
 def _systems(products: np.ndarray, x: np.ndarray, y: np.ndarray, wx: np.ndarray, wy: np.ndarray) -> np.ndarray:
-    """(n, columns): for each point the sum over cameras of its squared rows' outer products; x, y, wx, wy are (c, n)."""
+    """(columns, n): for each point the sum over cameras of its squared rows' outer products; x, y, wx, wy are (c, n)."""
     features = np.empty((len(x), 5, x.shape[1]), x.dtype)
     square, ax, ay = features[:, 0], features[:, 1], features[:, 2]
     np.multiply(wx, x, out=ax)
@@ -197,32 +197,29 @@ def _systems(products: np.ndarray, x: np.ndarray, y: np.ndarray, wx: np.ndarray,
     np.multiply(ax, x, out=square)
     square += ay * y
     features[:, 3], features[:, 4] = wx, wy
-    return features.reshape(5 * len(x), x.shape[1]).T @ products.reshape(-1, products.shape[-1])
+    return products.reshape(-1, products.shape[-1]).T @ features.reshape(5 * len(x), x.shape[1])
 
 
-def _solve(system: Float[np.ndarray, "n 6"], right: Float[np.ndarray, "n 3"]) -> tuple[Float[np.ndarray, "n 3"], Bool[np.ndarray, " n"]]:
+def _solve(system: Float[np.ndarray, "6 n"], right: Float[np.ndarray, "3 n"]) -> tuple[Float[np.ndarray, "n 3"], Bool[np.ndarray, " n"]]:
     """Symmetric 3 x 3 systems by Cramer's rule, and which of them have an answer."""
-    a, b, c, d, e, f = system.T
+    a, b, c, d, e, f = system
     adj = (d * f - e * e, c * e - b * f, b * e - c * d, a * f - c * c, b * c - a * e, a * d - b * b)
     det = a * adj[0] + b * adj[1] + c * adj[2]
     good = det > _PARALLEL * ((a + d + f) / 3) ** 3
     scale = 1 / np.where(good, det, 1.0)
-    r0, r1, r2 = right.T
-    x = np.stack(
-        [
-            (adj[0] * r0 + adj[1] * r1 + adj[2] * r2) * scale,
-            (adj[1] * r0 + adj[3] * r1 + adj[4] * r2) * scale,
-            (adj[2] * r0 + adj[4] * r1 + adj[5] * r2) * scale,
-        ],
-        -1,
-    )
-    return x, good
+    r0, r1, r2 = right
+    x = np.empty_like(right)  # by coordinates, which lie together in what is worked on
+    x[0] = adj[0] * r0 + adj[1] * r1 + adj[2] * r2
+    x[1] = adj[1] * r0 + adj[3] * r1 + adj[4] * r2
+    x[2] = adj[2] * r0 + adj[4] * r1 + adj[5] * r2
+    x *= scale
+    return x.T, good
 
 
 def _linear(views: _Views, x: np.ndarray, y: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Points about the middle, and which are any. Here and below w is the squared confidence, as the rows are weighted by it."""
     system = _systems(views.products, x, y, w, w)
-    return _solve(system[:, :6], system[:, 6:])
+    return _solve(system[:6], system[6:])
 
 
 def _seen(views: _Views, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -405,6 +402,6 @@ def _step(
     wx *= inverse
     wy *= inverse
     system = _systems(views.products[..., :6], px, py, wx, wy)
-    move, good = _solve(system, pull.reshape(3 * len(x), x.shape[1]).T @ views.rows[:, :, :3].reshape(-1, 3))
+    move, good = _solve(system, views.rows[:, :, :3].reshape(-1, 3).T @ pull.reshape(3 * len(x), x.shape[1]))
     move[~good] = 0
     return move

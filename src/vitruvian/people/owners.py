@@ -10,6 +10,7 @@ from jaxtyping import Bool, Int
 from vitruvian.codecs.detections import Detections
 from vitruvian.codecs.instruments import PARTS, names_instruments
 from vitruvian.codecs.owned import OwnedDetections
+from vitruvian.codecs.pointed import PointedDetections, pointed_owners
 from vitruvian.people.joining import join_parts, without_pieces
 
 PERSON = "person"
@@ -34,6 +35,8 @@ def owners_of(found: Detections, classes: Sequence[str]) -> Int[np.ndarray, " n"
     if isinstance(found, OwnedDetections):
         row_of = {int(person): row for row, person in zip(wholes.tolist(), found.persons[wholes], strict=True)}
         owners[parts] = [row_of.get(int(person), -1) if person >= 0 else -1 for person in found.persons[parts]]
+    elif isinstance(found, PointedDetections):
+        owners[parts] = np.append(wholes, -1)[pointed_owners(found[parts], found.boxes[wholes], classes)]
     elif len(wholes) and len(parts):
         joined = join_parts(found.boxes[wholes], found.boxes[parts], [classes[label] for label in found.labels[parts]])
         owners[parts] = np.append(wholes, -1)[joined]

@@ -11,7 +11,8 @@ AMBIENT, HEADLIGHT, SKY = 0.28, 0.62, 0.10  # they sum to 1: the brightness of a
 def face_normals(vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]) -> Float[np.ndarray, "f 3"]:
     """Normals of faces, pointing to the side from which the corners run counter-clockwise; their length is twice the area."""
     corner = np.ascontiguousarray(np.asarray(faces).T)
-    x, y, z = ([np.ascontiguousarray(axis).take(index) for index in corner] for axis in np.asarray(vertices, np.float32).T)
+    axes = np.ascontiguousarray(np.asarray(vertices, np.float32).T)
+    x, y, z = ([axis.take(index) for index in corner] for axis in axes)
     (ux, vx), (uy, vy), (uz, vz) = ((axis[1] - axis[0], axis[2] - axis[0]) for axis in (x, y, z))
     return np.stack([uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx], axis=-1)
 

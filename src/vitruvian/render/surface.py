@@ -106,8 +106,9 @@ def interpolate(
     covered = np.flatnonzero(surface.face >= 0)
     rows, columns = (part.astype(np.float32) for part in divmod(covered.astype(np.int32), np.int32(width)))
     corner = np.ascontiguousarray(np.asarray(faces).T).take(surface.face.ravel()[covered], axis=1)
-    x = [np.ascontiguousarray(points[:, 0], np.float32).take(index) - (columns + np.float32(surface.left)) for index in corner]
-    y = [np.ascontiguousarray(points[:, 1], np.float32).take(index) - (rows + np.float32(surface.top)) for index in corner]
+    along, down = np.ascontiguousarray(np.asarray(points, np.float32).T)
+    x = [along.take(index) - (columns + np.float32(surface.left)) for index in corner]
+    y = [down.take(index) - (rows + np.float32(surface.top)) for index in corner]
     shares = np.stack([x[j] * y[k] - x[k] * y[j] for j, k in ((1, 2), (2, 0), (0, 1))])
     shares *= np.sign(shares.sum(0))
     with np.errstate(divide="ignore"):  # vertices that are not in view
@@ -124,28 +125,26 @@ def interpolate(
 
 def _facing(points: np.ndarray, depth: np.ndarray, faces: np.ndarray, size: tuple[int, int], double_sided: bool) -> _Corners:
     """The faces that lie before the camera, turned to it, and over a pixel's centre of the picture."""
-    a, b, c = corner = np.ascontiguousarray(faces.T)
+    corner, (along, down) = np.ascontiguousarray(faces.T), np.ascontiguousarray(points.T)
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):  # points at or behind the camera's plane
-        x, y = ([np.ascontiguousarray(points[:, axis]).take(index) for index in corner] for axis in (0, 1))
+        x, y = (np.stack([values.take(index) for index in corner]) for values in (along, down))
         area = (x[1] - x[0]) * (y[2] - y[0]) - (y[1] - y[0]) * (x[2] - x[0])
+        chosen = np.flatnonzero(((area < 0) | (double_sided & (area > 0))) & np.isfinite(area))
+        x, y, area = x.take(chosen, axis=1), y.take(chosen, axis=1), area[chosen]
         top, bottom = np.ceil(np.minimum(np.minimum(y[0], y[1]), y[2])), np.floor(np.maximum(np.maximum(y[0], y[1]), y[2]))
         left, right = (
             np.ceil(np.minimum(np.minimum(x[0], x[1]), x[2]) - _SLACK),
             np.floor(np.maximum(np.maximum(x[0], x[1]), x[2]) + _SLACK),
         )
-        far = depth >= NEAR
-        seen = (area < 0) | (double_sided & (area > 0))
-        seen &= (bottom >= top) & (right >= left) & (bottom >= 0) & (right >= 0) & (top < size[1]) & (left < size[0])
-        seen &= np.isfinite(area)
-    chosen = np.flatnonzero(seen)
-    chosen = chosen[far[a[chosen]] & far[b[chosen]] & far[c[chosen]]]
-    x, y = np.stack([value[chosen] for value in x]), np.stack([value[chosen] for value in y])
-    inverse = 1 / np.stack([depth[index[chosen]] for index in corner])
-    away = area[chosen] > 0
+        seen = (bottom >= top) & (right >= left) & (bottom >= 0) & (right >= 0) & (top < size[1]) & (left < size[0])
+        depths = np.stack([depth.take(index.take(chosen)) for index in corner])
+        seen = np.flatnonzero(seen & (depths >= NEAR).all(0))
+    chosen, x, y, area, inverse = chosen[seen], x.take(seen, axis=1), y.take(seen, axis=1), area[seen], 1 / depths.take(seen, axis=1)
+    away = area > 0
     if away.any():
         for values in (x, y, inverse):
             values[1:, away] = values[:0:-1, away]
-    return _Corners(chosen.astype(np.int32), x, y, inverse, -np.abs(area[chosen]))
+    return _Corners(chosen.astype(np.int32), x, y, inverse, -np.abs(area))
 
 
 def _chunks(corners: _Corners, size: tuple[int, int]) -> Iterator[_Corners]:

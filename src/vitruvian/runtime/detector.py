@@ -19,6 +19,7 @@ from vitruvian.codecs.instruments import INSIDE, SLOTS
 from vitruvian.codecs.letterbox import letterbox, unletterbox
 from vitruvian.codecs.normalise import normalise, require_rgb
 from vitruvian.codecs.owned import OwnedDetections, owned_bodies, owned_facing, owned_instruments, part_set_of
+from vitruvian.codecs.pointed import PointedDetections, decode_pointed
 from vitruvian.codecs.yolox import decode_yolox
 from vitruvian.errors import VitruvianError, WeightsError
 from vitruvian.runtime.layout import Compat, layout_for
@@ -34,6 +35,7 @@ class Detector:
     overlap above which two boxes of a class are one object (not used where the graph has its own suppression).
     `compat` "rtmlib" gives that program's boxes, its quirks included (see `vitruvian.codecs.rtmlib`): pictures are in the order of channels
     that the network wants, and `classes` and `max_boxes` count for nothing.
+    Our own gives `PointedDetections`, which say where each part's owner is (files from before it learnt that: plain `Detections`).
     BPJDet's and JointBDOE's networks give `OwnedDetections`: whose each part is, and which way people face. `association` says how BPJDet's
     parts are given to bodies (`vitruvian.codecs.association`): "published" is the paper's rule, "best" ours, which errs less in crowds;
     `part_threshold` is the least score of its parts, None that of bodies.
@@ -93,9 +95,13 @@ class Detector:
                 out += self._decode_as_rtmlib(outputs, zooms)
                 continue
             for found, zoom, image in zip(self._decode(outputs), zooms, chunk, strict=True):
-                boxes = unletterbox(found.boxes, zoom, (image.shape[1], image.shape[0]))
+                inside = (image.shape[1], image.shape[0])
+                boxes = unletterbox(found.boxes, zoom, inside)
                 solid = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)  # what lay in the padding is empty after clipping
-                out.append(replace(found, boxes=boxes)[solid][: self.max_boxes])
+                found = replace(found, boxes=boxes)
+                if isinstance(found, PointedDetections):
+                    found = replace(found, owner_boxes=unletterbox(found.owner_boxes, zoom, inside))
+                out.append(found[solid][: self.max_boxes])
         return out
 
     def _parts_of_outputs(self) -> PartSet | None:
@@ -162,7 +168,10 @@ class Detector:
         """Detections of one batch; boxes in input pixels."""
         if self.layout.kind == "suppressed":
             return decode_suppressed(*_suppressed(outputs), self._labels, self.score_threshold)
-        return decode_raw(*self._raw(outputs), self._labels, self.score_threshold, self.iou_threshold, self.max_boxes)
+        how = self._labels, self.score_threshold, self.iou_threshold, self.max_boxes
+        if self.layout.kind == "boxes" and len(outputs) == 3:
+            return decode_pointed(*self._raw(outputs), outputs[2], *how)
+        return decode_raw(*self._raw(outputs), *how)
 
     def _decode_as_rtmlib(self, outputs: Sequence[np.ndarray], zooms: Float[np.ndarray, "b 2"]) -> list[Detections]:
         """Detections of one batch; boxes in picture pixels."""
@@ -172,7 +181,7 @@ class Detector:
 
     def _raw(self, outputs: Sequence[np.ndarray]) -> tuple[Float[np.ndarray, "b n 4"], Float[np.ndarray, "b n c"]]:
         """Boxes and scores of a graph without suppression. Raises WeightsError when there are fewer scores than the card has classes."""
-        boxes, scores = decode_yolox(outputs[0], self.card.input_size) if self.layout.kind == "cells" else outputs
+        boxes, scores = decode_yolox(outputs[0], self.card.input_size) if self.layout.kind == "cells" else outputs[:2]
         if scores.shape[-1] <= max(self._labels, default=0):
             raise WeightsError(
                 f"{self.card.file} tells {scores.shape[-1]} classes apart, its card {len(self.card.classes)}: correct the card."

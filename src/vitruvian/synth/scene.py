@@ -24,6 +24,7 @@ from vitruvian.weights.classes import PERSON_PARTS
 
 SMALLEST, CLEAR, LEAST_CONTRAST = 32, 0.5, 20.0
 """A person counts where its box is as large as a square of so many pixels, so much of it is left, and it differs by so much (0 to 255)."""
+MOST, FRESH = 300, 8  # of a repertory
 DOUBTFUL = -1  # the label of boxes in which there may be a person or not
 _CLASS_OF_PART = tuple(PERSON_PARTS.index(part.rpartition("_")[2]) for part in PARTS)  # left and right are one class
 _SWAP = np.array(COCO_WHOLEBODY_133.swap)
@@ -87,6 +88,14 @@ class Scene(NamedTuple):
     keypoints: Float[np.ndarray, "p 133 2"]
     hidden: UInt8[np.ndarray, "p 133"]
 
+    @property
+    def owner_boxes(self) -> Float[np.ndarray, "n 4"]:
+        """The box of the person that each part belongs to; NaN for people, and where the person has none."""
+        of = np.full((len(self.keypoints), 4), np.nan, np.float32)
+        people = self.labels == PERSON_PARTS.index("person")
+        of[self.owners[people]] = self.boxes[people]
+        return np.where((self.labels > 0)[:, None], of[self.owners], np.nan).astype(np.float32)
+
 
 @dataclass(frozen=True)
 class Studio:
@@ -140,6 +149,28 @@ class Studio:
             told = self.store.hidden[i]
             hidden[: len(told)] = told
         return hidden
+
+
+@dataclass(frozen=True)
+class Repertory(Studio):
+    """A studio that mostly shows people it painted before, in the light of then: painting them is the costly part of a crowd.
+
+    `painted` are the last `MOST` people; one in `FRESH` is new, and takes somebody's place.
+    """
+
+    painted: list[Figure] = field(default_factory=list)
+
+    def person(self, rng: np.random.Generator, light: Light | None = None) -> Figure:
+        """A person, painted now or before."""
+        is_full = len(self.painted) >= MOST
+        if is_full and rng.random() > 1 / FRESH:
+            return self.painted[rng.integers(MOST)]
+        figure = super().person(rng, light)
+        if is_full:
+            self.painted[rng.integers(MOST)] = figure
+        else:
+            self.painted.append(figure)
+        return figure
 
 
 def _curves(rng: np.random.Generator) -> np.ndarray:
@@ -317,18 +348,25 @@ def detection_scene(
     return compose_scene(rng, studio, size)[:3]
 
 
-def compose_scene(rng: np.random.Generator, studio: Studio, size: tuple[int, int] = (320, 320)) -> Scene:
-    """Put one scene of `size` (width, height) together; nobody is in one of five.
+def owned_scene(
+    rng: np.random.Generator, studio: Studio, size: tuple[int, int] = (320, 320)
+) -> tuple[np.ndarray, Float[np.ndarray, "n 4"], Int[np.ndarray, " n"], Float[np.ndarray, "n 4"]]:
+    """As `detection_scene`, mostly of crowds, with the box of the person that each part belongs to, NaN for people."""
+    count = int(rng.choice([2, 3, 4, 5, 6, 8, 10, 12], p=[0.2, 0.17, 0.15, 0.14, 0.12, 0.1, 0.07, 0.05]))
+    scene = compose_scene(rng, studio, size, count if rng.random() < 0.8 else None)
+    return scene.image, scene.boxes, scene.labels, scene.owner_boxes
+
+
+def compose_scene(rng: np.random.Generator, studio: Studio, size: tuple[int, int] = (320, 320), crowd: int | None = None) -> Scene:
+    """Put one scene of `size` (width, height) together; nobody is in one of five. `crowd`: so many people who are close together.
 
     People are laid from far to near. Somebody mostly hidden, tiny, or of the background's colours gets one box labelled DOUBTFUL and no
     parts: a detector that must find those takes every dark patch for a person. A part keeps its box while a third of it is to be seen.
     """
     look = studio.store.look
     canvas, light = studio.backdrop(rng, size), sample_light(rng, look)
-    count = int(rng.choice([0, 1, 2, 3, 4, 6, 9], p=[0.2, 0.28, 0.18, 0.12, 0.09, 0.07, 0.06]))
-    if not look.crowds:
-        count = min(count, 1)
-    heights = np.sort(np.exp(rng.uniform(np.log(0.13 if count > 2 else 0.16), np.log(1.2 if count < 4 else 0.8), count))) * size[1]
+    heights, places = (_heights(rng, look.crowds) * size[1], None) if crowd is None else _gathered(rng, crowd, size)
+    count = len(heights)
     people = [(_tall_enough(height, figure, size), figure) for height, figure in ((h, studio.person(rng, light)) for h in heights)]
     people.sort(key=lambda row: row[0])
     found: list[np.ndarray] = []
@@ -339,9 +377,7 @@ def compose_scene(rng: np.random.Generator, studio: Studio, size: tuple[int, int
         boxes = figure.boxes
         angle = rng.choice([rng.normal(0, 3), rng.normal(0, 25)], p=[0.96, 0.04])
         matrix = cv2.getRotationMatrix2D((SIZE[0] / 2, SIZE[1] / 2), float(angle), height / SIZE[1])
-        place = rng.uniform(0.02, 0.98, 2) * size
-        place[1] = np.clip(rng.normal(0.55, 0.2), 0.1, 0.95) * size[1]
-        matrix[:, 2] += place - np.array(SIZE) / 2
+        matrix[:, 2] += (_anywhere(rng, size) if places is None else places[number - 1]) - np.array(SIZE) / 2
         _to_the_edge(matrix, boxes[0], size)
         if look.lights:
             _cast_shadow(rng, canvas, figure, matrix, light)
@@ -359,6 +395,30 @@ def compose_scene(rng: np.random.Generator, studio: Studio, size: tuple[int, int
         hidden[row] = hidden_in(keypoints[row], hidden[row], owner > row + 1, size)
     told = _visible_boxes(found, owner, clear, size)
     return Scene(degrade(rng, canvas) if look.camera else canvas, *told, keypoints, hidden)
+
+
+def _heights(rng: np.random.Generator, several: bool) -> Float[np.ndarray, " n"]:
+    """Heights of people's label images as shares of the scene's, ascending."""
+    count = int(rng.choice([0, 1, 2, 3, 4, 6, 9], p=[0.2, 0.28, 0.18, 0.12, 0.09, 0.07, 0.06]))
+    count = count if several else min(count, 1)
+    return np.sort(np.exp(rng.uniform(np.log(0.13 if count > 2 else 0.16), np.log(1.2 if count < 4 else 0.8), count)))
+
+
+def _anywhere(rng: np.random.Generator, size: tuple[int, int]) -> Float[np.ndarray, " 2"]:
+    """Where the middle of somebody's label image lies, pixels."""
+    place = rng.uniform(0.02, 0.98, 2) * size
+    place[1] = np.clip(rng.normal(0.55, 0.2), 0.1, 0.95) * size[1]
+    return place
+
+
+def _gathered(rng: np.random.Generator, count: int, size: tuple[int, int]) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, "n 2"]]:
+    """Heights of label images, ascending, and where their middles lie, pixels: alike around one place, the larger ones mostly lower."""
+    tall = np.exp(rng.uniform(np.log(0.25), np.log(1.2 if count < 4 else 0.8)))
+    heights = np.sort(np.clip(tall * np.exp(rng.normal(0, rng.uniform(0.05, 0.4), count)), 0.15, 1.3))
+    around, spread = rng.uniform([0.25, 0.45], [0.75, 0.6]), rng.uniform(0.06, 0.35) * np.sqrt(count / 4)
+    across = np.clip(rng.normal(around[0], min(spread, 0.5) * max(tall, 0.4), count), 0.02, 0.98)
+    down = around[1] + rng.uniform(0, 0.3) * (np.linspace(-0.5, 0.5, count)) + rng.normal(0, 0.06, count)
+    return heights * size[1], np.stack([across, np.clip(down, 0.1, 0.95)], 1) * size
 
 
 def _tall_enough(height: float, figure: Figure, size: tuple[int, int]) -> float:

@@ -1,4 +1,4 @@
-"""`python -m vitruvian.train pose|detector`: see `vitruvian.train.defaults`."""
+"""`python -m vitruvian.train pose|detector|owners`: see `vitruvian.train.defaults`."""
 
 from __future__ import annotations
 
@@ -6,20 +6,26 @@ import argparse
 import functools
 import itertools
 import logging
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
+from torch import nn
 
-from vitruvian.synth.scene import detection_scene, pose_crop
+from vitruvian.errors import VitruvianError, WeightsError
+from vitruvian.synth.scene import Repertory, Studio, detection_scene, owned_scene, pose_crop
+from vitruvian.systems.detection.rtmdet import RTMDet
 from vitruvian.train import defaults
-from vitruvian.train.feed import Endless, batches, collate_bodies, collate_pose, collate_scenes
+from vitruvian.train.feed import Endless, batches, collate_bodies, collate_owned, collate_pose, collate_scenes
 from vitruvian.train.loop import Schedule, train
+from vitruvian.train.owners import OwnerLesson, only_owners
 
 
 def main() -> None:
     """Train one of the embedded defaults."""
     parser = argparse.ArgumentParser(prog="python -m vitruvian.train", description=__doc__)
-    parser.add_argument("network", choices=("pose", "detector"))
+    parser.add_argument("network", choices=tuple(TASKS))
     parser.add_argument("--store", type=Path, required=True, help="folder of label images (vitruvian synth)")
     parser.add_argument("--photographs", type=Path, help="text file: one background picture per line")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; an existing one is gone on with")
@@ -38,20 +44,57 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     photographs = options.photographs.read_text().splitlines() if options.photographs else []
-    pose = options.network == "pose"
-    make, collate, usual = (pose_crop, collate_bodies, defaults.POSE_INPUT) if pose else (detection_scene, collate_scenes, defaults.SCENE)
-    draw = functools.partial(make, size=tuple(options.size or usual))
-    stream = batches(Endless(draw, options.store, photographs, options.seed), collate, options.batch, options.workers)
+    task = TASKS[options.network]
+    draw = functools.partial(task.make, size=tuple(options.size or task.size))
+    scenes = Endless(draw, options.store, photographs, options.seed, studio=task.studio)
     evaluate = None
-    if pose:
+    if options.network == "pose":
         held_out = list(itertools.islice(batches(Endless(draw, options.store, photographs, 7, held_out=True), collate_pose, 64, 0), 4))
         evaluate = lambda model: defaults.pose_error(model, held_out)  # noqa: E731
     schedule = Schedule(steps=options.steps, seconds=options.seconds, learning_rate=options.rate, muon=options.muon)
-    network, loss = (defaults.pose_network(), defaults.pose_loss) if pose else (defaults.detector_network(), defaults.detector_loss)
-    if options.start:
-        known, own = torch.load(options.start, map_location="cpu", weights_only=True)["model"], network.state_dict()
+    network = task.network(options.start)
+    stream = batches(scenes, task.collate, options.batch, options.workers)
+    train(network, stream, task.loss, schedule, options.out, evaluate)
+
+
+class Task(NamedTuple):
+    """What a recipe trains: how pictures are made, by whose studio, put together, and judged; and the network, given a run's last.pt."""
+
+    make: Callable
+    collate: Callable
+    size: tuple[int, int]
+    network: Callable[[Path | None], nn.Module]
+    loss: Callable
+    studio: type[Studio] = Studio
+
+
+def _begun(network: nn.Module, start: Path | None) -> nn.Module:
+    """A network with those weights of another run that fit."""
+    if start:
+        known, own = torch.load(start, map_location="cpu", weights_only=True)["model"], network.state_dict()
         network.load_state_dict({k: v for k, v in known.items() if k in own and v.shape == own[k].shape}, strict=False)
-    train(network, stream, loss, schedule, options.out, evaluate)
+    return network
+
+
+def _finished(start: Path | None) -> RTMDet:
+    """A trained detector, its averaged weights as they are shipped, with a branch for owners that has learnt nothing yet."""
+    if start is None:
+        raise VitruvianError("owners are taught to a trained detector: name its last.pt with --start")
+    network = defaults.detector_network(owners=True)
+    trained = torch.load(start, map_location="cpu", weights_only=True)["averaged"]
+    absent = network.load_state_dict(trained, strict=False).missing_keys
+    if any(not name.startswith("owners.") for name in absent):
+        raise WeightsError(f"{start} is no run of the detector: name the last.pt of one")
+    return only_owners(network)
+
+
+TASKS = {
+    "pose": Task(pose_crop, collate_bodies, defaults.POSE_INPUT, lambda start: _begun(defaults.pose_network(), start), defaults.pose_loss),
+    "detector": Task(
+        detection_scene, collate_scenes, defaults.SCENE, lambda start: _begun(defaults.detector_network(), start), defaults.detector_loss
+    ),
+    "owners": Task(owned_scene, collate_owned, defaults.CROWD, _finished, OwnerLesson(), Repertory),
+}
 
 
 if __name__ == "__main__":

@@ -2,13 +2,16 @@
 
     python -m vitruvian.train pose     --store people/ --photographs photographs.txt --out runs/pose
     python -m vitruvian.train detector --store people/ --photographs photographs.txt --out runs/detector
+    python -m vitruvian.train owners   --store people/ --photographs photographs.txt --out runs/owners --start runs/detector/last.pt
 
-Both go on where they were stopped. `python -m vitruvian.train.package` then writes the averaged weights for the ground floor.
+All go on where they were stopped; the last teaches a finished detector whose each part is (`vitruvian.train.owners`).
+`python -m vitruvian.train.package` then writes the averaged weights for the ground floor.
 """
 
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -26,6 +29,7 @@ from vitruvian.systems.pose2d.mappose import MapPose, map_loss, surface_loss
 COARSE_WEIGHT, SEGMENT_WEIGHT, PLACE_WEIGHT = 0.3, 0.5, 2.0
 POSE_INPUT, DETECTOR_INPUT = (192, 256), (416, 416)  # width, height, of the exported networks
 SCENE = (256, 256)  # small, to save time; people of the sizes in pixels that the detector meets
+CROWD = (288, 288)  # where several people are close together
 # The 110 face and hand points would drown the body in a plain mean.
 PART_WEIGHTS = {"body": 2.0, "foot": 1.5, "face": 0.4, "left_hand": 0.6, "right_hand": 0.6}
 
@@ -101,6 +105,9 @@ def pose_network() -> MapPose:
     return MapPose(mappose.VARIANTS["t"]).to(memory_format=torch.channels_last)
 
 
-def detector_network() -> rtmdet.RTMDet:
-    """A small RTMDet for people and parts, untrained. Its backbone is the pose network's, to begin with what that one learnt."""
-    return rtmdet.RTMDet(rtmdet.VARIANTS["mobile"]).to(memory_format=torch.channels_last)
+def detector_network(owners: bool = False) -> rtmdet.RTMDet:
+    """A small RTMDet for people and parts, untrained. Its backbone is the pose network's, to begin with what that one learnt.
+
+    owners: with the branch that says whose each part is.
+    """
+    return rtmdet.RTMDet(replace(rtmdet.VARIANTS["mobile"], owners=owners)).to(memory_format=torch.channels_last)

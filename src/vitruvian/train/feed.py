@@ -28,14 +28,18 @@ Draw = Callable[[np.random.Generator, Studio], object]
 class Endless(IterableDataset):
     """An endless stream of samples drawn from a Studio; every worker has a random stream of its own."""
 
-    def __init__(self, draw: Draw, store: Path, photographs: Sequence[str], seed: int, held_out: bool = False):
+    def __init__(
+        self, draw: Draw, store: Path, photographs: Sequence[str], seed: int, held_out: bool = False, studio: type[Studio] = Studio
+    ):
         self.draw, self.store, self.photographs, self.seed, self.held_out = draw, store, tuple(photographs), seed, held_out
+        self.studio = studio
 
     def __iter__(self) -> Iterator:
         info = get_worker_info()
         cv2.setNumThreads(0)
         rng = np.random.default_rng((self.seed, info.id if info else 0, int(self.held_out)))
-        studio = Studio.open(Store.open(self.store), load_photographs(self.photographs), rng, 80 if self.held_out else 600, self.held_out)
+        backdrops = 80 if self.held_out else 600
+        studio = self.studio.open(Store.open(self.store), load_photographs(self.photographs), rng, backdrops, self.held_out)
         while True:
             yield self.draw(rng, studio)
 
@@ -163,6 +167,11 @@ def collate_scenes(samples: list) -> tuple[torch.Tensor, list[torch.Tensor], lis
     """Scenes (b, 3, h, w) uint8 in channels-last memory; boxes and labels, one tensor per scene."""
     images = torch.from_numpy(np.stack([s[0] for s in samples])).permute(0, 3, 1, 2)
     return images, [torch.from_numpy(s[1]) for s in samples], [torch.from_numpy(s[2]) for s in samples]
+
+
+def collate_owned(samples: list) -> tuple[torch.Tensor, list[torch.Tensor], list[torch.Tensor], list[torch.Tensor]]:
+    """As `collate_scenes`, and the boxes of owners."""
+    return *collate_scenes(samples), [torch.from_numpy(s[3]) for s in samples]
 
 
 def batches(dataset: IterableDataset, collate: Callable, size: int, workers: int) -> DataLoader:

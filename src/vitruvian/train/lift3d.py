@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -31,7 +31,7 @@ from vitruvian.data.motions3d import Motion, film_of_motion, read_motions
 from vitruvian.errors import VitruvianError
 from vitruvian.geometry.camera import to_camera
 from vitruvian.skeletons import H36M_17
-from vitruvian.systems.checkpoint import write_state
+from vitruvian.systems.checkpoint import read_state, write_state
 from vitruvian.systems.pose3d import finepose, hopfir
 from vitruvian.systems.pose3d.prompts import Text, tokenise
 from vitruvian.train.loop import Schedule, train
@@ -187,16 +187,23 @@ def error_mm(model: nn.Module, clips: Clips) -> dict[str, float]:
     return {"mpjpe_mm": 1000 * float((found - points).norm(dim=-1).mean())}
 
 
-def build(system: str, variant: str) -> tuple[nn.Module, Callable, int]:
-    """The network, its loss, and the frames of a clip. Raises VitruvianError for a variant that there isn't, or of other joints."""
+def build(system: str, variant: str, clip: Path | None = None) -> tuple[nn.Module, Callable, int]:
+    """The network, its loss, and the frames of a clip. Raises VitruvianError for a variant that there isn't, or of other joints.
+
+    clip: CLIP's weights for FinePOSE's text (ViT-B/32's, 512 wide; WeightsError for others); without them it gets the stand-in, whatever
+    the variant: a tower of random weights that don't learn would say nothing.
+    """
     known = {"hopfir": hopfir.VARIANTS, "finepose": finepose.VARIANTS}[system]
     config = known.get(variant)
     if config is None or (system == "finepose" and config.layout != "h36m"):
         names = [name for name, one in known.items() if system == "hopfir" or one.layout == "h36m"]
         raise VitruvianError(f"no {system} {variant!r} for Human3.6M's joints: take one of {', '.join(names)}")
     if system == "hopfir":
+        if clip is not None:
+            raise VitruvianError("HopFIR reads no text: leave --clip away")
         return hopfir.HopFIR(config), hopfir_loss, FRAMES_OF_HOPFIR
-    return finepose.FinePose(config), finepose_loss, config.frames
+    model = finepose.FinePose(replace(config, tower=0))
+    return model if clip is None else finepose.with_clip(model, read_state(clip)), finepose_loss, config.frames
 
 
 def run(model: nn.Module, loss: Callable, source: Source, schedule: Schedule, folder: Path, batch: int, seed: int = 0) -> Path:
@@ -220,6 +227,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--noise", type=float, default=5.0, help="of motions' keypoints: pixels, in pictures of 1000")
     parser.add_argument("--keypoints", default="gt", help="Human3.6M's 2D file: gt, cpn_ft_h36m_dbb")
     parser.add_argument("--variant", help="size of the network; hopfir: t, s, m (s); finepose: nano, small-27, h36m-243 (small-27)")
+    parser.add_argument("--clip", type=Path, help="CLIP's ViT-B/32, a saved state dict, to read FinePOSE's texts (h36m-243)")
     parser.add_argument("--steps", type=int, default=20_000)
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so many seconds of training")
     parser.add_argument("--batch", type=int, default=16, help="clips")
@@ -238,7 +246,9 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     try:
-        model, loss, frames = build(options.system, options.variant or {"hopfir": "s", "finepose": "small-27"}[options.system])
+        model, loss, frames = build(
+            options.system, options.variant or {"hopfir": "s", "finepose": "small-27"}[options.system], options.clip
+        )
         if options.human36m:
             source = from_human36m(options.human36m, frames, options.keypoints)
         else:

@@ -1,9 +1,11 @@
 """From a training run to an embedded network: ONNX with half-precision weights, and its card.
 
     python -m vitruvian.train.package pose runs/pose src/vitruvian/assets
+    python -m vitruvian.train.package detector runs/owners src/vitruvian/assets
 
 Weights are stored in half precision and cast back to float32 when the file is loaded, so a file is half as large and runs as
-before; the difference this makes to the outputs is printed.
+before; the difference this makes to the outputs is printed. The pose network is then turned into 8-bit integers, at twice the speed
+(`vitruvian.weights.reduce`; its card says how far that moved keypoints); `--whole` writes it as it was before that.
 """
 
 from __future__ import annotations
@@ -12,7 +14,9 @@ import argparse
 import hashlib
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import nn
@@ -26,6 +30,7 @@ from vitruvian.train import defaults
 from vitruvian.weights import Card
 from vitruvian.weights.classes import PERSON_PARTS
 from vitruvian.weights.quantise import halve
+from vitruvian.weights.reduce import reduce
 
 SCORE_SHIFT = -0.315
 """Of the detector's logits. A score of 0.3, the usual threshold, is then 0.37 of before: there precision and recall of persons in held-out
@@ -44,13 +49,17 @@ def halve_weights(path: Path) -> None:
 
 def load_averaged(network: nn.Module, run: Path) -> nn.Module:
     """The averaged weights of a training run, in eval mode."""
-    state = torch.load(run / "last.pt", map_location="cpu", weights_only=True)
-    network.load_state_dict(state["averaged"])
+    network.load_state_dict(_averaged(run))
     return network.eval()
 
 
-def _deployed(network: rtmdet.RTMDet) -> rtmdet.Deployed:
-    """The detector with scores moved by `SCORE_SHIFT`, and its boxes decoded."""
+def _averaged(run: Path) -> dict[str, torch.Tensor]:
+    return torch.load(run / "last.pt", map_location="cpu", weights_only=True)["averaged"]
+
+
+def deployed(run: Path) -> rtmdet.Deployed:
+    """The detector of a run, with owners where they were taught; scores moved by `SCORE_SHIFT`, and its boxes decoded."""
+    network = load_averaged(defaults.detector_network(any(name.startswith("owners.") for name in _averaged(run))), run)
     with torch.no_grad():
         for head in network.cls:
             head.bias += SCORE_SHIFT
@@ -58,15 +67,17 @@ def _deployed(network: rtmdet.RTMDet) -> rtmdet.Deployed:
 
 
 def package(kind: str, run: Path, folder: Path, figures: dict[str, float]) -> Card:
-    """Write `<id>.onnx` and `<id>.json` of the `pose` or `detector` run into `folder`."""
+    """Write `<id>.onnx` and `<id>.json` of the `pose` or `detector` run (or of one that taught a detector owners) into `folder`.
+
+    The pose network in half precision is `wholebody-s-half`, the parent of what is packaged.
+    """
     pose = kind == "pose"
-    name, size = ("wholebody-s", defaults.POSE_INPUT) if pose else ("person-parts-s", defaults.DETECTOR_INPUT)
-    network = load_averaged(defaults.pose_network() if pose else defaults.detector_network(), run)
-    network = network if pose else _deployed(network)
+    name, size = ("wholebody-s-half", defaults.POSE_INPUT) if pose else ("person-parts-s", defaults.DETECTOR_INPUT)
+    network = load_averaged(defaults.pose_network(), run) if pose else deployed(run)
     path = folder / f"{name}.onnx"
     example = torch.zeros(2, 3, size[1], size[0])
     free = {} if pose else {2: "height", 3: "width"}
-    export_onnx(network, example, path, ("input",), ("maps",) if pose else ("boxes", "scores"), free=free)
+    export_onnx(network, example, path, ("input",), ("maps",) if pose else network.outputs, free=free)
     halve_weights(path)
     worst, relative = difference(network.to(memory_format=torch.contiguous_format), path, [(3, size[1], size[0])])
     size_mb = path.stat().st_size / 1e6
@@ -83,6 +94,15 @@ def package(kind: str, run: Path, folder: Path, figures: dict[str, float]) -> Ca
     return card
 
 
+def package_pose(run: Path, folder: Path, figures: dict[str, float]) -> Card:
+    """Write `wholebody-s.onnx` in 8-bit integers, and its card, whose parent is what `package` makes of the `pose` run."""
+    with TemporaryDirectory() as made:
+        card = reduce(package("pose", run, Path(made), figures), folder / "wholebody-s.onnx")
+    card = replace(card, figures={**figures, **card.figures})
+    card.save(folder / "wholebody-s.json")
+    return card
+
+
 def main() -> None:
     """Command line of this module."""
     parser = argparse.ArgumentParser(prog="python -m vitruvian.train.package", description=__doc__)
@@ -90,8 +110,12 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--figures", type=json.loads, default={}, help="measured figures, as JSON")
+    parser.add_argument("--whole", action="store_true", help="wholebody-s-half.onnx with float arithmetic instead of wholebody-s.onnx")
     options = parser.parse_args()
-    package(options.kind, options.run, options.folder, options.figures)
+    if options.kind == "pose" and not options.whole:
+        package_pose(options.run, options.folder, options.figures)
+    else:
+        package(options.kind, options.run, options.folder, options.figures)
 
 
 if __name__ == "__main__":

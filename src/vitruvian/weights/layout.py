@@ -7,7 +7,7 @@
 | maps | (b, k, h, w), smaller than the input by one factor | ViTPose, HRNet, SimpleBaselines, MapPose |
 | people | boxes with score (b, n, 5), keypoints (b, n, k, 3) | RTMO |
 | suppressed | boxes with score (b, n, 5) or (n, 5), labels (b, n) if there are any | RTMDet and YOLOX with suppression inside |
-| boxes | boxes (b, n, 4), scores (b, n, classes) | RTMDet without |
+| boxes | boxes (b, n, 4), scores (b, n, classes), owners (b, n, 4) if there are any | RTMDet without; our own also whose a part is |
 | owned | boxes, scores, points (b, n, 2 slots), states (b, n, states) if there are any | BPJDet |
 | facing | boxes, scores, angles (b, n, 1 or 2) | JointBDOE |
 | cells | (b, n, 5 + classes), one row per cell of strides 8, 16, 32 | YOLOX without |
@@ -54,6 +54,7 @@ _NAMES: tuple[tuple[Kind, tuple[str, ...]], ...] = (
     ("owned", ("boxes", "scores", "points", "states")),
     ("owned", ("boxes", "scores", "points")),
     ("facing", ("boxes", "scores", "angles")),
+    ("boxes", ("boxes", "scores", "owners")),
     ("boxes", ("boxes", "scores")),
 )
 

@@ -5,15 +5,27 @@ arithmetic stays float32, and the speed what it was. Both come with a card that 
 pictures that the ranges were not taken from.
 
 Measured with benchmarks/precision.py on an AMD EPYC with AVX-512 VNNI, 2 threads, batches of 8; processor milliseconds per picture (of both
-threads together), since the machine was shared. RTMPose-t was one of our own, trained, which wholebody-s has replaced:
+threads together), since the machine was shared. RTMPose-t was one of our own, trained, which wholebody-s has replaced. All rows but that of
+wholebody-s had weights of 8 bits, where they are of 7 now (`quantise`):
 
 | network | float32 | int8 | | answers of int8 |
 |---|---|---|---|---|
+| wholebody-s, as packaged, batches of 4 | 13.6 | 6.6 | 2.1 x | keypoints moved by 0.18 input pixels in the median, 95 % by less than 0.6 |
 | RTMPose-t, 133 points | 13.5 | 6.2 | 2.2 x | keypoints moved by 0 input pixels in the median (of steps of 0.5), 95 % by less than 2.1 |
 | RTMPose-m, 133 points | 50.5 | 17.9 | 2.8 x | not measured, no weights here |
 | rtmdet-nano, 320 x 320 | 10.2 | 9.1 | 1.1 x | boxes' IoU 0.95, 6 % lost: not worth it |
 | rtmdet-nano, fp16, 320 x 224 for 16:9 | 10.2 | 7.1 | 1.4 x | boxes' IoU 0.998, none lost |
 | person-parts-nano (the default until person-parts-s) | 26.0 | 22.3 | 1.2 x | boxes' IoU 0.96, 11 % lost: not worth it |
+
+What this does to wholebody-s (twelve COCO persons of ../shared with true boxes, benchmarks/real_images.py and reliability.py; 400 held-out
+synthetic crops, benchmarks/failures.py, and 300 for the calibration error):
+
+| | body OKS | feet | face | hands | calibration error | synthetic body OKS | its calibration error |
+|---|---|---|---|---|---|---|---|
+| float32 | 0.712 | 0.478 | 0.330 | 0.242, 0.462 | 0.046 | 0.754 | 0.014 |
+| weights of 8 bits | 0.713 | 0.511 | 0.307 | 0.233, 0.471 | 0.044 | 0.755 | 0.013 |
+| weights of 7 bits, as packaged | 0.714 | 0.480 | 0.326 | 0.267, 0.468 | 0.046 | 0.755 | 0.013 |
+| 8 bits, ranges from 96 training crops too | 0.708 | 0.503 | 0.316 | 0.230, 0.468 | 0.047 | 0.753 | 0.014 |
 
 So pose networks are for int8, and small detectors for fp16 with padding left out (`vitruvian.weights.padding`). Small detectors spend their
 time on SiLU and depthwise convolutions, which are slower as integers: Sigmoid and Mul on uint8 take 0.46 ns a value, in float32 0.30.
@@ -30,8 +42,8 @@ time on SiLU and depthwise convolutions, which are slower as integers: Sigmoid a
 | denormals as zeros | no gain |
 | normalisation inside the graph, on uint8 pictures | not done: what it saves takes 0.07 ms a crop, 0.16 ms a detection |
 
-On CPUs without VNNI the integer kernels of ONNX Runtime can saturate, as its documentation says; not tried here. A card tells the change on
-the machine that made the file.
+On CPUs without VNNI the integer kernels of ONNX Runtime saturate with weights of 8 bits, as its documentation says; with 7 they can't. How
+fast integers are there we have not measured.
 """
 
 from __future__ import annotations

@@ -160,7 +160,7 @@ def joint_frames(parents: Sequence[int], root: Float[np.ndarray, "b 3 3"], vecto
     world = np.empty_like(local)
     world[:, 0] = root
     above = np.zeros(1, int)
-    for row, parent in levels(parents):
+    for row, parent in levels(tuple(parents)):
         world[:, row] = world[:, above[parent]] @ local[:, row]
         above = np.array(row)
     return Frames(vectors, local, world)

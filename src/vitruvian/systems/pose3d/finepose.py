@@ -63,6 +63,7 @@ from vitruvian.systems.pose3d.prompts import (
     Prompt,
     PromptEncoder,
     Text,
+    openai_names,
     tokenise,
 )
 from vitruvian.weights import Card
@@ -402,12 +403,14 @@ def from_published(state: Mapping[str, Tensor]) -> tuple[Config, FinePose]:
 
 
 def with_clip(model: FinePose, clip: Mapping[str, Tensor]) -> FinePose:
-    """A copy of a network without CLIP, with the text tower of CLIP's state dict (OpenAI's names) in place of the stand-in; to be trained.
+    """A copy of a network, with the text tower of CLIP's state dict in place of its own tower or stand-in; to be trained.
 
-    Raises WeightsError where the tower doesn't fit the network's width.
+    clip: OpenAI's names ("transformer.resblocks.0...") or those of the transformers package ("text_model.encoder.layers.0..."), whole or
+    the text half alone. Raises WeightsError where it is none, or doesn't fit the network's width.
     """
-    tower = {f"clip_text.{name}": value for name, value in clip.items()}
-    renamed = rename(tower, KEYMAP, (*DROP, r"^clip_text\.(input_resolution|context_length|vocab_size)$"))
+    tower = {f"clip_text.{name}": value.float() for name, value in openai_names(clip).items() if value.is_floating_point()}
+    renamed = rename(tower, KEYMAP, DROP)
+    renamed = {name: value for name, value in renamed.items() if name.startswith("prompts.tower.")}
     depth = len({name.split(".")[3] for name in renamed if name.startswith("prompts.tower.blocks.")})
     width = need(renamed, "prompts.tower.positional_embedding", 2)[1]
     if depth == 0 or width != model.config.width:

@@ -17,7 +17,8 @@ CLIP's tokenizer isn't here: the words of the card's table are known, other text
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -25,7 +26,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from vitruvian.errors import VitruvianError
+from vitruvian.errors import VitruvianError, WeightsError
+from vitruvian.systems.checkpoint import rename
 
 CONTEXT = 77  # tokens of a text
 WORD = 4  # tokens that a field takes of its word
@@ -185,3 +187,33 @@ class PromptEncoder(nn.Module):
         x = self.norm(x)
         place = action.argmax(1) if "verb" in self.contexts else torch.full_like(action[:, 0], CONTEXT - 1)
         return Prompt(x, self.pool(x[torch.arange(len(x), device=x.device), place]))
+
+
+_TRANSFORMERS_NAMES = (
+    (r"^text_model\.embeddings\.token_embedding\.", "token_embedding."),
+    (r"^text_model\.embeddings\.position_embedding\.weight$", "positional_embedding"),
+    (r"^text_model\.final_layer_norm\.", "ln_final."),
+    (r"^text_model\.encoder\.layers\.(\d+)\.layer_norm(\d)\.", r"transformer.resblocks.\1.ln_\2."),
+    (r"^text_model\.encoder\.layers\.(\d+)\.mlp\.fc1\.", r"transformer.resblocks.\1.mlp.c_fc."),
+    (r"^text_model\.encoder\.layers\.(\d+)\.mlp\.fc2\.", r"transformer.resblocks.\1.mlp.c_proj."),
+    (r"^text_model\.encoder\.layers\.(\d+)\.self_attn\.out_proj\.", r"transformer.resblocks.\1.attn.out_proj."),
+)
+_TRANSFORMERS_QUERY = re.compile(r"^text_model\.encoder\.layers\.(\d+)\.self_attn\.q_proj\.(weight|bias)$")
+
+
+def openai_names(clip: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A CLIP state dict of the transformers package under OpenAI's names, where query, key and value are one matrix; others as they are.
+
+    Raises WeightsError where one of the three is missing.
+    """
+    if not any(name.startswith("text_model.") for name in clip):
+        return dict(clip)
+    parts = r"^(vision_model|visual_projection|text_projection|logit_scale|text_model\.embeddings\.position_ids)|\.[qkv]_proj\."
+    out = rename(clip, _TRANSFORMERS_NAMES, (parts,))
+    for name in clip:
+        if found := _TRANSFORMERS_QUERY.match(name):
+            three = [clip.get(name.replace(".q_proj.", f".{letter}_proj.")) for letter in "qkv"]
+            if any(part is None for part in three):
+                raise WeightsError(f"the text tower has {name}, and no key or value beside it: get the file again")
+            out[f"transformer.resblocks.{found[1]}.attn.in_proj_{found[2]}"] = torch.cat(three)
+    return out
