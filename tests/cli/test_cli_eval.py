@@ -92,17 +92,8 @@ def test_runs_are_found_by_name(tmp_path, monkeypatch):
     assert known("dwpose-t-synth") == str(Path("runs/dwpose-t-synth"))
 
 
-def test_a_network_that_nobody_trained_is_not_replaced_by_another(run, folder, tmp_path, monkeypatch):
+def test_the_distilled_network_is_there_out_of_the_box(run, folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(WeightsError, match="recipes/dwpose-t.toml makes it.* packaged network is wholebody-s"):
-        run("dwpose-t-synth", "--data", folder)
-
-
-def test_weights_of_that_id_in_the_store_are_judged(run, folder, networks, tmp_path, monkeypatch):
-    from vitruvian.weights.add import add
-
-    monkeypatch.chdir(tmp_path)
-    add(networks["pose"], "dwpose-t-synth")
     code, out = run("dwpose-t-synth", "--data", folder)
     assert code == 0 and out.startswith("dwpose-t-synth on")
 

@@ -57,7 +57,8 @@ def detect(
     out: folder for the files, made if missing: overlay.mp4 (overlay.png for one picture, overlay/ for several), objects.json and
     objects.csv as `formats` names them. None writes nothing.
     detector: id of a network, path of an ONNX file, or card. person-parts-s and networks with hooks (BPJDet) say whose a part is; for
-    others parts are joined to people by their boxes (`people.joining`). JointBDOE's say which way people face. hSDB-instrument's find surgical instruments.
+    others parts are joined to people by their boxes (`people.joining`). JointBDOE's say which way people face. hSDB-instrument's find
+    surgical instruments.
     association: how networks with offsets give parts away, see `codecs.association`.
     threshold: least score of what counts. on_progress: called after each frame, in this thread.
 

