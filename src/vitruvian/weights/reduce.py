@@ -15,6 +15,7 @@ wholebody-s had weights of 8 bits, where they are of 7 now (`quantise`):
 | RTMPose-m, 133 points | 50.5 | 17.9 | 2.8 x | not measured, no weights here |
 | rtmdet-nano, 320 x 320 | 10.2 | 9.1 | 1.1 x | boxes' IoU 0.95, 6 % lost: not worth it |
 | rtmdet-nano, fp16, 320 x 224 for 16:9 | 10.2 | 7.1 | 1.4 x | boxes' IoU 0.998, none lost |
+| person-parts-s | 31.1 | 26.2 | 1.2 x | boxes' IoU 0.96, 2 % lost; in a gym 5.1 and 3.9 boxes a frame for 4.2 and 2.9: not worth it |
 | person-parts-nano (the default until person-parts-s) | 26.0 | 22.3 | 1.2 x | boxes' IoU 0.96, 11 % lost: not worth it |
 
 What this does to wholebody-s (twelve COCO persons of ../shared with true boxes, benchmarks/real_images.py and reliability.py; 400 held-out
