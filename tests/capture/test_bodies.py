@@ -1,5 +1,7 @@
 """Bodies from one camera: a known body is seen, lifted, fitted, and found again; and what a capture makes of it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -97,6 +99,14 @@ def test_people_of_pictures_are_fitted_one_by_one(lifter):
 def test_nobody_is_fine(lifter):
     take = add_bodies(Take(People.empty(133), COCO_WHOLEBODY_133, TIMES, np.tile(SIZE, (FRAMES, 1))), lifter)
     assert len(take.people) == 0 and take.people.body_pose.shape[0] == 0 and take.space == "camera"
+
+
+def test_a_take_in_which_nobody_gets_a_body_is_told(lifter, caplog):
+    assert np.isfinite(add_bodies(seen(walker()), lifter, FOV).people.body_translation).all() and not caplog.records
+    take = seen(walker())
+    unsure = replace(take, people=replace(take.people, confidence=0.01 * take.people.confidence))
+    assert np.isnan(add_bodies(unsure, lifter, FOV).people.body_translation).all()
+    assert "nobody got a body" in caplog.text and "lift-s" in caplog.text
 
 
 def test_a_capture_writes_bodies_and_draws_them(networks, tmp_path):

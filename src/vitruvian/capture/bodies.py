@@ -65,6 +65,8 @@ def add_bodies(
     on_rows: called with the number of rows done, and of all.
     """
     columns = _columns(take, partial(_fitted, lifter=lifter, fov=fov), on_rows)
+    if len(take.people) and np.isnan(columns["body_translation"]).all():
+        log.warning("nobody got a body: the keypoints are too unsure, or what %s makes of them is no person", lifter.card.id)
     if ground:
         _put_on_ground(take, columns)
     cards = take.cards if lifter.card.id in take.cards else (*take.cards, lifter.card.id)
