@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from mesh_network import people, write_network
-from scenes import walk
+from scenes import HEIGHT, WIDTH, walk
 from vitruvian.cli import main
+from vitruvian.formats.calibration import write_calibration
+from vitruvian.geometry.camera import Camera, pinhole
 from vitruvian.take import Take
 
 pytest.importorskip("onnx")
@@ -32,10 +34,14 @@ def test_mesh_followed_by_a_network_is_short_for_mesh_network(tmp_path, network,
     assert "multi-hmr-x" in capsys.readouterr().err and not (tmp_path / "other").exists()
 
 
-def test_a_network_for_meshes_and_a_calibration_do_not_go_together(tmp_path, network, capsys):
-    walk(tmp_path / "walk.mp4", np.arange(2) / 30)
-    code = main(["capture", str(tmp_path / "walk.mp4"), "--mesh-network", network, "--calibration", "cameras.toml"])
-    assert code != 0 and "one camera" in capsys.readouterr().err
+def test_a_network_for_meshes_sees_one_camera_whose_calibration_tells_its_view(tmp_path, network, capsys):
+    films = [str(walk(tmp_path / f"{name}.mp4", np.arange(2) / 30)) for name in ("left", "right")]
+    asked = ["--mesh-network", network, "--device", "cpu", "--calibration", str(tmp_path / "c.toml"), "-o", str(tmp_path / "out")]
+    write_calibration([Camera(pinhole((WIDTH, HEIGHT), 48), size=(WIDTH, HEIGHT))], tmp_path / "c.toml")
+    assert main(["capture", *films, *asked]) == 2 and "one camera" in capsys.readouterr().err
+    assert main(["capture", films[0], *asked]) == 0
+    take = Take.load(tmp_path / "out" / "take.npz")
+    assert abs(take.fov - 48) < 1e-6 and take.fov_source == "given"
 
 
 @pytest.mark.parametrize(

@@ -67,8 +67,8 @@ _ANCHORS = (r"^(module\.)?(model\.0|backbone\.stem)\.conv\.", r"^(module\.)?(mod
 _NAMES = r"^(module\.)?instrument_names$"
 SYSTEMS = (
     System("dwpose", f"{_POSE2D}.dwpose", (r"^student\.head\.cls_x\.weight$", r"^(student|teacher)\.backbone\.stage4\.")),
-    System("mappose", f"{_POSE2D}.mappose", (r"^elsewhere\.weight$", r"^maps\.weight$", r"^backbone\.stage4\.")),
     System("rtmw", f"{_POSE2D}.rtmw", (r"^(module\.)?head\.cls_x\.weight$", r"^(module\.)?backbone\.stage4\.")),
+    System("mappose", f"{_POSE2D}.mappose", (r"^elsewhere\.weight$", r"^maps\.weight$", r"^backbone\.stage4\.")),
     System("dsta", f"{_POSE2D}.dsta", (r"^(module\.)?(Spatial_pos_embed|space\.places)$", r"^(module\.)?(fc_coord|decoder)\.linear\.")),
     System("diffpose-video", f"{_POSE2D}.diffpose_video", (r"^(module\.)?strl\.places$", r"^(module\.)?decoder\.time\.")),
     System("synthpose", f"{_BIOMECHANICS}.synthpose", (r"^(module\.)?((keypoint_)?head\.)?final_layer\.weight$",), (r"\.cls_x\.",)),
