@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from arms import run_arms
+from arms import learn, run_arms
 from claims_pymaf_x import BEND, PARENTS, joints_of
 from torch import Tensor, nn
 
@@ -175,19 +175,9 @@ def loss_of(out: list, joints: Tensor, there: Tensor) -> Tensor:
 def train(arm: str, steps: int, pool: tuple[Tensor, ...]) -> Crowd:
     """One arm: the same pictures in the same order."""
     torch.manual_seed(0)
-    model, order = Crowd(arm).train(), torch.Generator().manual_seed(0)
-    optimiser = torch.optim.AdamW(model.parameters(), 1.5e-3, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1.5e-3, steps, pct_start=0.1)
-    for _ in range(steps):
-        rows = torch.randint(len(pool[0]), (BATCH,), generator=order)
-        pictures, joints, there = (x[rows] for x in pool)
-        loss = loss_of(model(pictures.float() / 255), joints, there)
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 2.0)
-        optimiser.step()
-        schedule.step()
-    return model.eval()
+    model = Crowd(arm)
+    learn(model, pool, steps, lambda crowd, pictures, joints, there: loss_of(crowd(pictures), joints, there), 1.5e-3, BATCH, 2.0)
+    return model
 
 
 @torch.inference_mode()

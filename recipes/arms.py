@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 Pool = tuple[Tensor, ...]
 
@@ -21,6 +21,27 @@ def pool_of(draw: Callable[[int, torch.Generator], Pool], count: int, seed: int)
         pictures, *rest = draw(50, random)
         parts.append(((255 * pictures).byte(), *rest))
     return tuple(torch.cat(column) for column in zip(*parts, strict=True))
+
+
+def learn(model: nn.Module, pool: Pool, steps: int, loss_of: Callable[..., Tensor], rate: float, batch: int, clip: float) -> None:
+    """Steps of AdamW under one cycle, on batches drawn from the pool in an order that is the same for all arms.
+
+    loss_of: of the model, pictures in 0 to 1, and the pool's other columns.
+    """
+    model.train()
+    order = torch.Generator().manual_seed(0)
+    optimiser = torch.optim.AdamW(model.parameters(), rate, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, steps, pct_start=0.1)
+    for _ in range(steps):
+        rows = torch.randint(len(pool[0]), (batch,), generator=order)
+        pictures, *truth = (column[rows] for column in pool)
+        loss = loss_of(model, pictures.float() / 255, *truth)
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), clip)
+        optimiser.step()
+        schedule.step()
+    model.eval()
 
 
 def run_arms(

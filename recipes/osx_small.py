@@ -22,7 +22,7 @@ import time
 
 import torch
 import torch.nn.functional as F
-from arms import run_arms
+from arms import learn, run_arms
 from torch import Tensor, nn
 
 from vitruvian.nn.transformer import blocks
@@ -173,26 +173,20 @@ def sides(hands: Tensor) -> Tensor:
     return torch.stack((hands[:, 0, [0, 4, 3, 2, 1]], hands[:, 1]), 1)
 
 
+def loss_of(model: Puppeteer, pictures: Tensor, joints: Tensor, hands: Tensor, angles: Tensor) -> Tensor:
+    """Mean errors of the body, the hands' middles, ten times the fingers', and the hands' keypoints where the arm has them."""
+    centres, aims = targets(hands, angles)
+    body, middle, fingers, places = model(pictures)
+    loss = (body - joints).abs().mean() + (middle - centres).abs().mean() + 10 * (fingers - aims).abs().mean()
+    return loss if places is None else loss + (places - sides(hands)).abs().mean()
+
+
 def train(arm: str, steps: int, pool: tuple[Tensor, ...]) -> Puppeteer:
     """One arm: the same start of what all have, and the same puppets in the same order."""
     torch.manual_seed(0)
-    model, order = Puppeteer(arm).train(), torch.Generator().manual_seed(0)
-    optimiser = torch.optim.AdamW(model.parameters(), 2e-3, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, steps, pct_start=0.1)
-    for _ in range(steps):
-        rows = torch.randint(len(pool[0]), (BATCH,), generator=order)
-        pictures, joints, hands, angles = (x[rows] for x in pool)
-        centres, aims = targets(hands, angles)
-        body, middle, fingers, places = model(pictures.float() / 255)
-        loss = (body - joints).abs().mean() + (middle - centres).abs().mean() + 10 * (fingers - aims).abs().mean()
-        if places is not None:
-            loss = loss + (places - sides(hands)).abs().mean()
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-        optimiser.step()
-        schedule.step()
-    return model.eval()
+    model = Puppeteer(arm)
+    learn(model, pool, steps, loss_of, 2e-3, BATCH, 5.0)
+    return model
 
 
 @torch.inference_mode()

@@ -32,9 +32,10 @@ def test_heads_go_to_the_people_that_the_network_names(two, networks, tmp_path):
 
 
 @pytest.mark.parametrize("every", [1, 3])
-def test_owners_last_over_frames_that_the_detector_did_not_see(networks, tmp_path, every):
+@pytest.mark.parametrize("detector", [owner_nets.heads, owner_nets.pointing])
+def test_owners_last_over_frames_that_the_detector_did_not_see(networks, tmp_path, every, detector):
     film(tmp_path / "still.mp4", np.arange(7) / 30, [IMAGE] * 7)
-    take = capture(tmp_path / "still.mp4", detect_every=every, smooth="none", **networks | {"detector": owner_nets.heads(tmp_path)})
+    take = capture(tmp_path / "still.mp4", detect_every=every, smooth="none", **networks | {"detector": detector(tmp_path)})
     assert len(take.people) == 14
     left = take.boxes[:, 0] < 40
     np.testing.assert_allclose(take.people.part_boxes[left, HEAD], np.tile(owner_nets.HEADS[0], (7, 1)), atol=0.01)

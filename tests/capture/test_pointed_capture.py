@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
-from scenes import film, picture
+from scenes import picture
 
 nets = pytest.importorskip("nets", reason="needs onnx")
 import owner_nets  # noqa: E402
-from vitruvian.capture import capture  # noqa: E402
 from vitruvian.capture.detect import detect  # noqa: E402
 from vitruvian.codecs.pointed import PointedDetections  # noqa: E402
 from vitruvian.media import write_image  # noqa: E402
@@ -17,16 +16,6 @@ from vitruvian.weights import card_for  # noqa: E402
 
 HEAD = PARTS.index("head")
 IMAGE = picture(owner_nets.BODIES)
-
-
-@pytest.mark.parametrize("every", [1, 3])
-def test_heads_go_to_the_people_they_point_at(networks, tmp_path, every):
-    film(tmp_path / "still.mp4", np.arange(7) / 30, [IMAGE] * 7)
-    take = capture(tmp_path / "still.mp4", detect_every=every, smooth="none", **networks | {"detector": owner_nets.pointing(tmp_path)})
-    assert len(take.people) == 14
-    left = take.boxes[:, 0] < 40
-    np.testing.assert_allclose(take.people.part_boxes[left, HEAD], np.tile(owner_nets.HEADS[0], (7, 1)), atol=0.01)
-    np.testing.assert_allclose(take.people.part_boxes[~left, HEAD], np.tile(owner_nets.HEADS[1], (7, 1)), atol=0.01)
 
 
 def test_the_table_of_objects_has_the_owners_that_the_detector_says(tmp_path):

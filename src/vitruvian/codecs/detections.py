@@ -63,13 +63,24 @@ def decode_raw(
 
     A box may stand for several classes, each with its own score. Only the wanted `classes` (column indices) are looked at.
     """
-    columns = np.asarray(classes, np.int64)
-    out = []
-    for places, values in zip(boxes, scores, strict=True):
-        rows, picks = np.nonzero(values[:, columns] > score_threshold)
-        names = columns[picks]
-        found = Detections(places[rows].astype(np.float32), values[rows, names].astype(np.float32), names.astype(np.int32))
-        if len(found) > CANDIDATES:
-            found = found[np.sort(np.argpartition(-found.scores, CANDIDATES)[:CANDIDATES])]
-        out.append(found[nms(found.boxes, found.scores, found.labels, iou_threshold, max_boxes)])
-    return out
+    how = np.asarray(classes, np.int64), score_threshold, iou_threshold, max_boxes
+    return [surviving(places, values, *how)[0] for places, values in zip(boxes, scores, strict=True)]
+
+
+def surviving(
+    boxes: Float[np.ndarray, "n 4"],
+    scores: Float[np.ndarray, "n c"],
+    classes: Int[np.ndarray, " k"],
+    score_threshold: float,
+    iou_threshold: float,
+    max_boxes: int,
+) -> tuple[Detections, Int[np.ndarray, " m"]]:
+    """What `decode_raw` makes of one picture, and the row of the graph's outputs that each detection is from."""
+    rows, picks = np.nonzero(scores[:, classes] > score_threshold)
+    labels = classes[picks]
+    found = Detections(boxes[rows].astype(np.float32), scores[rows, labels].astype(np.float32), labels.astype(np.int32))
+    if len(found) > CANDIDATES:
+        best = np.sort(np.argpartition(-found.scores, CANDIDATES)[:CANDIDATES])
+        found, rows = found[best], rows[best]
+    kept = nms(found.boxes, found.scores, found.labels, iou_threshold, max_boxes)
+    return found[kept], rows[kept]

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float32, Int64
 
-from vitruvian.codecs.detections import CANDIDATES, Detections
-from vitruvian.codecs.nms import nms
+from vitruvian.codecs.detections import Detections, surviving
 
 LIMIT = 1.0
 """Of `pointing_cost`: who is farther from where a part points is not its owner."""
@@ -45,20 +44,11 @@ def decode_pointed(
     max_boxes: int = 300,
 ) -> list[PointedDetections]:
     """`codecs.detections.decode_raw` of a graph that returns the owners' boxes too: the same rows."""
-    columns = np.asarray(classes, np.int64)
+    how = np.asarray(classes, np.int64), score_threshold, iou_threshold, max_boxes
     out = []
     for places, values, pointed in zip(boxes, scores, owners, strict=True):
-        rows, picks = np.nonzero(values[:, columns] > score_threshold)
-        labels = columns[picks]
-        found = PointedDetections(
-            places[rows].astype(np.float32),
-            values[rows, labels].astype(np.float32),
-            labels.astype(np.int32),
-            pointed[rows].astype(np.float32),
-        )
-        if len(found) > CANDIDATES:
-            found = found[np.sort(np.argpartition(-found.scores, CANDIDATES)[:CANDIDATES])]
-        out.append(found[nms(found.boxes, found.scores, found.labels, iou_threshold, max_boxes)])
+        found, rows = surviving(places, values, *how)
+        out.append(PointedDetections(found.boxes, found.scores, found.labels, pointed[rows].astype(np.float32)))
     return out
 
 

@@ -5,7 +5,7 @@
     python -m vitruvian.train.package light runs/dwpose-t-packaged src/vitruvian/assets
 
 Weights are stored in half precision and cast back to float32 when the file is loaded, so a file is half as large and runs as
-before; the difference this makes to the outputs is printed. Pose networks are then turned into 8-bit integers, at twice the speed
+before; the difference this makes to the outputs is printed. Pose networks are then turned into 8-bit integers, nearly twice as fast
 (`vitruvian.weights.reduce`; its card says how far that moved keypoints); `--whole` writes wholebody-s as it was before that.
 """
 

@@ -5,17 +5,18 @@ arithmetic stays float32, and the speed what it was. Both come with a card that 
 pictures that the ranges were not taken from.
 
 Measured with benchmarks/precision.py on an AMD EPYC with AVX-512 VNNI, 2 threads, batches of 8; processor milliseconds per picture (of both
-threads together), since the machine was shared. RTMPose-t was one of our own, trained, which wholebody-s has replaced. All rows but that of
-wholebody-s had weights of 8 bits, where they are of 7 now (`quantise`):
+threads together), since the machine was shared. RTMPose-t was one of our own, trained, which wholebody-s has replaced. The rows of
+wholebody-s and person-parts-s are of weights of 7 bits, as they are now (`quantise`), and of one thread, by a script that was not kept; the
+others of 8 bits:
 
 | network | float32 | int8 | | answers of int8 |
 |---|---|---|---|---|
-| wholebody-s, as packaged, batches of 4 | 13.6 | 6.6 | 2.1 x | keypoints moved by 0.18 input pixels in the median, 95 % by less than 0.6 |
+| wholebody-s, as packaged, batches of 4 | 12.5 | 6.6 | 1.9 x | keypoints moved by 0.18 input pixels in the median, 95 % by 0.6 at most |
 | RTMPose-t, 133 points | 13.5 | 6.2 | 2.2 x | keypoints moved by 0 input pixels in the median (of steps of 0.5), 95 % by less than 2.1 |
 | RTMPose-m, 133 points | 50.5 | 17.9 | 2.8 x | not measured, no weights here |
 | rtmdet-nano, 320 x 320 | 10.2 | 9.1 | 1.1 x | boxes' IoU 0.95, 6 % lost: not worth it |
 | rtmdet-nano, fp16, 320 x 224 for 16:9 | 10.2 | 7.1 | 1.4 x | boxes' IoU 0.998, none lost |
-| person-parts-s | 31.1 | 26.2 | 1.2 x | boxes' IoU 0.96, 2 % lost; in a gym 5.1 and 3.9 boxes a frame for 4.2 and 2.9: not worth it |
+| person-parts-s, 416 x 256 | 31.1 | 26.2 | 1.2 x | boxes' IoU 0.96, 2 % lost, more around nobody: not worth it |
 | person-parts-nano (the default until person-parts-s) | 26.0 | 22.3 | 1.2 x | boxes' IoU 0.96, 11 % lost: not worth it |
 
 What this does to wholebody-s (twelve COCO persons of ../shared with true boxes, benchmarks/real_images.py and reliability.py; 400 held-out
