@@ -23,6 +23,7 @@ from vitruvian.geometry.camera import Axis, Camera, fitted, moved, project, undi
 from vitruvian.geometry.follow import follow
 from vitruvian.geometry.limbs import limbs_of, with_steady_limbs
 from vitruvian.geometry.match import SEEN
+from vitruvian.geometry.settle import bones_of, settled
 from vitruvian.geometry.sides import exchanged_sides
 from vitruvian.geometry.synchronise import synchronise, vertical_speeds
 from vitruvian.geometry.triangulate import Triangulation, put, reprojection_errors, taken, triangulate
@@ -350,11 +351,12 @@ def _triangulated(
 ) -> Triangulation:
     """Points of all rows, each person's with limbs of one length."""
     found = triangulate(cameras, measured, confidence, min_views=min_views, threshold=limit)
-    limbs = limbs_of(skeleton.names)
+    limbs, bones = limbs_of(skeleton.names), bones_of(skeleton.names)
     for track in np.unique(keys[:, 1]):
         rows = keys[:, 1] == track
         own = measured[:, rows], confidence[:, rows]
-        found = put(found, with_steady_limbs(cameras, *own, taken(found, rows), limbs, min_views=min_views, threshold=limit), rows)
+        steady = with_steady_limbs(cameras, *own, taken(found, rows), limbs, min_views=min_views, threshold=limit)
+        found = put(found, settled(cameras, *own, steady, bones, min_views=min_views, threshold=limit), rows)
     return found
 
 

@@ -78,7 +78,7 @@ def with_steady_limbs(
 
     keypoints, confidence, min_views, threshold: as of `triangulate`, which made `found`. limbs: from the trunk outwards.
     """
-    length = {limb.end: _usual_length(found.points, limb) for limb in limbs}
+    length = {limb.end: usual_length(found.points, (limb.starts[0], limb.end), limb.other) for limb in limbs}
     for depth in sorted({len(limb.starts) for limb in limbs}):  # limbs that are as far from the trunk don't hang on each other
         level = [limb for limb in limbs if len(limb.starts) == depth]
         ends = np.array([limb.end for limb in level])
@@ -92,10 +92,9 @@ def with_steady_limbs(
     return found
 
 
-def _usual_length(points: Float[np.ndarray, "n k 3"], limb: Limb) -> float:
-    """Metres; NaN where too little is known."""
-    lengths = [np.linalg.norm(points[:, a] - points[:, b], axis=-1) for a, b in {(limb.starts[0], limb.end), limb.other}]
-    lengths = np.sort(np.concatenate(lengths))
+def usual_length(points: Float[np.ndarray, "n k 3"], *pairs: tuple[int, int]) -> float:
+    """How far two points are apart in a film, and the same two of the other side: metres, NaN where too little is known."""
+    lengths = np.sort(np.concatenate([np.linalg.norm(points[:, a] - points[:, b], axis=-1) for a, b in set(pairs)]))
     lengths = lengths[np.isfinite(lengths)]
     if len(lengths) < FEWEST:
         return np.nan

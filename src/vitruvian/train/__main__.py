@@ -1,4 +1,4 @@
-"""`python -m vitruvian.train pose|detector|owners`: see `vitruvian.train.defaults`."""
+"""`python -m vitruvian.train pose|nano|nano-second|detector|owners`: see `vitruvian.train.defaults` and `vitruvian.train.light`."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from torch import nn
 from vitruvian.errors import VitruvianError, WeightsError
 from vitruvian.synth.scene import Repertory, Studio, detection_scene, owned_scene, pose_crop
 from vitruvian.systems.detection.rtmdet import RTMDet
-from vitruvian.train import defaults
+from vitruvian.train import defaults, light
 from vitruvian.train.feed import Endless, batches, collate_bodies, collate_owned, collate_pose, collate_scenes
-from vitruvian.train.loop import Schedule, train
+from vitruvian.train.loop import Loss, Progress, Schedule, train
 from vitruvian.train.owners import OwnerLesson, only_owners
 
 
@@ -44,28 +44,28 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     photographs = options.photographs.read_text().splitlines() if options.photographs else []
-    task = TASKS[options.network]
+    task, progress = TASKS[options.network], Progress()
     draw = functools.partial(task.make, size=tuple(options.size or task.size))
     scenes = Endless(draw, options.store, photographs, options.seed, studio=task.studio)
     evaluate = None
-    if options.network == "pose":
+    if task.judge is not None:
         held_out = list(itertools.islice(batches(Endless(draw, options.store, photographs, 7, held_out=True), collate_pose, 64, 0), 4))
-        evaluate = lambda model: defaults.pose_error(model, held_out)  # noqa: E731
+        evaluate = task.judge(held_out)
     schedule = Schedule(steps=options.steps, seconds=options.seconds, learning_rate=options.rate, muon=options.muon)
-    network = task.network(options.start)
+    network, loss = task.lesson(options.start, progress)
     stream = batches(scenes, task.collate, options.batch, options.workers)
-    train(network, stream, task.loss, schedule, options.out, evaluate)
+    train(network, stream, loss, schedule, options.out, evaluate, progress)
 
 
 class Task(NamedTuple):
-    """What a recipe trains: how pictures are made, by whose studio, put together, and judged; and the network, given a run's last.pt."""
+    """What a recipe trains: how pictures are made, put together, by whose studio, and judged; network and loss, given a run's last.pt."""
 
     make: Callable
     collate: Callable
     size: tuple[int, int]
-    network: Callable[[Path | None], nn.Module]
-    loss: Callable
+    lesson: Callable[[Path | None, Progress], tuple[nn.Module, Loss]]
     studio: type[Studio] = Studio
+    judge: Callable[[list], Callable[[nn.Module], dict[str, float]]] | None = None
 
 
 def _begun(network: nn.Module, start: Path | None) -> nn.Module:
@@ -88,12 +88,28 @@ def _finished(start: Path | None) -> RTMDet:
     return only_owners(network)
 
 
+def _pose(start: Path | None, _: Progress) -> tuple[nn.Module, Loss]:
+    return _begun(defaults.pose_network(), start), defaults.pose_loss
+
+
+def _detector(start: Path | None, _: Progress) -> tuple[nn.Module, Loss]:
+    return _begun(defaults.detector_network(), start), defaults.detector_loss
+
+
+def _owners(start: Path | None, _: Progress) -> tuple[nn.Module, Loss]:
+    return _finished(start), OwnerLesson()
+
+
+def _pose_judge(held_out: list) -> Callable[[nn.Module], dict[str, float]]:
+    return functools.partial(defaults.pose_error, held_out=held_out)
+
+
 TASKS = {
-    "pose": Task(pose_crop, collate_bodies, defaults.POSE_INPUT, lambda start: _begun(defaults.pose_network(), start), defaults.pose_loss),
-    "detector": Task(
-        detection_scene, collate_scenes, defaults.SCENE, lambda start: _begun(defaults.detector_network(), start), defaults.detector_loss
-    ),
-    "owners": Task(owned_scene, collate_owned, defaults.CROWD, _finished, OwnerLesson(), Repertory),
+    "pose": Task(pose_crop, collate_bodies, defaults.POSE_INPUT, _pose, judge=_pose_judge),
+    "nano": Task(pose_crop, collate_pose, defaults.POSE_INPUT, light.first, judge=light.judged),
+    "nano-second": Task(pose_crop, collate_pose, defaults.POSE_INPUT, light.second, judge=light.judged),
+    "detector": Task(detection_scene, collate_scenes, defaults.SCENE, _detector),
+    "owners": Task(owned_scene, collate_owned, defaults.CROWD, _owners, Repertory),
 }
 
 

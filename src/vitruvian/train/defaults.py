@@ -25,6 +25,7 @@ from vitruvian.skeletons import COCO_WHOLEBODY_133
 from vitruvian.systems.detection import rtmdet
 from vitruvian.systems.pose2d import mappose
 from vitruvian.systems.pose2d.mappose import MapPose, map_loss, surface_loss
+from vitruvian.train.loop import half
 
 COARSE_WEIGHT, SEGMENT_WEIGHT, PLACE_WEIGHT = 0.3, 0.5, 2.0
 POSE_INPUT, DETECTOR_INPUT = (192, 256), (416, 416)  # width, height, of the exported networks
@@ -73,7 +74,7 @@ def pose_loss(model: MapPose, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
 
 def predict(model: nn.Module, images: UInt8[Tensor, "b 3 h w"]) -> tuple[Float[np.ndarray, "b k 2"], Float[np.ndarray, "b k"]]:
     """Keypoints in crop pixels and scores, decoded as on the ground floor."""
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    with torch.no_grad(), half(images.device):
         maps = model(normalise(images)).float().cpu().numpy()
     return ProbabilityMap((images.shape[3], images.shape[2]), (maps.shape[3], maps.shape[2])).decode(maps)
 
@@ -103,6 +104,11 @@ def detector_loss(model: nn.Module, batch: tuple[Tensor, list[Tensor], list[Tens
 def pose_network() -> MapPose:
     """A MapPose-t for 133 points, untrained."""
     return MapPose(mappose.VARIANTS["t"]).to(memory_format=torch.channels_last)
+
+
+def light_network() -> MapPose:
+    """A MapPose-t for 133 points and crops of half the size, untrained."""
+    return MapPose(mappose.VARIANTS["n"]).to(memory_format=torch.channels_last)
 
 
 def detector_network(owners: bool = False) -> rtmdet.RTMDet:

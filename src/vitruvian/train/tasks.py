@@ -28,7 +28,7 @@ from vitruvian.systems.pose2d import diffpose_video, dsta, dwpose, mappose, rmpg
 from vitruvian.systems.pose2d.mappose import MapPose
 from vitruvian.systems.pose2d.rtmw import STRIDE
 from vitruvian.train import defaults
-from vitruvian.train.loop import Loss, Progress
+from vitruvian.train.loop import Loss, Progress, half
 from vitruvian.train.recipe import Recipe, Stage
 
 HEATMAP_GAIN = 1000.0
@@ -215,7 +215,7 @@ def _simcc3d(recipe: Recipe, stage: Stage, keypoints: int, finished: dict[str, P
 
 def predict_simcc(network: nn.Module, images: UInt8[Tensor, "b 3 h w"]) -> tuple[Float[np.ndarray, "b k 2"], Float[np.ndarray, "b k"]]:
     """Keypoints in crop pixels and raw scores (the smaller of the two axes' maxima), decoded as on the ground floor."""
-    with torch.no_grad(), torch.autocast(images.device.type, torch.bfloat16):
+    with torch.no_grad(), half(images.device):
         x, y = network(defaults.normalise(images))
     return SimCCCodec((images.shape[3], images.shape[2])).decode(x.float().cpu().numpy(), y.float().cpu().numpy())
 

@@ -14,7 +14,7 @@ Why not SimCC
     Training also has the finest features tell, at each cell, which segment of the person it shows and where on the body's surface it lies
     (`surface_loss`): one keypoint says little about a crop, a surface says which leg is which everywhere. Nothing of that is exported.
 
-    Config("t")            0.48 GMAC at 256x192, 3.86 M parameters
+    VARIANTS["t"]          0.48 GMAC at 256x192, 3.86 M parameters; "n" is the same network for 128x96, 0.12 GMAC
     decoding               vitruvian.codecs.probability_map
     backbone, blocks       vitruvian.nn.cspnext, vitruvian.nn.transformer
 """
@@ -64,6 +64,7 @@ class Config:
 
 VARIANTS = {
     "nano": Config(0.125, 0.167, context=32, middle=16, fine=16, layers=1, input_size=(96, 128)),
+    "n": Config(input_size=(96, 128)),
     "t": Config(),
 }
 
