@@ -69,7 +69,7 @@ def capture_cameras(
     hands: Card | str | Path | None = None,
     face: Card | str | Path | None = None,
     threshold: float = 0.3,
-    detect_every: int = 1,
+    detect_every: int | None = None,
     flip_test: bool = False,
     mesh: bool = False,
     overlay: bool = True,

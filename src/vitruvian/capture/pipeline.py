@@ -30,6 +30,8 @@ from vitruvian.weights import Card, card_for
 
 log = logging.getLogger(__name__)
 
+FLUENT = 20.0
+"""Frames per second from which the detector need not see each: in ours, people moved by 0.3 % of their height in the median when it saw half."""
 SHAPING_ROWS = ("threshold", "detect_every", "flip_test", "device")
 """Options that decide what is found in a frame; the others only shape what is made of it later."""
 
@@ -43,7 +45,7 @@ def capture(
     hands: Card | str | Path | None = None,
     face: Card | str | Path | None = None,
     threshold: float = 0.3,
-    detect_every: int = 1,
+    detect_every: int | None = None,
     flip_test: bool | None = None,
     smooth: Smooth = "one-euro",
     repair_swaps: bool = False,
@@ -68,7 +70,8 @@ def capture(
     network (RTMO) needs no detector; one in 3D (RTMW3D) also fills `points`.
     hands, face: networks that look at everybody's hands (21 points) and face (68, 98, 106 or 29) once more, closer.
     threshold: least score of a detection that counts as a person; in videos, half of it still continues a person seen before.
-    detect_every: in videos, the detector sees only every n-th frame, and boxes move in straight lines between: faster.
+    detect_every: in videos, the detector sees only every n-th frame, and boxes move in straight lines between: faster. None: every second
+    frame of videos with `FLUENT` frames per second or more, in which nobody gets far in between; else every frame.
     flip_test: a second look at mirrored crops: better, and twice the time. None: at pictures, not at videos.
     smooth: "one-euro" knows only the past; "kalman" and "butterworth" also look ahead, don't lag, and fill short gaps; "none".
     repair_swaps: undo exchanges of left and right over time. Where the whole video must be known, it is read once more for the overlay.
@@ -95,6 +98,7 @@ def capture(
         mesh = mesh and not isinstance(opened, Live) and _has_points(pose)
         view = View(*field_of_view_of(opened)) if fov is None else View(fov, "given")
         flip_test = opened.kind == "pictures" if flip_test is None else flip_test
+        detect_every = _looks(opened) if detect_every is None else detect_every
         options = Options(threshold, smooth, mesh, view.fov, device, detect_every, flip_test, repair_swaps, ground)
         if options.looks_back and isinstance(opened, Live):
             raise VitruvianError(f"{opened.name} can't be seen twice: smooth it with one-euro, and repair no swaps")
@@ -109,6 +113,11 @@ def capture(
         plan = Plan(finder, cards, rows, _drawer(finder.skeleton, view) if overlay else None, tuple(steps))
         asked = str(source) if isinstance(source, str | Path) else opened.name
         return carry_out(plan, opened, asked, None if out is None else Path(out), formats, stopwatch, on_progress)
+
+
+def _looks(source: Source) -> int:
+    """The usual number of frames from one look of the detector to the next. Live sources leave out frames as it is."""
+    return 2 if source.kind == "video" and not isinstance(source, Live) and source.fps >= FLUENT else 1
 
 
 def _corrected(take: Take, _: Callable[[int, int], None], options: Options) -> Take:

@@ -60,7 +60,8 @@ class Films:
         How to smooth the keypoints of a video: one-euro, the default of one camera, knows only the past; kalman, that of several, and
         butterworth also look ahead and fill short gaps.
     detect_every
-        Look for people in every n-th frame of a video only; between, boxes move on: faster.
+        Look for people in every n-th frame of a video only; between, boxes move on: faster. By default every second frame, in videos of
+        fewer than 20 frames per second every one.
     repair_swaps
         Undo exchanges of left and right over time.
     realtime
