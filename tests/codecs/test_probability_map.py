@@ -43,3 +43,11 @@ def test_peaks_in_corners_and_no_people():
 def test_an_empty_map_has_no_score():
     keypoints, scores = CODEC.decode(np.zeros((1, 1, 32, 24), np.float32))
     assert scores[0, 0] == 0 and np.isfinite(keypoints).all()
+
+
+def test_the_window_of_a_small_map_is_as_large_a_part_of_the_crop():
+    small = np.zeros((1, 1, 16, 12), np.float32)
+    small[0, 0, 8, 4:9] = (0.1, 0.2, 0.3, 0.2, 0.1)
+    keypoints, scores = ProbabilityMap((96, 128), (12, 16)).decode(small)
+    np.testing.assert_allclose(keypoints[0, 0], [6 * 8 + 3.5, 8 * 8 + 3.5], atol=1e-4)
+    assert scores[0, 0] == pytest.approx(0.7, abs=1e-5)

@@ -1,12 +1,13 @@
 """From a training run to an embedded network: ONNX with half-precision weights, and its card.
 
     python -m vitruvian.train.package pose runs/pose src/vitruvian/assets
+    python -m vitruvian.train.package nano runs/nano src/vitruvian/assets
     python -m vitruvian.train.package detector runs/owners src/vitruvian/assets
     python -m vitruvian.train.package light runs/dwpose-t-packaged src/vitruvian/assets
 
 Weights are stored in half precision and cast back to float32 when the file is loaded, so a file is half as large and runs as
 before; the difference this makes to the outputs is printed. Pose networks are then turned into 8-bit integers, nearly twice as fast
-(`vitruvian.weights.reduce`; its card says how far that moved keypoints); `--whole` writes wholebody-s as it was before that.
+(`vitruvian.weights.reduce`; its card says how far that moved keypoints); `--whole` writes them as they were before that.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -76,14 +79,28 @@ def deployed(run: Path) -> rtmdet.Deployed:
     return rtmdet.Deployed(network)
 
 
-def package(kind: str, run: Path, folder: Path, figures: dict[str, float]) -> Card:
-    """Write `<id>.onnx` and `<id>.json` of the `pose` or `detector` run (or of one that taught a detector owners) into `folder`.
+class _Kind(NamedTuple):
+    """A network that ships: its id, its input (width, height), and how it is made from a run."""
 
-    The pose network in half precision is `wholebody-s-half`, the parent of what is packaged.
+    id: str
+    size: tuple[int, int]
+    network: Callable[[Path], nn.Module]
+
+
+KINDS = {
+    "pose": _Kind("wholebody-s", defaults.POSE_INPUT, lambda run: load_averaged(defaults.pose_network(), run)),
+    "nano": _Kind("wholebody-n", defaults.LIGHT_INPUT, lambda run: load_averaged(defaults.light_network(), run)),
+    "detector": _Kind("person-parts-s", defaults.DETECTOR_INPUT, deployed),
+}
+
+
+def package(kind: str, run: Path, folder: Path, figures: dict[str, float]) -> Card:
+    """Write `<id>.onnx` and `<id>.json` of the `pose`, `nano` or `detector` run (or of one that taught a detector owners) into `folder`.
+
+    A pose network in half precision is `<id>-half`, the parent of what is packaged.
     """
-    pose = kind == "pose"
-    name, size = ("wholebody-s-half", defaults.POSE_INPUT) if pose else ("person-parts-s", defaults.DETECTOR_INPUT)
-    network = load_averaged(defaults.pose_network(), run) if pose else deployed(run)
+    known, pose = KINDS[kind], kind != "detector"
+    name, size, network = known.id + "-half" * pose, known.size, known.network(run)
     path = folder / f"{name}.onnx"
     example = torch.zeros(2, 3, size[1], size[0])
     free = {} if pose else {2: "height", 3: "width"}
@@ -102,10 +119,10 @@ def package(kind: str, run: Path, folder: Path, figures: dict[str, float]) -> Ca
     return card
 
 
-def package_pose(run: Path, folder: Path, figures: dict[str, float]) -> Card:
-    """Write `wholebody-s.onnx` in 8-bit integers, and its card, whose parent is what `package` makes of the `pose` run."""
+def package_pose(kind: str, run: Path, folder: Path, figures: dict[str, float]) -> Card:
+    """Write `<id>.onnx` in 8-bit integers, and its card, whose parent is what `package` makes of the `pose` or `nano` run."""
     with TemporaryDirectory() as made:
-        return _in_integers(package("pose", run, Path(made), figures), folder / "wholebody-s.onnx", figures)
+        return _in_integers(package(kind, run, Path(made), figures), folder / f"{KINDS[kind].id}.onnx", figures)
 
 
 def package_light(run: Path, folder: Path, figures: dict[str, float]) -> Card:
@@ -129,14 +146,14 @@ def _in_integers(card: Card, path: Path, figures: dict[str, float]) -> Card:
 def main() -> None:
     """Command line of this module."""
     parser = argparse.ArgumentParser(prog="python -m vitruvian.train.package", description=__doc__)
-    parser.add_argument("kind", choices=("pose", "detector", "light"))
+    parser.add_argument("kind", choices=("pose", "nano", "detector", "light"))
     parser.add_argument("run", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--figures", type=json.loads, default={}, help="measured figures, as JSON")
-    parser.add_argument("--whole", action="store_true", help="wholebody-s-half.onnx with float arithmetic instead of wholebody-s.onnx")
+    parser.add_argument("--whole", action="store_true", help="ID-half.onnx with float arithmetic instead of ID.onnx")
     options = parser.parse_args()
-    if options.kind == "pose" and not options.whole:
-        package_pose(options.run, options.folder, options.figures)
+    if options.kind in ("pose", "nano") and not options.whole:
+        package_pose(options.kind, options.run, options.folder, options.figures)
     elif options.kind == "light":
         package_light(options.run, options.folder, options.figures)
     else:
