@@ -6,8 +6,9 @@ the line of sight of a camera that is off, the length says what that camera does
     sum over cameras and points of  confidence^2 rho(pixels off / sigma)  +  sum over bones of  huber((length - usual) / (spread * usual))
 
 becomes least, by Gauss-Newton from the triangulated points, reweighted in each step (rho: Geman and McClure's, so that a camera that is
-far off does not count; Huber's, so that cameras that agree to the pixel outweigh a length). sigma is told by the film: what cameras are usually off. A bone counts as a camera: where it leads to a point on
-which one camera too few agrees, that point is looked for too, from where it is on the way between its neighbours in time. [ours]
+far off does not count; Huber's, so that cameras that agree to the pixel outweigh a length). sigma is told by the film: what cameras are
+usually off. A bone counts as a camera: where it leads to a point on which one camera too few agrees, that point is looked for too, from
+where it is on the way between its neighbours in time. [ours]
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from jaxtyping import Bool, Float, Int
 
 from vitruvian.geometry.camera import Camera, normalise
 from vitruvian.geometry.limbs import usual_length
-from vitruvian.geometry.triangulate import Triangulation, reprojection_errors
+from vitruvian.geometry.triangulate import Triangulation, put, reprojection_errors
 
 SPREAD = 0.03
 """Of a bone's length: what the distance of two keypoints may vary. Those of made-up people vary by 0.1 to 1.1 %, what networks take for
@@ -34,6 +35,7 @@ _LEAST_SIGMA = 0.05  # pixels
 _FAR = 3.0  # sigmas from which a camera counts less and less
 _DAMPING = 1e-3  # of the mean of a system's diagonal: what is hardly known moves little
 
+_SIDES = (("left", "right"), ("right", "left"))
 _RIGID = (
     ("shoulder", "elbow"), ("elbow", "wrist"), ("hip", "knee"), ("knee", "ankle"), ("ankle", "heel"), ("ankle", "big_toe"),
     ("heel", "big_toe"),
@@ -55,9 +57,6 @@ def bones_of(names: Sequence[str]) -> tuple[Bone, ...]:
     pairs.append(("left_hip", "right_hip") * 2)
     known = [[place[name] for name in pair] for pair in pairs if all(name in place for name in pair)]
     return tuple(Bone(a, b, (c, d)) for a, b, c, d in known)
-
-
-_SIDES = (("left", "right"), ("right", "left"))
 
 
 def settled(
@@ -107,23 +106,16 @@ def _judged(
     min_views: int,
     threshold: float,
 ) -> Triangulation:
-    """`found` with these points where they are, as far as enough cameras, or bones in place of one of them, agree."""
-    error = reprojection_errors(cameras, at, seen[0])
-    sure = np.nan_to_num(seen[1])
+    """`found` with these points where they are now, as far as enough cameras, or bones in place of one of them, agree."""
+    error, sure = reprojection_errors(cameras, at, seen[0]), np.nan_to_num(seen[1])
     used = (error <= threshold) & (sure > 0)
     before = np.isfinite(found.points[:, which]).all(-1)
-    kept = before | (used.sum(0) + skeleton.holds(at, before) >= min_views)
-    used &= kept
+    moved = np.where(before, used.any(0), used.sum(0) + skeleton.holds(at, before) >= min_views)
+    rows, columns = np.nonzero(moved)
+    used, error, sure = (values[:, rows, columns] for values in (used, np.nan_to_num(error), sure))
     count = np.maximum(used.sum(0), 1)
-    points, confidence, all_used, all_error = found.points.copy(), found.confidence.copy(), found.used.copy(), found.error.copy()
-    points[:, which] = np.where(kept[..., None], at, np.nan)
-    # A point that was seen, and is now farther off than cameras may be, keeps what it was believed for.
-    fresh = used.any(0)
-    mean, root = (sure * used).sum(0) / count, np.sqrt((np.where(used, error, 0.0) ** 2).sum(0) / count)
-    confidence[:, which] = np.where(fresh, mean, found.confidence[:, which])
-    all_error[:, which] = np.where(fresh, root, found.error[:, which])
-    all_used[:, :, which] = np.where(fresh, used, found.used[:, :, which])
-    return Triangulation(points, confidence, all_used, all_error)
+    mean, root = (sure * used).sum(0) / count, np.sqrt((error**2 * used).sum(0) / count)
+    return put(found, Triangulation(at[rows, columns], mean, used, root), rows, which[columns])
 
 
 def _between(points: Float[np.ndarray, "n m 3"]) -> Float[np.ndarray, "n m 3"]:
