@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -73,12 +73,12 @@ class PoseTrunk(nn.Module):
 
 
 class CropClassifier(nn.Module):
-    """A crop of a person (b, 3, 128, 96) -> 72 scores: a backbone, and a layer on its last map of stride 32."""
+    """A crop of a person (b, 3, h, w) -> 72 scores: a backbone, and a layer on its last map. size: (width, height) of the crop."""
 
-    def __init__(self, backbone: nn.Module):
+    def __init__(self, backbone: nn.Module, size: tuple[int, int] = CROP, stride: int = 32):
         super().__init__()
-        self.backbone = backbone
-        self.head = nn.Linear(self.backbone.channels[-1] * (CROP[0] // 32) * (CROP[1] // 32), BINS)
+        self.backbone, self.size = backbone, size
+        self.head = nn.Linear(self.backbone.channels[-1] * (size[0] // stride) * (size[1] // stride), BINS)
 
     def forward(self, crops: Tensor) -> Tensor:
         """Scores of the bins 0, 5, ... degrees."""
@@ -107,15 +107,15 @@ def trained(build: Callable[[str], nn.Module], out: Path) -> dict[str, tuple[nn.
     return found
 
 
-def crop(image: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """The person in `box`, with a quarter around, in CROP pixels."""
+def crop(image: np.ndarray, box: np.ndarray, pixels: tuple[int, int] = CROP) -> np.ndarray:
+    """The person in `box`, with a quarter around, in so many pixels (width, height)."""
     middle, size = (box[:2] + box[2:]) / 2, np.maximum(box[2:] - box[:2], 2)
-    zoom = CROP[1] / (1.25 * max(size[1], size[0] * CROP[1] / CROP[0]))
-    matrix = np.column_stack([np.diag([zoom, zoom]), np.array(CROP) / 2 - zoom * middle])
-    return cv2.warpAffine(image, matrix, CROP, borderValue=(114, 114, 114))
+    zoom = pixels[1] / (1.25 * max(size[1], size[0] * pixels[1] / pixels[0]))
+    matrix = np.column_stack([np.diag([zoom, zoom]), np.array(pixels) / 2 - zoom * middle])
+    return cv2.warpAffine(image, matrix, pixels, borderValue=(114, 114, 114))
 
 
-def crop_batches(scenes: Scenes, draw: Callable[[Scenes], Crowd]) -> Iterator[list]:
+def crop_batches(scenes: Scenes, draw: Callable[[Scenes], Crowd], pixels: tuple[int, int] = CROP) -> Iterator[list]:
     """[crops of true, jittered boxes; radians] without end: each seen twice or so, mirrored half of the time."""
     recent: list[tuple[np.ndarray, float]] = []
     while True:
@@ -125,7 +125,8 @@ def crop_batches(scenes: Scenes, draw: Callable[[Scenes], Crowd]) -> Iterator[li
             image = jitter(scenes.rng, crowd.image)
             for row in np.flatnonzero(crowd.visible >= LEAST_VISIBLE):
                 size = np.tile(crowd.bodies[row, 2:] - crowd.bodies[row, :2], 2)
-                fresh.append((crop(image, crowd.bodies[row] + scenes.rng.normal(0, 0.05, 4) * size), crowd.headings[row]))
+                box = crowd.bodies[row] + scenes.rng.normal(0, 0.05, 4) * size
+                fresh.append((crop(image, box, pixels), crowd.headings[row]))
         recent = [*recent, *fresh][-512:]
         known = [recent[scenes.rng.integers(len(recent))] for _ in range(max(0, CROPS - len(fresh)))]
         turned = [(a[:, ::-1], -angle) if scenes.rng.random() < 0.5 else (a, angle) for a, angle in [*fresh, *known]]
@@ -186,13 +187,18 @@ def train_arm(arm: str, out: Path, seconds: float, pose: Path) -> None:
     learn(out / arm, 0.8, 1e-3, partial(few, progress=progress))
 
 
-def measure(networks: dict[str, tuple[nn.Module, int]], scenes_of: Callable[[int], Scenes]) -> list[dict]:
+def measure(
+    networks: dict[str, tuple[nn.Module, int]],
+    scenes_of: Callable[[int], Scenes],
+    densities: Sequence[int] = (1, *DENSITIES),
+    pictures: int = PICTURES,
+) -> list[dict]:
     """Joint networks, and the classifier on crops of the joint network's boxes, on the same pictures; scenes_of: by a seed."""
     results = []
     everything: dict[str, tuple[list[Facings], list[Facings]]] = {}
-    for density in (1, *DENSITIES):
+    for density in densities:
         scenes = scenes_of(3 + density)
-        crowds = [scenes.crowd(density) for _ in range(PICTURES)]
+        crowds = [scenes.crowd(density) for _ in range(pictures)]
         truth = [Facings(c.bodies[seen], c.headings[seen]) for c in crowds for seen in [c.visible >= LEAST_VISIBLE]]
         said = {}
         for arm in networks:
@@ -231,12 +237,14 @@ def find_angles(networks: dict, arm: str, image: np.ndarray) -> tuple[Facings, f
     """The people of a picture by one arm, and the milliseconds that it took."""
     start = time.perf_counter()
     joint = networks["plain" if arm == "plain" else "facing"][0]
-    found: Facing = find_facing(candidates_of(jointbdoe.Deployed(joint).eval(), image), SIZE, SIZE, 0.05, 0.6)
+    size = image.shape[1], image.shape[0]
+    found: Facing = find_facing(candidates_of(jointbdoe.Deployed(joint).eval(), image), size, size, 0.05, 0.6)
     angles = found.angles
     if arm == "crops" and len(found):
         people = found.people.boxes[found.people.scores >= 0.3]
         with torch.inference_mode():
-            scores = networks["crops"][0](tensor([crop(image, box) for box in people])) if len(people) else torch.zeros(0, BINS)
+            second = networks["crops"][0]
+            scores = second(tensor([crop(image, box, second.size) for box in people])) if len(people) else torch.zeros(0, BINS)
         angles = np.concatenate([scores.argmax(1).numpy() * (2 * math.pi / BINS), np.zeros(len(found) - len(people))])
     return Facings(found.people.boxes, angles, found.people.scores), 1e3 * (time.perf_counter() - start)
 

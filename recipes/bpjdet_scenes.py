@@ -77,14 +77,18 @@ def any_number(scenes: Scenes) -> Crowd:
 
 
 def batches(
-    scenes: Scenes, teach: Callable[[PartPicture], Targets], mirror: Mirror, draw: Callable[[Scenes], Crowd] = any_number
+    scenes: Scenes,
+    teach: Callable[[PartPicture], Targets],
+    mirror: Mirror,
+    draw: Callable[[Scenes], Crowd] = any_number,
+    size: int = BATCH,
 ) -> Iterator[list]:
-    """[pictures, targets] without end; a picture is seen two or three times, mirrored and in other exposures."""
+    """[pictures, targets] of `size` without end; a picture is seen two or three times, mirrored and in other exposures."""
     recent: list[Taught] = []
     while True:
-        crowds = [draw(scenes) for _ in range(NEW if recent else BATCH)]
+        crowds = [draw(scenes) for _ in range(size * NEW // BATCH if recent else size)]
         fresh = [Taught(crowd.image, teach(picture_of(crowd))) for crowd in crowds]
-        known = [recent[scenes.rng.integers(len(recent))] for _ in range(BATCH - len(fresh))]
+        known = [recent[scenes.rng.integers(len(recent))] for _ in range(size - len(fresh))]
         recent = [*recent, *fresh][-64:]
         turned = [
             Taught(t.image[:, ::-1].copy(), mirror(t.targets, t.image.shape[1])) if scenes.rng.random() < 0.5 else t

@@ -34,7 +34,7 @@ from vitruvian.synth.scene import Studio
 from vitruvian.synth.store import PAINTED, Store
 from vitruvian.synth.store import SIZE as LABEL
 
-SIDE = int(os.environ.get("SIDE", 224))
+SIDE = int(os.environ.get("SIDE", 256))
 SHARD, HELD_OUT = 50, 2  # scenes of a file; files of held-out people and photographs
 
 

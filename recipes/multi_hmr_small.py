@@ -1,14 +1,16 @@
 """Our own small Multi-HMR: crowds in true perspective, training, figures (card multi-hmr.md, section 8; issue 10). See multi_hmr_small.md.
 
     python recipes/multi_hmr_small.py scenes  --people PEOPLE --photographs LIST --data DATA       draw the scenes once (resumable)
-    python recipes/multi_hmr_small.py train   --data DATA --out RUN --arm full --seconds 3600 [--start WHOLEBODY_S/last.pt]   (resumable)
-    python recipes/multi_hmr_small.py judge   --data DATA --out RUN --arm full [--results FILE.json]
-    python recipes/multi_hmr_small.py package --out RUN/full --onnx multi-hmr-t.onnx
+    python recipes/multi_hmr_small.py train   --data DATA --out RUNS --arm close --seconds 3600 --start LIFTED/last.pt
+                                              --pose WHOLEBODY_S/last.pt [--people PEOPLE --errors ERRORS.npz]      (resumable)
+    python recipes/multi_hmr_small.py judge   --data DATA --out RUNS --arm close [--results FILE.json]
+    python recipes/multi_hmr_small.py package --out RUNS/close --onnx multi-hmr-t.onnx
 
-SIDE=160 in the environment makes smaller pictures (and cheaper training) than the network's usual ones; data and runs are for one side.
+LIFTED and ERRORS.npz are what recipes/multi_hmr_lifting.py leaves, which comes before training with pictures. SIDE=... in the environment
+makes pictures of another side than the network's usual 256; data and runs are for one side.
 
 Arms: "full"; "dense" (a person is read off their own token: no cross-attention); "blind" (neither rays nor focal length in the depth);
-"close" (as full, a sixth of its pictures are close-ups); "rest" for `judge`: everybody found, in the rest pose. What the scenes are:
+"close" (as full, an eighth of its pictures are close-ups); "rest" for `judge`: everybody found, in the rest pose. What the scenes are:
 recipes/multi_hmr_scenes.py. Training varies them as a camera can: turned about its axis, zoomed, shifted, cut to another shape.
 """
 
@@ -31,6 +33,7 @@ from vitruvian.body.compact import load_compact
 from vitruvian.body.lbs import pose_model
 from vitruvian.body.model import subset
 from vitruvian.body.pose import rotation_vectors
+from vitruvian.body.regressors import point_regressor
 from vitruvian.body.torch import TorchBody, rotation_matrices
 from vitruvian.codecs.normalise import IMAGENET_MEAN, IMAGENET_STD
 from vitruvian.metrics.meshes import MeshPart, PeopleInPictures, depth_order_accuracy, finger_errors, match_people, vertex_errors
@@ -41,19 +44,21 @@ from vitruvian.systems.mesh.camera import project
 from vitruvian.systems.mesh.multi_hmr import VARIANTS, Config, MultiHMR, People, exported, find
 from vitruvian.systems.mesh.multi_hmr_loss import WEIGHTS as CARD_WEIGHTS
 from vitruvian.systems.mesh.multi_hmr_loss import Labelled, depth_code, encode_targets, loss_terms
-from vitruvian.train.loop import Progress, Schedule, train
+from vitruvian.train.loop import Progress, Schedule, steps_done, train
 
 MODEL = replace(VARIANTS["compact-t"], image_size=SIDE)
 ARMS = {"full": MODEL, "dense": replace(MODEL, dense=True), "blind": replace(MODEL, bands=0), "close": MODEL}
 LEAST_SEEN = 0.2  # share of a person that others leave visible
 BODY = [i for i, name in enumerate(load_compact().joint_names) if not any(f in name for f in ("thumb", "index", "middle", "ring", "pinky"))]
 ENDS = [load_compact().joint_names.index(f"{side}_{name}") for side in ("left", "right") for name in ("wrist", "ankle")]
-BATCH, CLOSE_SHARE, CROWDED, RATE = 24, 6, 0.6, 1e-3
-LIMBS = {
-    COCO_WHOLEBODY_133.names.index(name): load_compact().joint_names.index(name)
-    for name in (f"{side}_{part}" for side in ("left", "right") for part in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle"))
-}
-WEIGHTS = {**CARD_WEIGHTS, "code": 20.0, "maps": 10.0}  # the card's 1 is a hundredth of what limbs weigh: depth would be learnt in days
+_OTHER = {"left": "right", "right": "left"}
+SWAP = [
+    load_compact().joint_names.index("_".join([_OTHER.get(n.split("_")[0], n.split("_")[0]), *n.split("_")[1:]]))
+    for n in load_compact().joint_names
+]  # joints of the other side
+BATCH, CLOSE_SHARE, CROWDED, RATE = 16, 8, 0.6, 5e-4
+# The card's 1 for the code is a hundredth of what limbs weigh: depth would be learnt in days. Hips and spine can undo a wrong root.
+WEIGHTS = {**CARD_WEIGHTS, "code": 20.0, "maps": 10.0, "expected": 30.0, "root": 5.0, "rotations": 0.3}
 _MIRROR = torch.tensor([1.0, -1.0, -1.0])
 
 
@@ -74,9 +79,6 @@ class Scenes:
         self.columns = {
             n: torch.from_numpy(np.concatenate([p[n] for p in parts])) for n in ("pose", "shape", "translation", "head", "seen")
         }
-        names = load_compact().joint_names
-        other = {"left": "right", "right": "left"}
-        self.swap = [names.index("_".join([other.get(n.split("_")[0], n.split("_")[0]), *n.split("_")[1:]])) for n in names]
 
     def batch(self, rows: np.ndarray, rng: np.random.Generator | None = None) -> tuple[Tensor, ...]:
         """Images (b, 3, s, s) uint8, cameras (b, 3, 3), and of each person: picture, pose, shape, translation, head, share seen.
@@ -97,18 +99,18 @@ class Scenes:
         images = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
         if rng is not None and rng.random() < 0.5:
             flip = torch.tensor([-1.0, 1, 1])
-            images, pose, translation, head = images.flip(3), pose[:, self.swap] * _MIRROR, translation * flip, head * flip
+            images, pose, translation, head = images.flip(3), pose[:, SWAP] * _MIRROR, translation * flip, head * flip
             camera = camera.clone()
             camera[:, 0, 2] = SIDE - camera[:, 0, 2]
         return images, camera, picture, pose, shape, translation, head, seen
 
 
 def endless(scenes: dict[str, Scenes], seed: int, progress: Progress) -> Iterator[tuple[Tensor, ...]]:
-    """Varied batches: at first people by themselves, after `CROWDED` of the run a fifth of them; close-ups all the time where there are."""
+    """Varied batches: at first mostly people by themselves, after `CROWDED` of the run a quarter; close-ups all along."""
     rng = np.random.default_rng(seed)
     while True:
         close = BATCH // CLOSE_SHARE if "close" in scenes else 0
-        single = round((BATCH - close) * max(0.2, 1 - 0.8 * progress.fraction / CROWDED))
+        single = round((BATCH - close) * max(0.25, 0.75 - 0.5 * progress.fraction / CROWDED))
         counts = {"crowd": BATCH - close - single, "close": close, "single": single}
         parts, before = [], 0
         for kind, count in counts.items():
@@ -169,14 +171,53 @@ def prepared(images: Tensor) -> Tensor:
 
 
 def map_term(maps: Tensor, points: Tensor, picture: Tensor) -> Tensor:
-    """Cross-entropy of the maps of limbs' keypoints with where people (points n 12 2, pixels) have them, nats; what is not in the picture
-    counts for nothing. MapPose knows one person in the middle of a crop: this tells it where to look in crowds."""
+    """Cross-entropy of the maps of keypoints with where people (points n 133 2, pixels) have them, spread over four cells, nats; what is
+    not in the picture counts for nothing. MapPose knows one person in the middle of a crop: this tells it of crowds."""
     height, width = maps.shape[2:]
-    cell = (points / SIDE * torch.tensor([width, height])).floor().long()
-    inside = ((cell >= 0) & (cell < torch.tensor([width, height]))).all(-1)
-    chance = maps[:, list(LIMBS)].flatten(2).log_softmax(-1)[picture]  # (n, 12, h w)
-    place = (cell[..., 1] * width + cell[..., 0]).where(inside, 0)
-    return -(chance.gather(2, place[..., None])[..., 0] * inside).sum() / inside.sum().clamp(min=1)
+    inside = ((points > 0) & (points < SIDE)).all(-1)
+    chance = maps.flatten(2).log_softmax(-1)[picture]  # (n, 133, h w)
+    place = (points / SIDE * width - 0.5).clamp(0, width - 1.001)
+    first, total = place.floor(), 0.0
+    for right in (0, 1):
+        for below in (0, 1):
+            corner = first + torch.tensor([right, below])
+            share = (1 - (place - corner).abs()).prod(-1)
+            cell = (corner[..., 1] * width + corner[..., 0]).long()
+            total = total + chance.gather(2, cell[..., None])[..., 0] * share
+    return -(total * inside).sum() / inside.sum().clamp(min=1)
+
+
+class Keypoints:
+    """The 133 keypoints of bodies."""
+
+    def __init__(self) -> None:
+        model = load_compact()
+        table = point_regressor(model, COCO_WHOLEBODY_133)
+        used = np.unique(table.columns[table.columns < model.num_vertices])
+        self.body = TorchBody(subset(model, used)).float()
+        column = np.where(
+            table.columns < model.num_vertices, np.searchsorted(used, table.columns), table.columns - model.num_vertices + len(used)
+        )
+        self.weights = torch.zeros(len(table), len(used) + model.num_joints)
+        self.weights.index_put_((torch.from_numpy(table.rows), torch.from_numpy(column)), torch.from_numpy(table.weights).float(), True)
+
+    @torch.no_grad()
+    def __call__(self, rotations: Tensor, shape: Tensor, translation: Tensor) -> Tensor:
+        out = self.body(rotations, shape, None, translation)
+        return self.weights @ torch.cat((out.vertices, out.joints), 1)
+
+
+def expected_term(people: People, points: Tensor) -> Tensor:
+    """How far readers expect keypoints from where they are (n 133 2, pixels), over the person's size."""
+    points = points / SIDE
+    size = size_of(points, (people.location / SIDE).detach()).clamp(min=0.05)
+    gap = (people.expected - points[:, None]).abs() / size[:, None, None]
+    return gap.clamp(max=5).sum(-1).mean((1, 2)).sum() / max(len(points), 1)
+
+
+def size_of(points: Tensor, head: Tensor) -> Tensor:
+    """The mean distance of keypoints from the head (n k 2, n 2 -> n 1)."""
+    return (points - head[:, None]).square().sum(-1).mean(1, keepdim=True).sqrt()
 
 
 class Lesson:
@@ -184,7 +225,7 @@ class Lesson:
 
     def __init__(self, config: Config):
         rng = np.random.default_rng(0)
-        self.config = config
+        self.config, self.keypoints = config, Keypoints()
         self.body = TorchBody(subset(load_compact(), np.sort(rng.choice(load_compact().num_vertices, 200, replace=False)))).float()
 
     def __call__(self, model: MultiHMR, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
@@ -210,7 +251,11 @@ class Lesson:
             said = labelled(self.body, people, features.scores, cells)
             true = self._truth(pose[rows], shape[rows], translation[rows], head[rows], cells, targets)
             terms = loss_terms(said, true, SIDE)
-            terms["maps"] = map_term(features.maps, true.joints_2d[:, list(LIMBS.values())], targets.cells[:, 0])
+            terms["root"] = (people.rotations[:, 0] - true.rotations[:, 0]).abs().sum() / max(len(rows), 1)
+            points = project(self.keypoints(true.rotations, shape[rows], translation[rows]), cells[:, None])
+            terms["maps"] = map_term(features.maps, points, targets.cells[:, 0])
+            if people.expected.numel():
+                terms["expected"] = expected_term(people, points)
             total = sum(WEIGHTS[name] * value for name, value in terms.items())
         return {"total": total / 50, **{name: value.detach() for name, value in terms.items()}}
 
@@ -224,37 +269,44 @@ class Lesson:
         return Labelled(targets.scores, targets.offset, rotations, short, code, head, out.joints[:, 0], out.joints, out.vertices, *seen)
 
 
-def start_from(model: MultiHMR, path: Path, freeze: bool) -> None:
-    """Start from MapPose-t (wholebody-s), or from a run of this recipe; MapPose's first layers, or (`freeze`) all, stay as they are."""
-    state = torch.load(path, map_location="cpu", weights_only=True)["averaged"]
+def start_from(model: MultiHMR, lifted: Path | None, pose: Path | None, freeze: bool) -> None:
+    """Start from a run of this recipe or of multi_hmr_lifting.py, then with MapPose-t's weights (wholebody-s), of which the backbone, or
+    (`freeze`) everything, stays as it is."""
+    read = lambda path: torch.load(path, map_location="cpu", weights_only=True)["averaged"]  # noqa: E731
     trunk = model.backbone.trunk
-    if "backbone.places" in state:
-        model.load_state_dict(state)
-    elif wrong := trunk.load_state_dict(state, strict=False).missing_keys:
-        raise SystemExit(f"{path} is no MapPose-t: it lacks {wrong[0]}")
-    for part in (trunk,) if freeze else (trunk.backbone.stem, trunk.backbone.stage1, trunk.backbone.stage2):
+    if lifted is not None:
+        model.load_state_dict(read(lifted))
+    if pose is not None and (wrong := trunk.load_state_dict(read(pose), strict=False).missing_keys):
+        raise SystemExit(f"{pose} is no MapPose-t: it lacks {wrong[0]}")
+    for part in (trunk,) if freeze else (trunk.backbone,):
         part.requires_grad_(False)
 
 
-def run(data: Path, out: Path, arm: str, start: Path | None, freeze: bool, seconds: float, steps: int, rate: float) -> None:
-    """Train an arm, or go on with it."""
+def run(options: argparse.Namespace) -> None:
+    """Train an arm, or go on with it; with `errors`, made-up people beside the pictures."""
     torch.manual_seed(0)
+    arm, out = options.arm, options.out / options.arm
     model = MultiHMR(ARMS[arm]).to(memory_format=torch.channels_last)
-    if start is not None:
-        start_from(model, start, freeze)
-    done = out / arm / "last.pt"
+    start_from(model, options.start, options.pose, options.freeze)
     kinds = ("crowd", "single", "close") if arm == "close" else ("crowd", "single")
-    scenes = {kind: Scenes(sorted(data.glob(f"{kind}-train-*.npz"))) for kind in kinds}
-    seed = 1 if not done.exists() else 2 + torch.load(done, map_location="cpu", weights_only=True)["step"]
-    schedule = Schedule(steps, seconds, rate, 0.02, warmup=100, clip=4.0, ema=150.0, report_every=50, save_every=250, muon=True)
+    scenes = {kind: Scenes(sorted(options.data.glob(f"{kind}-train-*.npz"))) for kind in kinds}
+    done, lesson = steps_done(out), Lesson(ARMS[arm])
+    if options.errors is not None:
+        from multi_hmr_lifting import beside
+
+        lesson = beside(lesson, options.people, options.errors, done)
+    # float32: without a processor's own bfloat16 that takes twice as long
+    schedule = Schedule(
+        options.steps, options.seconds, options.rate, 0.02, warmup=50, clip=4.0, ema=100.0, report_every=25, save_every=250, bf16=False
+    )
     figures = ("f1", "pve", "mpjpe", "wrists_ankles", "fingers_turned", "depth_median_percent")
 
     def evaluate(network: MultiHMR) -> dict[str, float]:
-        seen = judge(network, data, 0.3)
+        seen = judge(network, options.data, 0.3)
         return {name: seen[name] for name in figures}
 
     progress = Progress()
-    train(model, endless(scenes, seed, progress), Lesson(ARMS[arm]), schedule, out / arm, evaluate, progress)
+    train(model, endless(scenes, 1 + done, progress), lesson, schedule, out, evaluate, progress)
 
 
 # Figures
@@ -356,12 +408,12 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser()
     parser.add_argument("task", choices=("scenes", "train", "judge", "package"))
-    for name in ("people", "data", "out", "start", "results", "onnx", "photographs"):
+    for name in ("people", "data", "out", "start", "pose", "errors", "results", "onnx", "photographs"):
         parser.add_argument(f"--{name}", type=Path)
     parser.add_argument("--arm", choices=[*ARMS, "rest"], default="full")
     parser.add_argument("--seconds", type=float, default=3600)
     parser.add_argument("--rate", type=float, default=RATE)
-    parser.add_argument("--freeze", action="store_true", help="train: leave all of MapPose as it is")
+    parser.add_argument("--freeze", action="store_true", help="train: leave all of MapPose as it is, not only its backbone")
     parser.add_argument("--steps", type=int, default=1_000_000)
     parser.add_argument("--threshold", type=float, default=0.3)
     parser.add_argument("--kind", choices=("crowd", "close", "single"), default="crowd")
@@ -372,7 +424,7 @@ def main() -> None:
     if options.task == "scenes":
         draw_scenes(options.people, options.photographs.read_text().split("\n"), options.data, options.seconds)
     elif options.task == "train":
-        run(options.data, options.out, options.arm, options.start, options.freeze, options.seconds, options.steps, options.rate)
+        run(options)
     elif options.task == "package":
         package(options.out, options.onnx)
     else:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from vitruvian.codecs.mesh import camera_code
 from vitruvian.errors import VitruvianError, WeightsError
@@ -21,7 +22,7 @@ from vitruvian.systems.mesh.multi_hmr import (
     infer_config,
     suppress,
 )
-from vitruvian.systems.mesh.multi_hmr_parts import KeypointReader, ray_features, sine_places
+from vitruvian.systems.mesh.multi_hmr_parts import FIRST_SIZE, KeypointReader, Look, ray_features, sine_places, turn_towards
 from vitruvian.systems.pose2d.mappose import VARIANTS as POSE_VARIANTS
 from vitruvian.systems.pose2d.mappose import MapPose
 
@@ -164,6 +165,8 @@ def test_people_do_not_depend_on_the_rest_of_the_batch(model):
 
 
 def test_gradient_reaches_every_parameter(model):
+    for parameter in model.parameters():  # ours starts with zeros that let nothing through
+        torch.nn.init.normal_(parameter, std=0.05) if not parameter.any() else None
     features = model.train().encode(pictures(2, model.config))
     people = model.people(features, model.intrinsics(features), torch.tensor([[0, 1, 2], [0, 2, 2], [1, 3, 3]]))
     total = features.scores.sum() + sum((x * torch.randn_like(x)).sum() for x in people)
@@ -270,16 +273,6 @@ def test_our_backbone_says_what_mappose_says():
         assert torch.equal(tokens(image)[1], pose.logits(image).fine)
 
 
-def read_places(reader, maps, heads):
-    """What a reader takes for the places of keypoints, about the heads."""
-    reader.read = torch.nn.Identity()
-    keypoints = maps.shape[1]
-    with torch.no_grad():
-        told = reader(maps, torch.zeros(1, len(heads), 4), torch.tensor([heads]))[0]
-    spread = told[:, -1:].exp()
-    return told[:, : 2 * keypoints].unflatten(1, (keypoints, 2)) * spread[..., None]
-
-
 def peaked(cells, size=10):
     """Maps of one keypoint that is sure to be in each of some cells (row, column)."""
     maps = torch.full((1, 1, size, size), -20.0)
@@ -289,16 +282,68 @@ def peaked(cells, size=10):
 
 
 def test_keypoints_are_read_where_their_maps_peak():
-    places = read_places(KeypointReader(1, 4, 8), peaked([(7, 2)]), [(0.5, 0.25)])
-    assert places[0, 0].tolist() == pytest.approx([-0.25, 0.5], abs=1e-4)
+    look = KeypointReader(1, 4, 8, 8).look(peaked([(7, 2)]), torch.tensor([[[[0.5, 0.5]]]]), torch.ones(1, 1, 1))
+    assert look.places[0, 0, 0].tolist() == pytest.approx([0.25, 0.75], abs=1e-4)
+    assert look.sure.item() == pytest.approx(0, abs=1e-4)
 
 
-def test_a_narrow_gate_reads_the_keypoint_of_its_own_person():
-    reader = KeypointReader(1, 4, 8)
+def test_a_narrow_look_finds_the_keypoint_of_its_own_person():
+    expected = torch.tensor([[[[0.15, 0.3]], [[0.9, 0.2]]]])
+    look = KeypointReader(1, 4, 8, 8).look(peaked([(2, 1), (2, 8)]), expected, torch.full((1, 2, 1), 0.05))
+    assert look.places[0, :, 0].flatten().tolist() == pytest.approx([0.15, 0.25, 0.85, 0.25], abs=1e-3)
+
+
+def test_turning_towards_a_ray():
+    ray = torch.tensor([0.3, -0.5, 1.0])
+    turn = turn_towards(ray)
+    assert torch.allclose(turn @ torch.tensor([0.0, 0, 1]), ray / ray.norm(), atol=1e-6)
+    assert torch.allclose(turn @ turn.T, torch.eye(3), atol=1e-6)
+
+
+@pytest.fixture
+def taught():
+    """A small network of ours, every part of which says something of keypoints; and people in the patches (1, 2) of two pictures."""
+    torch.manual_seed(0)
+    model = MultiHMR(VARIANTS["compact-nano"]).eval()
+    for layer in (model.head.decpose, model.head.decshape, model.head.deccam):
+        torch.nn.init.normal_(layer.weight, std=0.2)
+    index = torch.tensor([[1 * model.config.grid + 2]] * 2)
+    return model, index, model.seen(cameras(2, model.config), index)
+
+
+def test_our_head_starts_with_what_keypoints_alone_say(taught):
+    model, index, view = taught
+    tokens = torch.randn(2, model.config.grid**2, model.head.cross_queries_x.shape[1])
+    maps = torch.randn(2, 133, 8, 8)
     with torch.no_grad():
-        reader.gates.bias[2] = -3.0  # looks 0.05 of the picture wide
-    places = read_places(reader, peaked([(2, 1), (2, 8)]), [(0.15, 0.15), (0.85, 0.15)])
-    assert places[:, 0].flatten().tolist() == pytest.approx([0, 0.1, 0, 0.1], abs=1e-3)
+        raw = model.head(tokens, index, torch.ones(2, 1, dtype=torch.bool), maps, view)
+        reader = model.head.readers[0]
+        look = reader.look(maps, *reader.expect(torch.zeros(2, 1, tokens.shape[2]), view, torch.full((2, 1, 1), FIRST_SIZE)))
+        lifted = model.head.lift([look], view)
+    for said, alone in zip(raw[:5], lifted[:5], strict=True):
+        assert torch.allclose(said, alone, atol=1e-4)
+
+
+def test_the_same_pose_elsewhere_in_the_picture_is_the_same_pose(taught):
+    model, index, view = taught
+    corner = torch.zeros_like(index)
+    other = model.seen(cameras(2, model.config), corner)
+    rays = F.normalize(torch.cat((0.4 * torch.rand(2, 1, 133, 2) - 0.2, torch.ones(2, 1, 133, 1)), -1), dim=-1)
+    with torch.no_grad():
+        raws = []
+        for seen in (view, other):
+            turned = (rays @ seen.turn.mT) @ seen.rays.inverse().mT[:, None]
+            raws.append(model.head.lift([Look(turned[..., :2] / turned[..., 2:], torch.zeros(2, 1, 133))], seen))
+    one, two = raws
+    assert torch.allclose(one.rotations[:, :, 1:], two.rotations[:, :, 1:], atol=1e-3)
+    roots = [seen.turn.mT @ raw.rotations[:, :, 0] for seen, raw in zip((view, other), raws, strict=True)]
+    assert torch.allclose(*roots, atol=1e-3) and not torch.allclose(one.rotations[:, :, 0], two.rotations[:, :, 0], atol=1e-2)
+
+
+def test_without_a_camera_nothing_is_turned():
+    model = MultiHMR(replace(VARIANTS["compact-nano"], bands=0))
+    one, two = (model.seen(camera, torch.tensor([[0], [5]])) for camera in (cameras(2), 2 * cameras(2)))
+    assert torch.allclose(one.turn, torch.eye(3).expand(2, 1, 3, 3)) and torch.equal(one.rays, two.rays)
 
 
 def test_an_unknown_backbone_is_refused():

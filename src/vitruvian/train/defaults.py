@@ -25,7 +25,7 @@ from vitruvian.skeletons import COCO_WHOLEBODY_133
 from vitruvian.systems.detection import rtmdet
 from vitruvian.systems.pose2d import mappose
 from vitruvian.systems.pose2d.mappose import MapPose, map_loss, surface_loss
-from vitruvian.train.loop import half
+from vitruvian.train.precision import half
 
 COARSE_WEIGHT, SEGMENT_WEIGHT, PLACE_WEIGHT = 0.3, 0.5, 2.0
 POSE_INPUT, LIGHT_INPUT, DETECTOR_INPUT = (192, 256), (96, 128), (416, 416)  # width, height, of the exported networks

@@ -25,6 +25,7 @@ from vitruvian._files import written_whole
 from vitruvian.errors import WeightsError
 from vitruvian.train.crew import Crew
 from vitruvian.train.muon import Muon
+from vitruvian.train.precision import half
 
 logger = logging.getLogger(__name__)
 ALONE = Crew()
@@ -35,7 +36,7 @@ class Schedule:
     """How to optimise. The run ends, and the cosine with it, after `steps` or after `seconds` of training, whichever comes first.
 
     `warmup` is in steps; `ema` is the time constant of the averaged weights in steps; `clip` bounds the gradient's norm. `flat` is the
-    share of the run before the cosine starts. `bf16` computes in bfloat16 where that is safe and the device is faster so (`half`); weights
+    share of the run before the cosine starts. `bf16` computes in bfloat16 where that is safe, and faster (`train.precision`); weights
     and sums stay in float32. `muon`
     steps by `vitruvian.train.muon` in place of AdamW.
     """
@@ -187,12 +188,6 @@ def _learn(
     gradient = nn.utils.clip_grad_norm_(model.parameters(), schedule.clip)
     optimiser.step()
     return {name: float(value.detach()) for name, value in parts.items()} | {"gradient": float(gradient)}
-
-
-def half(device: torch.device, wanted: bool = True) -> torch.autocast:
-    """Computing in bfloat16 where the device has instructions for it; processors without them are two to three times slower so."""
-    able = device.type != "cpu" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return torch.autocast(device.type, torch.bfloat16, enabled=wanted and able)
 
 
 def steps_done(folder: Path) -> int:

@@ -28,7 +28,8 @@ from vitruvian.systems.pose2d import diffpose_video, dsta, dwpose, mappose, rmpg
 from vitruvian.systems.pose2d.mappose import MapPose
 from vitruvian.systems.pose2d.rtmw import STRIDE
 from vitruvian.train import defaults
-from vitruvian.train.loop import Loss, Progress, half
+from vitruvian.train.loop import Loss, Progress
+from vitruvian.train.precision import half
 from vitruvian.train.recipe import Recipe, Stage
 
 HEATMAP_GAIN = 1000.0

@@ -68,11 +68,14 @@ from vitruvian.systems.mesh.multi_hmr_parts import (
     AnnyHead,
     PoseTokens,
     PredictionHead,
+    View,
     perceptron,
     ray_features,
     take_rows,
+    view_of,
 )
 from vitruvian.systems.mesh.published import SMPLX_FILE, mesh_card, published_card
+from vitruvian.systems.pose2d.mappose import COARSE
 
 SCORE_MARGIN = 1e-4  # scores stay so far from 0 and 1
 THRESHOLD, KERNEL = 0.3, 3  # of the published demo
@@ -153,14 +156,16 @@ _NANO = Config(
     width=64, depth=2, image_size=84, decoder_width=64, decoder_depth=1, decoder_heads=2, decoder_hidden=64, bands=4, positions=5
 )
 _COMPACT = Config(
-    "compact", 192, 2, 224, decoder_width=256, decoder_hidden=512, shapes=16, expressions=0, joints=69, patch=16, positions=0,
+    "compact", 192, 2, 256, decoder_width=256, decoder_hidden=1024, shapes=16, expressions=0, joints=69, patch=16, positions=0,
     trunk="t",
 )  # fmt: skip
 _SIZES = {"s": (384, 12), "b": (768, 12), "l": (1024, 24)}
 VARIANTS: dict[str, Config] = {
     "nano": _NANO,
     "anny-nano": replace(_NANO, body="anny", shapes=11, expressions=0, joints=163, bands=0),
-    "compact-nano": replace(_COMPACT, width=64, depth=1, image_size=64, decoder_width=64, decoder_depth=1, decoder_heads=2, trunk="nano"),
+    "compact-nano": replace(
+        _COMPACT, width=64, depth=1, image_size=64, decoder_width=64, decoder_depth=1, decoder_heads=2, decoder_hidden=256, trunk="nano"
+    ),
     "compact-t": _COMPACT,
     "s-448": Config(image_size=448),
     **{f"{size}-672": Config(width=width, depth=depth) for size, (width, depth) in _SIZES.items()},
@@ -205,7 +210,8 @@ class People(NamedTuple):
     """People, one per row; in camera axes of OpenCV, metres, and pixels of the square picture, counted from its first pixel's corner.
 
     `rotations` are relative to the parent, the root's to the camera. `code` is what the network says of the depth, `offset` in patches from
-    the patch's centre, `token` the decoder's last. `shape` is betas, or Anny's phenotypes in [0, 1].
+    the patch's centre, `token` the decoder's last. `shape` is betas, or Anny's phenotypes in [0, 1]. `expected`: where our readers expected
+    keypoints, as fractions of the picture.
     """
 
     location: Float[Tensor, "*n 2"]
@@ -217,6 +223,7 @@ class People(NamedTuple):
     code: Float[Tensor, "*n 1"]
     offset: Float[Tensor, "*n 2"]
     token: Float[Tensor, "*n d"]
+    expected: Float[Tensor, "*n r k 2"]
 
 
 class MultiHMR(nn.Module):
@@ -242,6 +249,12 @@ class MultiHMR(nn.Module):
         for layer in (self.head.decpose, self.head.decshape, self.head.deccam):
             nn.init.normal_(layer.weight, std=0.002)
             nn.init.zeros_(layer.bias)
+        nn.init.zeros_(self.head.embedding.weight)  # with these, what was learnt of keypoints alone holds at the start
+        for block in self.head.blocks if not self.config.dense else ():
+            nn.init.zeros_(block.across.to_out.weight)
+            nn.init.zeros_(block.across.to_out.bias)
+        for reader in self.head.readers[1:]:
+            nn.init.constant_(reader.gates.bias[-2:-1], -1.0)
 
     def encode(self, image: Float[Tensor, "b 3 s s"]) -> Features:
         """The picture's tokens and the score of each patch. Raises VitruvianError for a picture of another size than the network's."""
@@ -285,13 +298,22 @@ class MultiHMR(nn.Module):
         """People by picture: `index` counts patches row by row, `mask` says where somebody is. Without meaning where nobody is."""
         config, tokens = self.config, features.tokens
         context = torch.cat((tokens, ray_features(intrinsics, config).to(tokens)), -1) if config.bands else tokens
-        raw = self.head(context, index, mask, features.maps) if config.trunk else self.head(context, index, mask)
+        raw = (
+            self.head(context, index, mask, features.maps, self.seen(intrinsics, index))
+            if config.trunk
+            else self.head(context, index, mask)
+        )
         offset = self.offset(raw.token if config.body == "anny" else take_rows(tokens, index))
         corner = torch.stack((index % config.grid, index // config.grid), -1)
         location = (corner + 0.5 + offset) * config.patch
         camera = intrinsics[:, None].to(location)
         depth = self.metres(raw.code, camera[..., 0, :1])
-        return People(location, depth, depth * unproject(location, camera), *raw[:4], offset, raw.token)
+        return People(location, depth, depth * unproject(location, camera), *raw[:4], offset, *raw[4:])
+
+    def seen(self, intrinsics: Float[Tensor, "b 3 3"], index: Int[Tensor, "b p"]) -> View:
+        """How people in patches are seen, for our heads."""
+        corners = intrinsics.new_tensor([[0, 0], [1, 0], [0, 1]]) * self.config.image_size
+        return view_of(unproject(corners[None], intrinsics[:, None]).float(), index, self.config.grid, self.config.bands > 0)
 
     def metres(self, code: Float[Tensor, "*n 1"], focal: Float[Tensor, "*n 1"]) -> Float[Tensor, "*n 1"]:
         """Depth from what the head says of it, for a focal length in pixels of the square."""
@@ -389,8 +411,9 @@ def _backbone(state: Mapping[str, Tensor], compact: bool) -> tuple[dict[str, flo
     """What `Config` says of the backbone; the width of its tokens; and its stride."""
     if compact:
         width = need(state, "backbone.places", 3)[2]
-        context = need(state, "backbone.trunk.enter.conv.weight", 4)[0]
-        trunk = next((name for name, known in POSE_VARIANTS.items() if known.context == context), None)
+        context, places = need(state, "backbone.trunk.enter.conv.weight", 4)[0], need(state, "backbone.trunk.places", 3)[1]
+        known = {(pose.context, math.prod(pose.input_size) // COARSE**2): name for name, pose in POSE_VARIANTS.items()}
+        trunk = known.get((context, places))
         if trunk is None:
             raise WeightsError(f"a backbone with {context} channels at stride 32 is none of ours: check which file was given")
         options = {"trunk": trunk, "positions": 0, "depth": count_parts(state, "backbone.blocks.")}

@@ -1,7 +1,7 @@
 """Parts of Multi-HMR: the camera embedding, the heads that turn tokens into people, and tokens from a network of 2D poses.
 
-Sections 4.4 (camera embedding), 4.5 (HPH) and 4.7 (Anny) of the card. `PoseTokens` and `TokenBlock` are ours: the one lets a small network
-start from one of 2D poses, the other is the dense head that the card's ablation compares HPH with.
+Sections 4.4 (camera embedding), 4.5 (HPH) and 4.7 (Anny) of the card. `PoseTokens`, `KeypointReader` and `TokenBlock` are
+ours: the first two let a small network start from one of 2D poses, the last is the dense head that the card's ablation compares HPH with.
 """
 
 from __future__ import annotations
@@ -26,16 +26,18 @@ if TYPE_CHECKING:
     from vitruvian.systems.mesh.multi_hmr import Config
 
 HEAD_WIDTH = 64  # of an attention head of the backbone
+FIRST_SIZE = 0.25  # of the picture: how far keypoints are from their head before anything was read
 
 
 class Raw(NamedTuple):
-    """What a head gives: the parts of `People` that need no camera."""
+    """What a head gives: the parts of `People` that need no camera. `expected` is of r readers, none in published heads."""
 
     rotations: Float[Tensor, "b p j 3 3"]
     shape: Float[Tensor, "b p s"]
     expression: Float[Tensor, "b p e"]
     code: Float[Tensor, "b p 1"]
     token: Float[Tensor, "b p d"]
+    expected: Float[Tensor, "b p r k 2"]
 
 
 def ray_features(intrinsics: Float[Tensor, "b 3 3"], config: Config) -> Float[Tensor, "b n e"]:
@@ -99,36 +101,88 @@ class PoseTokens(nn.Module):
         return self.norm(tokens), self.trunk.maps(fine)
 
 
-class KeypointReader(nn.Module):
-    """What the maps of keypoints say of each person: attention whose weights are a network's of 2D poses, gated around each query [ours].
+class View(NamedTuple):
+    """How people are seen, for our network.
 
-    A query says where it expects each keypoint, and how widely it looks. Out come the places, about the head and over their spread, and how
-    sure they are.
+    centre: the middle of the head's patch, as fractions of the picture. rays: what makes a ray of (x, y, 1) in such fractions. turn: from a
+    camera that looks at that middle to the picture's own.
     """
 
-    def __init__(self, keypoints: int, context: int, width: int):
+    centre: Float[Tensor, "b p 2"]
+    rays: Float[Tensor, "b 3 3"]
+    turn: Float[Tensor, "b p 3 3"]
+
+
+class Look(NamedTuple):
+    """Where each person's keypoints are, as fractions of the picture, and how sure that is: the mean logarithm of the chance there."""
+
+    places: Float[Tensor, "b p k 2"]
+    sure: Float[Tensor, "b p k"]
+
+
+def turn_towards(ray: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3 3"]:
+    """The smallest rotation that turns (0, 0, 1) towards a ray that points forwards."""
+    x, y, z = F.normalize(ray, dim=-1).unbind(-1)
+    k = 1 / (1 + z)
+    return torch.stack((1 - k * x * x, -k * x * y, x, -k * x * y, 1 - k * y * y, y, -x, -y, z), -1).unflatten(-1, (3, 3))
+
+
+def view_of(corners: Float[Tensor, "b 3 3"], index: Int[Tensor, "b p"], grid: int, camera: bool) -> View:
+    """The view of patches. corners: rays of the square's corner, of the one to its right, and of the one below, one per row; where the
+    camera isn't told, one of 53 degrees is taken, and nothing is turned."""
+    centre = torch.stack((index % grid, index // grid), -1).to(corners) / grid + 0.5 / grid
+    if not camera:
+        corners = corners.new_tensor([[-0.5, -0.5, 1], [0.5, -0.5, 1], [-0.5, 0.5, 1]]).expand_as(corners)
+    first = corners[:, :1]
+    rays = torch.cat((corners[:, 1:] - first, first), 1).transpose(1, 2)
+    towards = torch.cat((centre, torch.ones_like(centre[..., :1])), -1) @ rays.transpose(1, 2)
+    if not camera:
+        towards = towards * 0 + towards.new_tensor([0, 0, 1])
+    return View(centre, rays, turn_towards(towards))
+
+
+class KeypointReader(nn.Module):
+    """What the maps of keypoints say of each person: attention whose weights are a network's of 2D poses, gated around each person [ours].
+
+    `look`: a query says where it expects each keypoint and how widely it looks; the chances of the maps there, squared, weigh the places.
+    `forward` reads places as a camera sees them that looks at the head, over their size, so that the same pose is the same numbers
+    wherever in the picture and however large it is.
+    """
+
+    def __init__(self, keypoints: int, query: int, width: int, hidden: int):
         super().__init__()
-        self.gates = nn.Linear(context, 2 * keypoints + 1)
+        self.gates = nn.Linear(query, 2 * keypoints + 2)
         nn.init.zeros_(self.gates.weight)
         nn.init.zeros_(self.gates.bias)
-        self.read = perceptron(3 * keypoints + 1, width, width)
+        self.read = perceptron(3 * keypoints + 2, width, hidden)
 
-    def forward(
-        self, maps: Float[Tensor, "b k h w"], query: Float[Tensor, "b p c"], centre: Float[Tensor, "b p 2"]
-    ) -> Float[Tensor, "b p d"]:
-        """`centre`: heads, as fractions of the picture."""
+    def expect(self, query: Float[Tensor, "b p q"], view: View, size: Float[Tensor, "b p 1"]) -> tuple[Tensor, Tensor]:
+        """Expected places (b, p, k, 2) in fractions of the picture, and how widely to look (b, p, 1); `size`: the person's, so far."""
+        gates = self.gates(query)
+        size = size * gates[..., -1:].clamp(-3, 3).exp()
+        places = view.centre[:, :, None] + size[..., None] * gates[..., :-2].unflatten(-1, (-1, 2))
+        return places, size * gates[..., -2:-1].clamp(-3, 3).exp()
+
+    def look(self, maps: Float[Tensor, "b k h w"], expected: Float[Tensor, "b p k 2"], wide: Float[Tensor, "b p 1"]) -> Look:
+        """maps: logits."""
         height, width = maps.shape[2:]
         rows, columns = ((torch.arange(n, device=maps.device, dtype=maps.dtype) + 0.5) / n for n in (height, width))
         grid = torch.stack((columns.expand(height, -1), rows[:, None].expand(-1, width)), -1).flatten(0, 1)  # (h w, 2)
-        gates = self.gates(query)
-        expected = centre[:, :, None] + gates[..., :-1].unflatten(-1, (-1, 2))
         near = expected @ grid.T - grid.square().sum(-1) / 2  # minus half the square of the distance, but for what all places share
-        logits = maps.flatten(2)[:, None]
-        share = (logits + near * (-2 * gates[..., -1:, None]).exp()).softmax(-1)  # (b, p, k, h w)
-        places = share @ grid - centre[:, :, None]
-        spread = places.square().mean((2, 3), keepdim=True).add(1e-4).sqrt()
-        sure = (share * logits).sum(-1) / 10
-        return self.read(torch.cat(((places / spread).flatten(2), sure, spread[..., 0].log()), -1))
+        chance = maps.flatten(2).log_softmax(-1)[:, None]
+        share = (2 * chance + near * wide[..., None] ** -2).softmax(-1)  # (b, p, k, h w)
+        return Look(share @ grid, (share * chance).sum(-1))
+
+    def forward(self, look: Look, view: View) -> tuple[Float[Tensor, "b p d"], Float[Tensor, "b p 1"]]:
+        """What is read, and the person's size: fractions of the picture from the head to a keypoint, in the mean of the sure ones."""
+        weight = (look.sure / 2).exp() + 1e-3
+        weight = weight / weight.sum(-1, keepdim=True)
+        size = ((look.places - view.centre[:, :, None]).square().sum(-1) * weight).sum(-1, keepdim=True).add(1e-5).sqrt()
+        ray = torch.cat((look.places, torch.ones_like(look.places[..., :1])), -1) @ view.rays.transpose(1, 2)[:, None] @ view.turn
+        seen = ray[..., :2] / ray[..., 2:].clamp(min=0.2)
+        spread = (seen.square().sum(-1) * weight).sum(-1, keepdim=True).add(1e-5).sqrt()
+        focal = view.rays[:, None, :1, 0].log().expand_as(spread)
+        return self.read(torch.cat(((seen / spread[..., None]).flatten(2), look.sure / 2 + 2, spread.log() + 1, focal), -1)), size
 
 
 class TokenBlock(nn.Module):
@@ -163,7 +217,11 @@ class PredictionHead(nn.Module):
         self.embedding = nn.Linear(context + 6 * config.joints + config.shapes + 3, width)
         self.place = nn.Parameter(torch.randn(1, 1, width))
         self.blocks = decoder_blocks(config, context)
-        self.reader = KeypointReader(POSE_VARIANTS[config.trunk].keypoints, context, width) if config.trunk and not config.dense else None
+        self.readers = nn.ModuleList()  # one before each block; the first asks the tokens where to look, the others what was read
+        if config.trunk and not config.dense:
+            keypoints, hidden = POSE_VARIANTS[config.trunk].keypoints, config.decoder_hidden
+            queries = [context, *[width] * (config.decoder_depth - 1)]
+            self.readers.extend(KeypointReader(keypoints, query, width, hidden) for query in queries)
         self.decpose = nn.Linear(width, 6 * config.joints)
         self.decshape = nn.Linear(width, config.shapes)
         self.deccam = nn.Linear(width, 3)
@@ -175,26 +233,56 @@ class PredictionHead(nn.Module):
         index: Int[Tensor, "b p"],
         mask: Bool[Tensor, "b p"],
         maps: Float[Tensor, "b k h w"] | None = None,
+        view: View | None = None,
     ) -> Raw:
-        """`maps`: logits of keypoints, for the heads that read them."""
+        """`maps`: logits of keypoints, for the heads that read them; `view`: of those whose root is turned as seen."""
         grid = len(self.cross_queries_x)
         row, column = index // grid, index % grid
         shown = mask[..., None].to(context)
         queries = take_rows(context, index) + self.cross_queries_x[row] + self.cross_queries_y[column]
         marks = (self.cross_values_x[row] + self.cross_values_y[column]) * shown
         context = context.scatter_add(1, index[..., None].expand_as(marks), marks)
-        start = torch.cat((self.init_body_pose, self.init_betas, self.init_cam), -1).expand(*index.shape, -1)
-        x = self.embedding(torch.cat((queries, start), -1)) + self.place
-        if self.reader is not None:
-            x = x + self.reader(maps, queries, (torch.stack((column, row), -1) + 0.5) / grid)
+        x = self.enter(queries)
         bias = (~mask).to(context)[:, None] * HIDDEN
-        for block in self.blocks:
+        expected, size = [], torch.full_like(shown, FIRST_SIZE)
+        for i, block in enumerate(self.blocks):
+            if self.readers:
+                reader = self.readers[i]
+                places, wide = reader.expect(x if i else queries, view, size)
+                said, size = reader(reader.look(maps, places, wide), view)
+                x = x + said
+                expected.append(places)
             x = block(x * shown, context, bias)
-        x = x * shown
+        return self.leave(x * shown, view, expected)
+
+    def enter(self, queries: Float[Tensor, "b p c"]) -> Float[Tensor, "b p d"]:
+        """The decoder's tokens of queries."""
+        start = torch.cat((self.init_body_pose, self.init_betas, self.init_cam), -1).expand(*queries.shape[:2], -1)
+        return self.embedding(torch.cat((queries, start), -1)) + self.place
+
+    def leave(self, x: Float[Tensor, "b p d"], view: View | None, expected: list[Float[Tensor, "b p k 2"]]) -> Raw:
+        """What is said of people by their last tokens; roots are turned as `view` says."""
         pose = (self.decpose(x) + self.init_body_pose).unflatten(-1, (-1, 6))
         code = (self.deccam(x) + self.init_cam)[..., :1]
-        expression = x.new_zeros(*index.shape, 0) if self.decexpression is None else self.decexpression(x) + self.init_expression
-        return Raw(rotations_from_6d(pose, "columns"), self.decshape(x) + self.init_betas, expression, code, x)
+        expression = x.new_zeros(*x.shape[:2], 0) if self.decexpression is None else self.decexpression(x) + self.init_expression
+        rotations = rotations_from_6d(pose, "columns")
+        if view is not None:
+            rotations = torch.cat((view.turn[:, :, None] @ rotations[:, :, :1], rotations[:, :, 1:]), 2)
+        places = torch.stack(expected, 2) if expected else x.new_zeros(*x.shape[:2], 0, 0, 2)
+        return Raw(rotations, self.decshape(x) + self.init_betas, expression, code, x, places)
+
+    def lift(self, looks: list[Look], view: View) -> Raw:
+        """What is said of people by the keypoints alone, one look per reader, without a picture: `forward`, as it starts in ours."""
+        x = self.enter(looks[0].sure.new_zeros(*looks[0].sure.shape[:2], self.cross_queries_x.shape[1]))
+        expected, size = [], None
+        for i, (reader, block) in enumerate(zip(self.readers, self.blocks, strict=True)):
+            if i:
+                expected.append(reader.expect(x, view, size)[0])
+            said, size = reader(looks[i], view)
+            x = x + said
+            x = x + block.between(x)
+            x = x + block.fc2(F.gelu(block.fc1(block.norm(x))))
+        return self.leave(x, view, expected)
 
 
 def sine_places(grid: int, width: int) -> Float[Tensor, "n d"]:
@@ -234,4 +322,5 @@ class AnnyHead(nn.Module):
         turned = rotations_from_6d((self.pose(torch.cat((x, start), -1)) + start).unflatten(-1, (-1, 6)), "interleaved")
         free = self.free[..., None, None]
         rotations = free * turned + (1 - free) * torch.eye(3, dtype=turned.dtype, device=turned.device)
-        return Raw(rotations, self.shape(x).sigmoid(), x.new_zeros(*index.shape, 0), self.dist(x), x)
+        none = x.new_zeros(*index.shape, 0)
+        return Raw(rotations, self.shape(x).sigmoid(), none, self.dist(x), x, none[..., None, None].expand(*index.shape, 0, 0, 2))
