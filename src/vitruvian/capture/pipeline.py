@@ -31,7 +31,8 @@ from vitruvian.weights import Card, card_for
 log = logging.getLogger(__name__)
 
 FLUENT = 20.0
-"""Frames per second from which the detector need not see each: in ours, people moved by 0.3 % of their height in the median when it saw half."""
+"""Frames per second from which the detector need not see each: when it saw half of a real film's 30, keypoints moved by 0.3 % of people's
+height in the median, 1.4 % at 90 %."""
 SHAPING_ROWS = ("threshold", "detect_every", "flip_test", "device")
 """Options that decide what is found in a frame; the others only shape what is made of it later."""
 

@@ -14,8 +14,8 @@ from vitruvian.weights.graph import Port, Ports, read_ports
 from vitruvian.weights.layout import Kind, layout_of
 
 EMBEDDED = ("person-parts-s", "wholebody-s", "lift-s", "wholebody-n", "dwpose-t-synth")
-"""Ids of the networks that are installed with the package: the default detector, pose network and lifter, the pose network for crops of half
-the size, and what DWPose's two stages made of it (`recipes/dwpose-t.md`), to compare with."""
+"""Ids of the networks that are installed with the package: the default detector, pose network and lifter, a pose network for crops of half
+the size, and what DWPose's two stages made of wholebody-s (`recipes/dwpose-t.md`), to compare with."""
 
 SKELETON_OF = {
     **{133: "coco-wholebody-133", 136: "halpe-136", 106: "lapa-106", 68: "face-68", 52: "synthpose-52", 26: "halpe-26", 21: "hand-21"},
