@@ -9,7 +9,7 @@ from tests.parity.check import check, find_cases, over_tolerance, runner_of
 CASES = Path(__file__).parent / "cases"
 
 ROUNDING = {"bpjdet/s6_head": 20.0, "mano/mano_right": 3.0}
-"""Times the tolerance by which the order of summation in float32 alone, another on each make of processor, puts a case off: s6_head is met on
+"""Times the tolerance by which the order of summation in float32, another on each make of processor, may put a case off: s6_head is met on
 an EPYC and 1.7 times off on a Xeon (in float64 17 times: `two_threads.py`); MANO's vertices are 1.7 times off there, 0.0002 mm."""
 
 
