@@ -29,6 +29,7 @@ from vitruvian.weights import card_for
 
 TOLD = 1.0
 """Weight of the teacher's maps at the start of the first stage, and all the time in the second. Labels have 1."""
+_HEAD = ("enter.", "context.", "norm.", "middle.", "fine.", "maps.", "elsewhere.")
 
 
 def halved(
@@ -99,9 +100,6 @@ def second(start: Path | None, progress: Progress) -> tuple[MapPose, SecondLesso
     for name, parameter in student.named_parameters():
         parameter.requires_grad_(name.startswith(_HEAD))
     return student, SecondLesson(teacher)
-
-
-_HEAD = ("enter.", "context.", "norm.", "middle.", "fine.", "maps.", "elsewhere.")
 
 
 def _only_head(model: MapPose) -> None:
