@@ -3,12 +3,13 @@
     python benchmarks/real_images.py [--pose ID_OR_ONNX] [--flip-test] [--pictures OUT]
 
 Persons with at least five labelled body points. A part's OKS uses the person's area, as COCO-WholeBody's evaluation does.
-Uses the ground truth for the boxes only.
+Uses the ground truth for the boxes only. Last: the processor time of one thread for a person, cutting and decoding included.
 """
 
 from __future__ import annotations
 
 import argparse
+import time
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,15 @@ from vitruvian.take import People
 from vitruvian.weights import card_for
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "images" / "coco"
+
+
+def cost(estimator: PoseEstimator, image: np.ndarray, boxes: np.ndarray, rounds: int = 30) -> float:
+    """Milliseconds of the processor for one person of a picture of several."""
+    estimator([image], [boxes])
+    start = time.process_time()
+    for _ in range(rounds):
+        estimator([image], [boxes])
+    return 1000 * (time.process_time() - start) / (rounds * len(boxes))
 
 
 def main() -> None:
@@ -60,6 +70,8 @@ def main() -> None:
         print(f"  {part:<11} mean OKS {np.nanmean(values):.3f} over {np.isfinite(values).sum()} persons")
     body = oks(predicted[chosen, :17], truth.keypoints[chosen, :17, :2], seen[chosen, :17], truth.areas[chosen], COCO_17.sigmas)
     print("  body of each person: " + " ".join(f"{v:.2f}" for v in body))
+    alone = PoseEstimator(card_for(options.pose), flip_test=options.flip_test, threads=1)
+    print(f"  {cost(alone, image, np.tile(truth.boxes[rows][:1], (4, 1))):.1f} ms of a core a person")
 
 
 if __name__ == "__main__":

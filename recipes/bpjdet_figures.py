@@ -72,7 +72,7 @@ def loss(model: AnchorNet, batch: tuple[Tensor, Targets]) -> dict[str, Tensor]:
 def train_figures(out: Path, steps: int, seconds: float) -> None:
     """Train, or go on; leaves OUT/network.safetensors for `vitruvian export`."""
     torch.manual_seed(0)
-    schedule = Schedule(steps, seconds, RATE, warmup=100, ema=400, save_every=250, flat=0.4, bf16=False, muon=True)
+    schedule = Schedule(steps, seconds, RATE, warmup=100, ema=400, save_every=250, flat=0.4, muon=True)
     teach = partial(part_targets, labels=labels_in(HEAD, CLASSES), part_set=HEAD)
     feed = batches(Drawn(100 + steps_done(out)), teach, partial(bpjdet.mirrored, part_set=HEAD), size=BATCH)
     model = train(bpjdet.network(CONFIG), feed, loss, schedule, out, evaluate)

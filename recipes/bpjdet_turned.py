@@ -119,7 +119,7 @@ def train_arm(arm: str, out: Path, steps: int) -> None:
     """Train an arm, or go on."""
     torch.manual_seed(0)
     drawn = Drawn(100 + steps_done(out / arm))
-    schedule = Schedule(steps, learning_rate=3e-3, warmup=50, ema=150, save_every=100, flat=0.3, bf16=False, muon=True)
+    schedule = Schedule(steps, learning_rate=3e-3, warmup=50, ema=150, save_every=100, flat=0.3, muon=True)
     if arm == "crops":
         train(build(arm), crop_batches(drawn, any_number, CROP), crop_loss, schedule, out / arm)
     else:

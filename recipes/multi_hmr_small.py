@@ -295,10 +295,7 @@ def run(options: argparse.Namespace) -> None:
         from multi_hmr_lifting import beside
 
         lesson = beside(lesson, options.people, options.errors, done)
-    # float32: without a processor's own bfloat16 that takes twice as long
-    schedule = Schedule(
-        options.steps, options.seconds, options.rate, 0.02, warmup=50, clip=4.0, ema=100.0, report_every=25, save_every=250, bf16=False
-    )
+    schedule = Schedule(options.steps, options.seconds, options.rate, 0.02, warmup=50, clip=4.0, ema=100.0, report_every=25, save_every=250)
     figures = ("f1", "pve", "mpjpe", "wrists_ankles", "fingers_turned", "depth_median_percent")
 
     def evaluate(network: MultiHMR) -> dict[str, float]:

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 FLUENT = 20.0
 """Frames per second from which the detector need not see each: when it saw half of a real film's 30, keypoints moved by 0.3 % of people's
-height in the median, 1.4 % at 90 %."""
+height in the median, 1.4 % at 90 % (a script that was not kept)."""
 SHAPING_ROWS = ("threshold", "detect_every", "flip_test", "device")
 """Options that decide what is found in a frame; the others only shape what is made of it later."""
 

@@ -24,8 +24,8 @@ from vitruvian.geometry.limbs import usual_length
 from vitruvian.geometry.triangulate import Triangulation, put, reprojection_errors
 
 SPREAD = 0.03
-"""Of a bone's length: what the distance of two keypoints may vary. Those of made-up people vary by 0.1 to 1.1 %, what networks take for
-them by more."""
+"""Of a bone's length: what the distance of two keypoints may vary. Those of made-up walkers vary by 0.1 to 1.1 % (arms and legs of
+benchmarks/four_cameras_crowd.py's), what networks take for them by more."""
 LONGEST = 10
 """Rows in which a point may be missing and still be looked for between its neighbours in time."""
 _ASTRAY = 0.2  # metres from that way: what is found farther off is something else

@@ -75,7 +75,7 @@ class SecondLesson:
         self.teacher = teacher.eval().requires_grad_(False)
 
     def __call__(self, model: MapPose, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        _only_head(model)
+        model.backbone.eval()  # its statistics stay: the loop has all of the network learn
         images = defaults.normalise(halved(*batch[:2])[0])
         with torch.no_grad():
             chance = self.teacher(images)
@@ -100,11 +100,6 @@ def second(start: Path | None, progress: Progress) -> tuple[MapPose, SecondLesso
     for name, parameter in student.named_parameters():
         parameter.requires_grad_(name.startswith(_HEAD))
     return student, SecondLesson(teacher)
-
-
-def _only_head(model: MapPose) -> None:
-    """Statistics of the trunk stay what they are: the loop has all of it learn."""
-    model.backbone.eval()
 
 
 def _finished(network: MapPose, run: Path | None) -> MapPose:
