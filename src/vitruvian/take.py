@@ -37,6 +37,7 @@ PEOPLE_COLUMNS: Mapping[str, Spec] = {
 }
 OPTIONAL_COLUMNS: Mapping[str, Spec] = {
     "points": ("<f4", ("k", 3)),
+    "second": ("<f4", ("k", 3)),
     "orientation": ("<f4", ()),
     "part_boxes": ("<f4", (len(PARTS), 4)),
     "body_pose": ("<f4", ("j", 3)),
@@ -68,7 +69,8 @@ class People:
     keypoints: (N, K, 2) float32 pixels, NaN where missing. confidence: (N, K) float32 in [0, 1].
 
     What only some captures find is None where nothing looked for it, and NaN where a row has none:
-    points: (N, K, 3) the keypoints in metres, in the frame that the take's `space` names. orientation: (N,) heading of the body in
+    points: (N, K, 3) the keypoints in metres, in the frame that the take's `space` names. second: (N, K, 3) where each keypoint may be
+    instead: pixels, and the chance of that place; only while nobody has chosen (`people.choose`). orientation: (N,) heading of the body in
     radians as in MEBOW: 0 facing away from the camera, growing anticlockwise seen from above.
     part_boxes: (N, 6, 4) xyxy pixels in the order of `PARTS`. body_pose (N, J, 3) rotation vectors, body_shape (N, S),
     body_expression (N, E) and body_translation (N, 3) metres are parameters of the body model that the take names.
@@ -82,6 +84,7 @@ class People:
     keypoints: Float[np.ndarray, "n k 2"]
     confidence: Float[np.ndarray, "n k"]
     points: Float[np.ndarray, "n k 3"] | None = None
+    second: Float[np.ndarray, "n k 3"] | None = None
     orientation: Float[np.ndarray, " n"] | None = None
     part_boxes: Float[np.ndarray, "n 6 4"] | None = None
     body_pose: Float[np.ndarray, "n j 3"] | None = None
@@ -100,6 +103,8 @@ class People:
             raise VitruvianError(f"keypoints {self.keypoints.shape} and confidence {self.confidence.shape} differ in their points")
         if self.points is not None and self.points.shape[:2] != self.confidence.shape:
             raise VitruvianError(f"points {self.points.shape} and confidence {self.confidence.shape} differ in their points")
+        if self.second is not None and self.second.shape[:2] != self.confidence.shape:
+            raise VitruvianError(f"second places {self.second.shape} and confidence {self.confidence.shape} differ in their points")
 
     def columns(self) -> dict[str, np.ndarray]:
         """The arrays by name, without those that are None."""

@@ -32,6 +32,17 @@ def test_the_score_is_the_probability_near_the_place():
     assert scores[0, 0] == pytest.approx(0.6, abs=1e-5)
 
 
+def test_the_second_place_is_the_likeliest_one_elsewhere():
+    """A broad peak is one place: its own flank is not the second."""
+    broad = 0.25 * (bilinear(50, 60) + bilinear(62, 60)) + 0.12 * bilinear(150, 200) + 0.02 * bilinear(20, 200)
+    keypoints, scores = CODEC.decode_two(np.concatenate([broad, bilinear(100, 100)], axis=1))
+    np.testing.assert_array_equal(keypoints[:, :2], CODEC.decode(np.concatenate([broad, bilinear(100, 100)], axis=1))[0])
+    np.testing.assert_allclose(keypoints[0, 2], [150, 200], atol=1e-3)
+    np.testing.assert_allclose(scores[0], [0.5, 1, 0.12, 0], atol=1e-5)
+    nobody = CODEC.decode_two(np.zeros((0, 133, 32, 24), np.float32))
+    assert nobody[0].shape == (0, 266, 2) and nobody[1].shape == (0, 266)
+
+
 def test_peaks_in_corners_and_no_people():
     corner = np.zeros((1, 2, 32, 24), np.float32)
     corner[0, 0, 0, 0] = corner[0, 1, 31, 23] = 1

@@ -71,6 +71,7 @@ def capture_cameras(
     threshold: float = 0.3,
     detect_every: int | None = None,
     flip_test: bool = False,
+    choose: bool = True,
     mesh: bool = False,
     overlay: bool = True,
     formats: Sequence[Format] = ("trc",),
@@ -85,7 +86,7 @@ def capture_cameras(
     out: folder for the files, None writes nothing; each camera's own take goes to a folder there. Files of an earlier capture are replaced,
     or removed, once the new ones are whole.
     offsets: seconds to add to each film's times to have the first one's clock; "auto" finds them by people; None: they began together.
-    up, min_views, max_error, smooth: see `views.combine`. detector to flip_test, device: see `capture`, for each film. mesh: fit bodies to
+    up, min_views, max_error, smooth: see `views.combine`. detector to choose, device: see `capture`, for each film. mesh: fit bodies to
     the 133 points, and write bodies.glb. overlay: draw the points back into the films. formats: other files to write, see `Format`; TRC and
     BVH are one file per person.
     on_progress: called with the camera's name while its film is captured, and while its overlay is drawn.
@@ -108,7 +109,7 @@ def capture_cameras(
         if take is None:
             take = capture(
                 source, place, detector=detector, pose=pose, hands=hands, face=face, threshold=threshold, detect_every=detect_every,
-                flip_test=flip_test, smooth="none", mesh=False, overlay=False, formats=(), device=device,
+                flip_test=flip_test, smooth="none", choose=choose, mesh=False, overlay=False, formats=(), device=device,
                 on_progress=partial(report, n),
             )  # fmt: skip
         if not take.complete and not _is_take(source):

@@ -264,4 +264,5 @@ def _rows(index: int, detections: Detections, poses: Poses) -> People:
         keypoints=np.where(found[..., None], poses.keypoints, np.nan),
         confidence=np.where(found, np.minimum(poses.scores, 1.0), 0.0),
         points=None if poses.points is None else np.where(found[..., None], poses.points, np.nan),
+        second=poses.second,
     )

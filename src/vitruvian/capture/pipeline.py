@@ -21,7 +21,7 @@ from vitruvian.draw.overlay import draw_boxes, draw_people
 from vitruvian.errors import VitruvianError
 from vitruvian.geometry.camera import pinhole
 from vitruvian.media.live import Live
-from vitruvian.people import Refiner, Smoother, Tracker, is_part, presets, repair_swaps, smooth_take, without_doubtful_tracks
+from vitruvian.people import Refiner, Smoother, Tracker, choose_places, is_part, presets, repair_swaps, smooth_take, without_doubtful_tracks
 from vitruvian.runtime import Detector, OneStage, PoseEstimator
 from vitruvian.runtime.lift import Lifter
 from vitruvian.skeletons import COCO_WHOLEBODY_133, Skeleton
@@ -30,10 +30,10 @@ from vitruvian.weights import Card, card_for
 
 log = logging.getLogger(__name__)
 
-FLUENT = 20.0
-"""Frames per second from which the detector need not see each: when it saw half of a real film's 30, keypoints moved by 0.3 % of people's
-height in the median, 1.4 % at 90 % (a script that was not kept)."""
-SHAPING_ROWS = ("threshold", "detect_every", "flip_test", "device")
+LOOKS = 10.0
+"""Looks of the detector per second of a film that are enough: when it saw a third of a real film's 30, keypoints moved by 0.4 % of people's
+height in the median, 1.8 % at 90 % (a script that was not kept)."""
+SHAPING_ROWS = ("threshold", "detect_every", "flip_test", "choose", "device")
 """Options that decide what is found in a frame; the others only shape what is made of it later."""
 
 
@@ -49,6 +49,7 @@ def capture(
     detect_every: int | None = None,
     flip_test: bool | None = None,
     smooth: Smooth = "one-euro",
+    choose: bool | None = None,
     repair_swaps: bool = False,
     mesh: bool = True,
     lift: Card | str | Path = "lift-s",
@@ -71,11 +72,13 @@ def capture(
     network (RTMO) needs no detector; one in 3D (RTMW3D) also fills `points`.
     hands, face: networks that look at everybody's hands (21 points) and face (68, 98, 106 or 29) once more, closer.
     threshold: least score of a detection that counts as a person; in videos, half of it still continues a person seen before.
-    detect_every: in videos, the detector sees only every n-th frame, and boxes move in straight lines between: faster. None: every second
-    frame of videos with `FLUENT` frames per second or more, in which nobody gets far in between; else every frame.
+    detect_every: in videos, the detector sees only every n-th frame, and boxes move in straight lines between: faster. None: about `LOOKS`
+    times per second, between which nobody gets far.
     flip_test: a second look at mirrored crops: better, and twice the time. None: at pictures, not at videos.
     smooth: "one-euro" knows only the past; "kalman" and "butterworth" also look ahead, don't lag, and fill short gaps; "none".
-    repair_swaps: undo exchanges of left and right over time. Where the whole video must be known, it is read once more for the overlay.
+    choose: where the network sees a joint of a leg or an arm in two places, take the one that fits the frames before and after
+    (`people.choose`). None: in videos that must be known as a whole for what else is asked. repair_swaps: undo exchanges of left and right
+    over time. Where the whole video must be known, it is read once more for the overlay.
     mesh: lift the keypoints into space and fit bodies: points and body parameters in the take, meshes in the overlay, and bodies.glb,
     skeleton.bvh and markers.trc. Needs a pose network of the 133 points; nothing is done for others, nor for cameras and streams.
     lift: the network for it. fov: degrees that the camera sees across the picture's longer side; None takes it from the EXIF of
@@ -100,7 +103,9 @@ def capture(
         view = View(*field_of_view_of(opened)) if fov is None else View(fov, "given")
         flip_test = opened.kind == "pictures" if flip_test is None else flip_test
         detect_every = _looks(opened) if detect_every is None else detect_every
-        options = Options(threshold, smooth, mesh, view.fov, device, detect_every, flip_test, repair_swaps, ground)
+        options = Options(threshold, smooth, mesh, view.fov, device, detect_every, flip_test, repair_swaps, ground, bool(choose))
+        if choose is None and opened.kind == "video":
+            options = replace(options, choose=options.looks_back)
         if options.looks_back and isinstance(opened, Live):
             raise VitruvianError(f"{opened.name} can't be seen twice: smooth it with one-euro, and repair no swaps")
         lifter = Lifter(lift, text=text, device=device) if mesh else None
@@ -118,11 +123,12 @@ def capture(
 
 def _looks(source: Source) -> int:
     """The usual number of frames from one look of the detector to the next. Live sources leave out frames as it is."""
-    return 2 if source.kind == "video" and not isinstance(source, Live) and source.fps >= FLUENT else 1
+    return max(1, round(source.fps / LOOKS)) if source.kind == "video" and not isinstance(source, Live) else 1
 
 
 def _corrected(take: Take, _: Callable[[int, int], None], options: Options) -> Take:
-    """The take without exchanges of left and right, and with keypoints that are smooth over the whole video."""
+    """The take with joints where the whole video has them: chosen among two places, left and right repaired, smooth."""
+    take = choose_places(take)
     if options.repair_swaps:
         take, report = repair_swaps(take)
         log.info("%d stretches with left and right exchanged were repaired", len(report.swaps))
@@ -175,7 +181,7 @@ def _finder(
         known = detector if isinstance(detector, Card) else card_for(detector)
         parts_too = [name for name in known.classes if is_part(name)]
         find = Detector(known, classes=("person", *parts_too), score_threshold=least, device=options.device)
-        estimate = PoseEstimator(card, flip_test=options.flip_test, device=options.device)
+        estimate = PoseEstimator(card, flip_test=options.flip_test, second=options.choose, device=options.device)
     skeleton = card.keypoint_set
     hand, face = (part and PoseEstimator(part, device=options.device) for part in parts)
     finder = Finder(

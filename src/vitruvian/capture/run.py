@@ -82,6 +82,7 @@ class Options:
     flip_test: bool = False
     repair_swaps: bool = False
     ground: bool = False
+    choose: bool = False
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.threshold) and 0 < self.threshold <= 1):
@@ -96,7 +97,7 @@ class Options:
     @property
     def looks_back(self) -> bool:
         """Whether the whole video must be known before a frame is final."""
-        return self.mesh or self.repair_swaps or self.smooth in ("kalman", "butterworth")
+        return self.mesh or self.choose or self.repair_swaps or self.smooth in ("kalman", "butterworth")
 
 
 @dataclass(frozen=True)

@@ -60,8 +60,10 @@ class Films:
         How to smooth the keypoints of a video: one-euro, the default of one camera, knows only the past; kalman, that of several, and
         butterworth also look ahead and fill short gaps.
     detect_every
-        Look for people in every n-th frame of a video only; between, boxes move on: faster. By default every second frame, in videos of
-        fewer than 20 frames per second every one.
+        Look for people in every n-th frame of a video only; between, boxes move on: faster. By default about ten times per second.
+    choose
+        Where a knee, ankle, elbow or wrist may be in two places, take the one that fits the frames before and after; by default in videos
+        with bodies, with --smooth kalman or butterworth, and of several cameras.
     repair_swaps
         Undo exchanges of left and right over time.
     realtime
@@ -70,6 +72,7 @@ class Films:
 
     smooth: Literal["one-euro", "kalman", "butterworth", "none"] | None = None
     detect_every: int | None = None
+    choose: bool | None = None
     repair_swaps: Flag = None
     realtime: Flag = None
 

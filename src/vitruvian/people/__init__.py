@@ -1,11 +1,12 @@
 """People over time: one body reported once, with its parts, ids that stay, left and right kept apart, and smooth keypoints.
 
 While a video is read: the tracker (`track`, `tracks`, `sway`, `looks`), the assignment and the pose similarity that it rests on, the
-One-Euro smoother (`smooth`), which hand or face is whose (`parts`), and a closer look at these (`refine`). Once a take is whole: smoothing
-that looks ahead (`offline`, `filters`) and left-right repair (`swap`). All in numpy; only `refine` and the tracker's hook for looks see
-pixels. Not here: finding people (`runtime`), running the whole chain (`capture`).
+One-Euro smoother (`smooth`), which hand or face is whose (`parts`), and a closer look at these (`refine`). Once a take is whole: the choice
+among places that the network sees (`choose`), left-right repair (`swap`), and smoothing that looks ahead (`offline`, `filters`). All in
+numpy; only `refine` and the tracker's hook for looks see pixels. Not here: finding people (`runtime`), running the whole chain (`capture`).
 """
 
+from vitruvian.people.choose import choose_places
 from vitruvian.people.offline import PRESETS, Smoothing, presets, smooth_take
 from vitruvian.people.parts import attach_parts, is_part
 from vitruvian.people.refine import Refiner
@@ -24,6 +25,7 @@ __all__ = [
     "Tracker",
     "attach_parts",
     "believable",
+    "choose_places",
     "is_part",
     "pose_similarity",
     "presets",

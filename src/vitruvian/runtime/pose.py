@@ -32,8 +32,9 @@ class PoseEstimator:
     """A top-down network (RTMPose, DWPose, RTMW, RTMW3D, ViTPose and our own): pictures and boxes -> keypoints.
 
     `network` is a card, the id of a network, or the path of an ONNX file (see `vitruvian.weights.card_for`).
-    `flip_test` also runs the mirrored crops and averages: better by a little, twice the time. `codec` None decodes as the card says, by the
-    published rule. Crops of several people and pictures run together, `max_batch` at a time.
+    `flip_test` also runs the mirrored crops and averages: better by a little, twice the time. `second`: tell also where each keypoint may
+    be instead (`Poses.second`), where the network's maps are probabilities. `codec` None decodes as the card says, by the published rule.
+    Crops of several people and pictures run together, `max_batch` at a time.
     `compat` "rtmlib" gives that program's numbers: channels are taken as they are, the score is the mean of both SimCC maxima, a picture
     without boxes is one box, and heat maps and depths come with its slips (see `Heatmap` and `SimCC3D`).
     Raises WeightsError when the network is missing or no pose network.
@@ -44,6 +45,7 @@ class PoseEstimator:
         network: Card | str | Path,
         *,
         flip_test: bool = False,
+        second: bool = False,
         codec: Codec | None = None,
         compat: Compat = "",
         device: Device = "auto",
@@ -59,6 +61,7 @@ class PoseEstimator:
         self.codec = codec or _codec(self.card, self.layout, shapes, compat)
         self.compat = compat
         self.swap = _swap(self.card) if flip_test else None
+        self.second = second and isinstance(self.codec, ProbabilityMap)
         self.keypoints: int = shapes[0][1] or len(_skeleton(self.card))
         self._unbiased = self.card.codec == "heatmap-udp" and not compat
 
@@ -76,7 +79,7 @@ class PoseEstimator:
     ) -> list[tuple[BoxTransform, Float32[np.ndarray, "_ k _"], Float32[np.ndarray, "_ k"]]]:
         """As a call, in the network's own units: per picture where the crops lie, keypoints in them (n, K, 2), and raw scores.
 
-        3D networks give (n, K, 3), depth in units of the crop: see `SimCC3D`.
+        3D networks give (n, K, 3), depth in units of the crop: see `SimCC3D`. Second places come after the K keypoints, as K more.
         """
         if len(images) != len(boxes):
             raise VitruvianError(f"{len(images)} pictures but boxes for {len(boxes)}: give one array of boxes (n, 4) per picture.")
@@ -87,8 +90,9 @@ class PoseEstimator:
                 places = np.float32([[0, 0, image.shape[1], image.shape[0]]])
             transforms.append(BoxTransform.from_boxes(places, self.card.input_size, self.card.padding, self._unbiased))
         owner = np.repeat(np.arange(len(images)), [len(t) for t in transforms])
-        keypoints = np.zeros((len(owner), self.keypoints, 3 if isinstance(self.codec, SimCC3D) else 2), np.float32)
-        scores = np.zeros((len(owner), self.keypoints), np.float32)
+        places = 2 * self.keypoints if self.second else self.keypoints
+        keypoints = np.zeros((len(owner), places, 3 if isinstance(self.codec, SimCC3D) else 2), np.float32)
+        scores = np.zeros((len(owner), places), np.float32)
         for rows, crops in self._crops(images, transforms):
             keypoints[rows], scores[rows] = self._infer(crops)
         ends = np.searchsorted(owner, np.arange(len(images) + 1))
@@ -120,7 +124,7 @@ class PoseEstimator:
         outputs = self._outputs(batch)
         if self.swap is not None:
             outputs = _average(self.codec, outputs, self._outputs(batch[..., ::-1]), self.swap)
-        return self.codec.decode(*outputs)
+        return self.codec.decode_two(*outputs) if self.second else self.codec.decode(*outputs)
 
     def _outputs(self, batch: Float32[np.ndarray, "b 3 h w"]) -> list[np.ndarray]:
         """What the codec wants, out of what the network returns."""
@@ -130,6 +134,9 @@ class PoseEstimator:
     def _poses(self, transform: BoxTransform, keypoints: Float32[np.ndarray, "n k _"], scores: Float32[np.ndarray, "n k"]) -> Poses:
         """The people of one picture, from crops to the picture."""
         places = transform.to_image(keypoints[..., :2])
+        if self.second:
+            (first, instead), (sure, chance) = (np.split(values, 2, axis=1) for values in (places, scores))
+            return Poses(first, sure, second=np.concatenate([instead, chance[..., None]], axis=-1))
         if not isinstance(self.codec, SimCC3D):
             return Poses(places, scores)
         return Poses(places, scores, weak_perspective(places, self.codec.metres(keypoints[..., 2]), scores, root=self.codec.root))
