@@ -34,18 +34,11 @@ def test_chosen_places_are_places_that_the_network_saw(plain):
         assert np.linalg.norm(seen - chosen.keypoints[row, k + 7], axis=-1).min() < 2
 
 
-def test_second_places_are_not_sought_where_nobody_chooses(monkeypatch):
-    asked = []
-    init = PoseEstimator.__init__
-
-    def watched(self, *args, **options):
-        asked.append(options["second"])
-        init(self, *args, **options)
-
-    monkeypatch.setattr(PoseEstimator, "__init__", watched)
-    for options in ({"mesh": False}, {"mesh": False, "smooth": "kalman"}, {"mesh": False, "smooth": "kalman", "choose": False}):
-        capture(FILM, overlay=False, **options)
-    assert asked == [False, True, False]
+@pytest.mark.parametrize("options", [{"smooth": "one-euro"}, {"smooth": "none"}, {"smooth": "kalman", "choose": False}])
+def test_second_places_are_in_no_file_and_no_take(options, tmp_path):
+    take = capture(FILM, tmp_path, overlay=False, mesh=False, **options)
+    assert take.people.second is None and Take.load(tmp_path / "take.npz").people.second is None
+    assert "second" not in (tmp_path / "keypoints.json").read_text()
 
 
 def test_a_take_in_whose_film_nobody_chose_can_be_chosen_for_later(plain, tmp_path):

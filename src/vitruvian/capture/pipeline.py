@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 LOOKS = 10.0
 """Looks of the detector per second of a film that are enough: when it saw a third of a real film's 30, keypoints moved by 0.4 % of people's
 height in the median, 1.8 % at 90 % (a script that was not kept)."""
-SHAPING_ROWS = ("threshold", "detect_every", "flip_test", "choose", "device")
+SHAPING_ROWS = ("threshold", "detect_every", "flip_test", "device")
 """Options that decide what is found in a frame; the others only shape what is made of it later."""
 
 
@@ -113,7 +113,9 @@ def capture(
         rows = {"smoothed": finder.smoother is not None} | {name: getattr(options, name) for name in SHAPING_ROWS}
         steps: list[Step] = []
         if options.looks_back:
-            steps += [lambda take, _: without_doubtful_tracks(take, threshold), partial(_corrected, options=options)]
+            if mesh or smooth != "none":  # else one of several cameras: the others know as well who is somebody
+                steps.append(lambda take, _: without_doubtful_tracks(take, threshold))
+            steps.append(partial(_corrected, options=options))
         if lifter:
             steps.append(partial(_with_bodies, options=options, view=view, lifter=lifter, stopwatch=stopwatch))
         plan = Plan(finder, cards, rows, _drawer(finder.skeleton, view) if overlay else None, tuple(steps))
@@ -128,7 +130,8 @@ def _looks(source: Source) -> int:
 
 def _corrected(take: Take, _: Callable[[int, int], None], options: Options) -> Take:
     """The take with joints where the whole video has them: chosen among two places, left and right repaired, smooth."""
-    take = choose_places(take)
+    if options.choose:
+        take = choose_places(take)
     if options.repair_swaps:
         take, report = repair_swaps(take)
         log.info("%d stretches with left and right exchanged were repaired", len(report.swaps))
@@ -173,6 +176,7 @@ def _finder(
     """The finder for a source, and the cards of its networks: detector, pose, hands, face."""
     detector, pose, *parts = networks
     is_video = source.kind == "video"
+    smooths = is_video and options.smooth == "one-euro" and not options.looks_back
     least = options.threshold / 2 if is_video else options.threshold
     card = pose if isinstance(pose, Card) else card_for(pose)
     if card.task == "one-stage":
@@ -181,7 +185,7 @@ def _finder(
         known = detector if isinstance(detector, Card) else card_for(detector)
         parts_too = [name for name in known.classes if is_part(name)]
         find = Detector(known, classes=("person", *parts_too), score_threshold=least, device=options.device)
-        estimate = PoseEstimator(card, flip_test=options.flip_test, second=options.choose, device=options.device)
+        estimate = PoseEstimator(card, flip_test=options.flip_test, second=is_video and not smooths, device=options.device)
     skeleton = card.keypoint_set
     hand, face = (part and PoseEstimator(part, device=options.device) for part in parts)
     finder = Finder(
@@ -190,7 +194,7 @@ def _finder(
         skeleton,
         stopwatch,
         tracker=Tracker(skeleton, strong=options.threshold) if is_video else None,
-        smoother=Smoother() if is_video and options.smooth == "one-euro" and not options.looks_back else None,
+        smoother=Smoother() if smooths else None,
         refine=Refiner(hand, face, skeleton=skeleton) if hand or face else None,
         threshold=options.threshold,
         detect_every=options.detect_every if is_video and find else 1,

@@ -139,6 +139,7 @@ def carry_out(
         take = replace(run.find([] if plan.steps else sinks), **about)
         if plan.steps:
             take = run.finish(take, sinks, workshop)
+        take = replace(take, people=_settled(take.people))
         if workshop:
             rest = [*(format for format in formats if format not in at_once), *_body_formats(take)]
             finishing(lambda: write_files(take, workshop, rest, stopwatch))
@@ -258,7 +259,7 @@ class _Run:
 
     def _hand_over(self, background: Background, frame: Frame, people: People) -> None:
         live = {"latency": self.source.age(frame), "dropped": self.source.dropped} if isinstance(self.source, Live) else {}
-        background.put(frame, people)
+        background.put(frame, _settled(people))
         self.report.frames, self.report.people = self.report.frames + 1, len(people)
         self.report("frames", self.report.frames, self.source.frame_count, **live)
 
@@ -274,6 +275,11 @@ class _Run:
         except BaseException:
             background.abort()
             raise
+
+
+def _settled(people: People) -> People:
+    """The people without the second places that nobody chose."""
+    return people if people.second is None else replace(people, second=None)
 
 
 def _first_frames(take: Take, count: int) -> Take:

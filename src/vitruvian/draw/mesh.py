@@ -23,7 +23,8 @@ SKIN = (222, 200, 184)
 _SHIFT = 4  # OpenCV draws at 1 / 2**_SHIFT of a pixel
 _FAR = 100_000  # pixels; no bone of a person in view ends beyond
 _NEARER = 0.4  # metres that a body reaches from its root towards the camera, about
-_LENGTHS = (0.004, 0.006, 0.009, 0.014, 0.02)  # metres: vertices that are closer together than one of these may be drawn as one
+_LENGTHS = (0.004, 0.006, 0.009, 0.014, 0.02, 0.03)  # metres: vertices that are closer together than one of these may be drawn as one
+_ALIKE = 2.0  # pixels: vertices that are closer together in the picture are drawn as one
 
 
 def draw_meshes(
@@ -70,7 +71,7 @@ def draw_bodies(
     """Draw the bodies of one frame's people into `image` (RGB), in place, in the colours of their tracks, perhaps with their bones on top.
 
     The bodies must be in the frame of the camera with these `intrinsics` (`Take.space` "camera"). People without a body are left out.
-    Where vertices lie within a pixel of each other, only one of them is drawn: the fewer, the smaller a person is in the picture.
+    Where vertices lie within two pixels of each other, only one of them is drawn: the fewer, the smaller a person is in the picture.
     Raises VitruvianError where the bodies are of another model.
     """
     if people.body_pose is None or people.body_translation is None:
@@ -81,8 +82,8 @@ def draw_bodies(
     shape, expression = (None if values is None else np.nan_to_num(values) for values in (people.body_shape, people.body_expression))
     if expression is not None and not expression.any():
         expression = None  # as in most films: spares the time
-    depths = people.body_translation[:, 2] - _NEARER
-    lengths = np.array([max((length for length in _LENGTHS if length * intrinsics[0, 0] <= depth), default=0.0) for depth in depths])
+    alike = _ALIKE * (people.body_translation[:, 2] - _NEARER) / intrinsics[0, 0]  # metres
+    lengths = np.array([max((length for length in _LENGTHS if length <= limit), default=0.0) for limit in alike])
     vertices, faces, joints, tracks = [], [], [], []
     for length in np.unique(lengths).tolist():
         alike, simple = lengths == length, _less_detailed(model, length)
