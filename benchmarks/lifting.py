@@ -3,20 +3,22 @@
     python benchmarks/lifting.py [--films 20] [--lift lift-s] [--pose wholebody-s]
 
 Walking, running, reaching, sitting down and dancing (`synth.motion.move`; the lifter was trained on other moves), each person seen by a
-random camera for a second and a half, drawn with clothes before made-up places. Keypoints: the true ones, and those that the pose
-network finds in true boxes. The same lifted points after the fit of a body are in the last column. Millimetres, 17 body points from
-mid-hip; PA after a similarity; hands from their wrists.
+random camera for a second and a half, drawn with clothes before made-up places. Keypoints: the true ones, those that the pose network
+finds in true boxes, and of its places those chosen over time, as `vitruvian capture` does (`people.choose`). The same lifted points after
+the fit of a body are in the last column. Millimetres, 17 body points from mid-hip; PA after a similarity; hands from their wrists.
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 
 import numpy as np
 
 from vitruvian.capture.bodies import add_bodies
 from vitruvian.geometry.alignment import align
-from vitruvian.runtime import PoseEstimator
+from vitruvian.people import choose_places
+from vitruvian.runtime import PoseEstimator, Poses
 from vitruvian.runtime.lift import Lifter
 from vitruvian.skeletons import COCO_WHOLEBODY_133 as SET
 from vitruvian.synth.backgrounds import Backdrops, lay_over
@@ -33,6 +35,7 @@ from vitruvian.weights import card_for
 
 SIZE, FOCAL, FRAMES, RATE = (480, 640), 700.0, 45, 30.0
 FOV = float(2 * np.degrees(np.arctan(max(SIZE) / (2 * FOCAL))))
+LIMBS, FEET = [7, 8, 9, 10, 13, 14, 15, 16], range(17, 23)  # elbows to ankles; toes and heels
 CENTRE = (np.array(SIZE) - 1) / 2
 
 
@@ -66,6 +69,21 @@ def taken(boxes: np.ndarray, keypoints: np.ndarray, confidence: np.ndarray) -> T
     return Take(people, SET, frames / RATE, np.tile(SIZE, (FRAMES, 1)))
 
 
+def chosen(boxes: np.ndarray, found: list[Poses]) -> tuple[np.ndarray, np.ndarray]:
+    """Keypoints and confidence of what was found in each frame, chosen over time."""
+    places, sure, second = (np.concatenate(column) for column in zip(*((p.keypoints, p.scores, p.second) for p in found), strict=True))
+    take = taken(boxes, places, np.clip(sure, 0, 1))
+    people = choose_places(replace(take, people=replace(take.people, second=second))).people
+    return people.keypoints, people.confidence
+
+
+def shares_astray(places: np.ndarray, truth: np.ndarray, boxes: np.ndarray) -> list[float]:
+    """Per cent of visible elbows, wrists, knees and ankles, and of toes and heels, that are off by over a tenth of the person's size."""
+    size = np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1))[:, None]
+    wrong, seen = np.linalg.norm(places - truth[..., :2], axis=-1) > 0.1 * size, truth[..., 2] > 0
+    return [100 * wrong[:, part][seen[:, part]].mean() for part in (LIMBS, FEET)]
+
+
 def errors(points: np.ndarray, truth: np.ndarray) -> list[float]:
     """MPJPE, PA-MPJPE, and of the hands, millimetres; the median of the absolute error of the distance from the camera, per cent."""
     a, b = (array[:, :17] - array[:, 11:13].mean(1, keepdims=True) for array in (points, truth))
@@ -87,8 +105,9 @@ def main() -> None:
     parser.add_argument("--pose", default="wholebody-s")
     options = parser.parse_args()
     rng, w = np.random.default_rng(11), Wardrobe()
-    backdrops, lifter, estimator = Backdrops([], 1, 40, (700, 700)), Lifter(options.lift), PoseEstimator(card_for(options.pose))
+    backdrops, lifter, estimator = Backdrops([], 1, 40, (700, 700)), Lifter(options.lift), PoseEstimator(card_for(options.pose), second=True)
     rows: dict[str, list[list[float]]] = {}
+    astray: dict[str, list[list[float]]] = {}
     for number in range(options.films):
         pictures, truth, keypoints, boxes = film(rng, w, MOVES[number % len(MOVES)], backdrops)
         found = estimator(pictures, [box[None] for box in boxes])
@@ -96,13 +115,18 @@ def main() -> None:
             "true": (keypoints[..., :2], np.where(keypoints[..., 2] > 0, 1.0, 0.0)),
             "found": (np.concatenate([p.keypoints for p in found]), np.clip(np.concatenate([p.scores for p in found]), 0, 1)),
         }
+        if estimator.second:
+            seen["chosen"] = chosen(boxes, found)
         matrix = np.array([[FOCAL, 0, SIZE[0] / 2], [0, FOCAL, SIZE[1] / 2], [0, 0, 1]])
         for name, (places, sure) in seen.items():
+            astray.setdefault(name, []).append(shares_astray(places, keypoints, boxes))
             lifted = lifter(places, sure, np.arange(FRAMES) / RATE, matrix, SIZE).points
             fitted = add_bodies(taken(boxes, places, sure), lifter, FOV).people.points
             for how, points in (("lifted", lifted), ("fitted", fitted)):
                 there = np.isfinite(points).all((1, 2))
                 rows.setdefault(f"{name} keypoints, {how}", []).append(errors(points[there], truth[there]))
+    for name, values in astray.items():
+        print("{} keypoints astray: {:.1f} % of limbs' joints, {:.1f} % of toes and heels".format(name, *np.nanmean(values, 0)))
     print(f"{options.films} films of {FRAMES} frames; {options.lift}, {options.pose}")
     print(f"{'':<28}{'MPJPE':>8}{'PA-MPJPE':>10}{'hands':>8}{'distance, %':>13}")
     for name, values in rows.items():

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from vitruvian.skeletons import Skeleton
 from vitruvian.take import Take
@@ -38,7 +38,7 @@ def choose_places(take: Take) -> Take:
     """The take with joints of legs and arms in those of their two places that fit together over time; `second` is used up.
 
     Takes whose people have no second places, and rows without a track, keep their keypoints. The confidence of a chosen place is the
-    chance that the map of either side gives it.
+    chance that both sides' maps together give it; that of a place where both sides are, what its own side's map says.
     """
     people = take.people
     if people.second is None:
@@ -97,13 +97,15 @@ def _hanging(skeleton: Skeleton, end: str) -> list[list[int]]:
 class _Options:
     """Where a pair of keypoints `index` (left, right) may be: each in its own two places and the other side's two.
 
-    where: (t, 2, 4, 2) pixels. sure: (t, 2, 4) the chance that the map of either side gives the place. cost: (t, 2, 4), infinite where
-    there is no such place, or the side's own map has it too; never for the first.
+    where: (t, 2, 4, 2) pixels. own, both: (t, 2, 4) the chances that the side's own map gives the place, and the maps of both sides
+    together. cost: (t, 2, 4), infinite where there is no such place, or the side's own map has it too; never for the first. near: (t,)
+    pixels.
     """
 
     index: list[int]
     where: Float[np.ndarray, "t 2 4 2"]
-    sure: Float[np.ndarray, "t 2 4"]
+    own: Float[np.ndarray, "t 2 4"]
+    both: Float[np.ndarray, "t 2 4"]
     cost: Float[np.ndarray, "t 2 4"]
     near: Float[np.ndarray, " t"]
 
@@ -114,25 +116,28 @@ class _Options:
         seen = np.concatenate([chances[:, index], chances[:, index[::-1]]], axis=2)
         near = _NEAR * size
         same = np.linalg.norm(where[:, :, :, None] - where[:, :, None], axis=-1) < near[:, None, None, None]
-        own = seen.copy()
-        own[:, :, 2:] = 0.0
-        cost = -_TRUST * np.log(own + _LEAST)
+        chance = np.where(same, seen[:, :, None], 0.0)
+        own, both = chance[..., :2].sum(-1), np.minimum(chance.sum(-1), 1.0)
         absent = seen < _SEEN
         absent[:, :, 2:] |= same[:, :, 2:, :2].any(-1) | np.isnan(where[:, :, :1, 0])  # what is not found stays so
         absent[:, :, 0] = False
-        return cls(index, where, np.minimum(np.where(same, seen[:, :, None], 0.0).sum(-1), 1.0), np.where(absent, np.inf, cost), near)
+        return cls(index, where, own, both, np.where(absent, np.inf, -_TRUST * np.log(own + _LEAST)), near)
+
+    def in_one_place(self) -> Bool[np.ndarray, "t 4 4"]:
+        """Which choices of the left and the right side are the same place."""
+        return np.linalg.norm(self.where[:, 0, :, None] - self.where[:, 1, None], axis=-1) < self.near[:, None, None]
 
     def of_both(self) -> Float[np.ndarray, "t 4 4"]:
         """What each choice of the left and the right side costs together."""
-        left, right = self.where[:, 0, :, None], self.where[:, 1, None]
-        one = np.linalg.norm(left - right, axis=-1) < self.near[:, None, None]
-        several = np.isfinite(self.cost).sum(-1) > 1
-        return self.cost[:, 0, :, None] + self.cost[:, 1, None] + _SHARED * (one & several.any(1)[:, None, None])
+        several = (np.isfinite(self.cost).sum(-1) > 1).any(1)[:, None, None]
+        return self.cost[:, 0, :, None] + self.cost[:, 1, None] + _SHARED * (self.in_one_place() & several)
 
     def put(self, places: np.ndarray, chances: np.ndarray, picked: Int[np.ndarray, "t 2"]) -> None:
-        """Put the picked ones first, in place."""
+        """Put the picked ones first, in place. What both maps say of a place counts for one side only where the other is elsewhere."""
         frames, sides = np.arange(len(picked))[:, None], np.arange(2)
-        places[:, self.index, 0], chances[:, self.index, 0] = self.where[frames, sides, picked], self.sure[frames, sides, picked]
+        shared = self.in_one_place()[frames, picked[:, :1], picked[:, 1:]]
+        places[:, self.index, 0] = self.where[frames, sides, picked]
+        chances[:, self.index, 0] = np.where(shared, self.own[frames, sides, picked], self.both[frames, sides, picked])
 
 
 def _cheapest_way(joints: Sequence[_Options], size: Float[np.ndarray, " t"], times: Float[np.ndarray, " t"]) -> Int[np.ndarray, "2 t 2"]:
