@@ -1,6 +1,7 @@
 """A real film of four calibrated cameras (Pose2Sim's demo) from videos to a take in the world: how well do the cameras agree?
 
     python benchmarks/four_cameras.py [--out FOLDER] [--detector ID_OR_ONNX] [--pose ID_OR_ONNX] [--flip-test] [--smooth kalman]
+        [--detect-every 2] [--no-choose]
 
 100 frames, 60 Hz, 1080 x 1920 and 1088 x 1920: a man moves on a platform, whose surface is the calibration's floor; somebody stands behind
 it, about 0.3 m lower, whom two of the cameras see.
@@ -103,6 +104,8 @@ def main() -> None:
     parser.add_argument("--pose", default="wholebody-s")
     parser.add_argument("--flip-test", action="store_true")
     parser.add_argument("--smooth", default="kalman")
+    parser.add_argument("--detect-every", type=int)
+    parser.add_argument("--no-choose", dest="choose", action="store_false", help="keypoints as they are found in each frame")
     options = parser.parse_args()
     cameras = read_calibration(options.folder / "Calib.qca.txt")
     films = [options.folder / f"{camera.name}.mp4" for camera in cameras]
@@ -112,7 +115,8 @@ def main() -> None:
         start = time.perf_counter()
         if not all(path.exists() for path in stored):
             networks = {"detector": options.detector, "pose": options.pose, "flip_test": options.flip_test}
-            capture_cameras(films, cameras, out, smooth=options.smooth, overlay=False, **networks)
+            films_as = {"detect_every": options.detect_every, "choose": options.choose, "smooth": options.smooth, "overlay": False}
+            capture_cameras(films, cameras, out, **networks, **films_as)
         print(f"films to takes to world: {time.perf_counter() - start:.1f} s")
         start = time.perf_counter()
         combined = combine([Take.load(path) for path in stored], cameras, smooth=options.smooth)

@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--mesh", action="store_true", help="with bodies, and their files")
     parser.add_argument("--height", type=int)
     parser.add_argument("--alone", action="store_true")
-    parser.add_argument("--detect-every", type=int, help="by default as the capture has it: every second frame")
+    parser.add_argument("--detect-every", type=int, help="by default as the capture has it: ten times per second")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
