@@ -55,3 +55,12 @@ def _frames():
 
     with Video(FILM) as video:
         return list(video)
+
+
+def test_films_that_are_known_as_a_whole_are_smoothed_without_lag():
+    """By themselves, with bodies: as with kalman; without: as with one-euro."""
+    options = {"overlay": False, "choose": False}
+    for mesh, usual in ((True, "kalman"), (False, "one-euro")):
+        np.testing.assert_array_equal(
+            capture(FILM, mesh=mesh, **options).keypoints, capture(FILM, mesh=mesh, smooth=usual, **options).keypoints
+        )

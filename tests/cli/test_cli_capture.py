@@ -72,7 +72,7 @@ def test_help_is_grouped_and_tells_the_defaults_of_the_library(capsys):
     out = capsys.readouterr().out
     for group in ("Networks", "Films", "Several cameras", "Bodies", "Results"):
         assert f"─ {group} ─" in out
-    for function, names in ((capture, ("detector", "pose", "threshold", "smooth", "lift")), (capture_cameras, ("min_views", "smooth"))):
+    for function, names in ((capture, ("detector", "pose", "threshold", "lift")), (capture_cameras, ("min_views", "smooth"))):
         for name in names:
             assert str(signature(function).parameters[name].default) in out, name
 

@@ -48,7 +48,7 @@ def capture(
     threshold: float = 0.3,
     detect_every: int | None = None,
     flip_test: bool | None = None,
-    smooth: Smooth = "one-euro",
+    smooth: Smooth | None = None,
     choose: bool | None = None,
     repair_swaps: bool = False,
     mesh: bool = True,
@@ -75,7 +75,8 @@ def capture(
     detect_every: in videos, the detector sees only every n-th frame, and boxes move in straight lines between: faster. None: about `LOOKS`
     times per second, between which nobody gets far.
     flip_test: a second look at mirrored crops: better, and twice the time. None: at pictures, not at videos.
-    smooth: "one-euro" knows only the past; "kalman" and "butterworth" also look ahead, don't lag, and fill short gaps; "none".
+    smooth: "one-euro" knows only the past; "kalman" and "butterworth" also look ahead, don't lag, and fill short gaps; "none". None: "kalman"
+    in videos that must be known as a whole for what else is asked, as for bodies; else "one-euro".
     choose: where the network sees a joint of a leg or an arm in two places, take the one that fits the frames before and after
     (`people.choose`). None: in videos that must be known as a whole for what else is asked. repair_swaps: undo exchanges of left and right
     over time. Where the whole video must be known, it is read once more for the overlay.
@@ -103,6 +104,8 @@ def capture(
         view = View(*field_of_view_of(opened)) if fov is None else View(fov, "given")
         flip_test = opened.kind == "pictures" if flip_test is None else flip_test
         detect_every = _looks(opened) if detect_every is None else detect_every
+        if smooth is None:
+            smooth = "kalman" if opened.kind == "video" and (mesh or choose or repair_swaps) else "one-euro"
         options = Options(threshold, smooth, mesh, view.fov, device, detect_every, flip_test, repair_swaps, ground, bool(choose))
         if choose is None and opened.kind == "video":
             options = replace(options, choose=options.looks_back)

@@ -57,13 +57,13 @@ class Films:
     Parameters
     ----------
     smooth
-        How to smooth the keypoints of a video: one-euro, the default of one camera, knows only the past; kalman, that of several, and
-        butterworth also look ahead and fill short gaps.
+        How to smooth the keypoints of a video: kalman, the default where the whole video must be known (bodies, several cameras), and
+        butterworth look ahead and fill short gaps; one-euro, the default elsewhere, knows only the past.
     detect_every
         Look for people in every n-th frame of a video only; between, boxes move on: faster. By default about ten times per second.
     choose
-        Where a knee, ankle, elbow or wrist may be in two places, take the one that fits the frames before and after; by default in videos
-        with bodies, with --smooth kalman or butterworth, and of several cameras.
+        Where a knee, ankle, elbow or wrist may be in two places, take the one that fits the frames before and after; by default where
+        the whole video must be known.
     repair_swaps
         Undo exchanges of left and right over time.
     realtime
