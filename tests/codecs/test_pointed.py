@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vitruvian.codecs.detections import Detections, decode_raw
-from vitruvian.codecs.pointed import PointedDetections, carried_pointers, decode_pointed, pointed_owners, pointing_cost
+from vitruvian.codecs.pointed import PointedDetections, decode_pointed, pointed_owners, pointing_cost
 
 CLASSES = ("person", "head", "face", "hand", "foot")
 PEOPLE = np.float32([[0, 0, 40, 100], [10, 0, 50, 100], [15, 30, 35, 80]])  # the third is small, between the others
@@ -64,7 +64,7 @@ def test_the_same_rows_are_found_as_without_pointers():
 def test_pointers_move_with_their_parts():
     look = parts([PEOPLE[0], PEOPLE[1]], [1, 3])
     moved = Detections(look.boxes + 4, look.scores, look.labels)
-    np.testing.assert_array_equal(carried_pointers(moved, look).owner_boxes, PEOPLE[:2] + 4)
+    np.testing.assert_array_equal(look.carried(moved).owner_boxes, PEOPLE[:2] + 4)
     strange = Detections(look.boxes, look.scores, np.int32([1, 4]))
-    assert np.isnan(carried_pointers(strange, look).owner_boxes[1]).all()
-    assert carried_pointers(moved[:0], look).owner_boxes.shape == (0, 4) and len(carried_pointers(moved, look[:0])) == 2
+    assert np.isnan(look.carried(strange).owner_boxes[1]).all()
+    assert look.carried(moved[:0]).owner_boxes.shape == (0, 4) and len(look[:0].carried(moved)) == 2

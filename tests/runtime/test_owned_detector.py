@@ -8,7 +8,7 @@ import pytest
 owner_nets = pytest.importorskip("owner_nets", reason="needs onnx")
 
 from vitruvian.codecs.detections import Detections  # noqa: E402
-from vitruvian.codecs.owned import OwnedDetections, carried, owners_among, part_set_of  # noqa: E402
+from vitruvian.codecs.owned import OwnedDetections, owners_among, part_set_of  # noqa: E402
 from vitruvian.errors import VitruvianError, WeightsError  # noqa: E402
 from vitruvian.runtime import Detector  # noqa: E402
 from vitruvian.weights import card_for  # noqa: E402
@@ -124,6 +124,6 @@ def test_owners_are_counted_among_the_bodies_that_are_left():
 def test_boxes_that_moved_keep_their_owner_and_heading():
     look = rows([[0, 0, 9, 9], [20, 0, 29, 9], [1, 1, 2, 2]], [0, 0, 1], [0, 1, 0], [1, 2, 0])
     moved = rows([[22, 0, 31, 9], [3, 1, 4, 2], [2, 0, 11, 9]], [0, 1, 0])
-    found = carried(moved, look)
+    found = look.carried(moved)
     assert found.persons.tolist() == [1, 0, 0] and found.angles.tolist() == [2, 0, 1]
-    assert carried(moved, look[[]]).persons.tolist() == [-1, -1, -1] and len(carried(moved[:0], look)) == 0
+    assert look[[]].carried(moved).persons.tolist() == [-1, -1, -1] and len(look.carried(moved[:0])) == 0

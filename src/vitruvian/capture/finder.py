@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Float
 
 from vitruvian.capture.sinks import Stopwatch
-from vitruvian.codecs.owned import OwnedDetections, carried, owners_among
-from vitruvian.codecs.pointed import PointedDetections, carried_pointers, pointed_owners
+from vitruvian.codecs.owned import OwnedDetections, owners_among
+from vitruvian.codecs.pointed import PointedDetections, pointed_owners
 from vitruvian.geometry.boxes import iou
 from vitruvian.media import Frame, prefetch
 from vitruvian.people import Smoother, Tracker, attach_parts, believable, without_duplicates
@@ -228,11 +228,7 @@ def _filled(waiting: Sequence[Found], last: Detections, time: float) -> Iterator
     for frame, _ in rest:
         progress = (frame.time - start.time) / (time - start.time)
         look = first if progress < 0.5 else last
-        moved = between(first, last, progress)
-        if isinstance(look, PointedDetections):
-            yield frame, carried_pointers(moved, look)
-        else:
-            yield frame, carried(moved, look) if isinstance(look, OwnedDetections) else moved
+        yield frame, look.carried(between(first, last, progress))
 
 
 def _pairs(a: Float[np.ndarray, "n 4"], b: Float[np.ndarray, "m 4"]) -> tuple[np.ndarray, np.ndarray]:

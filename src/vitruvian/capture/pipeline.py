@@ -75,8 +75,8 @@ def capture(
     detect_every: in videos, the detector sees only every n-th frame, and boxes move in straight lines between: faster. None: about `LOOKS`
     times per second, between which nobody gets far.
     flip_test: a second look at mirrored crops: better, and twice the time. None: at pictures, not at videos.
-    smooth: "one-euro" knows only the past; "kalman" and "butterworth" also look ahead, don't lag, and fill short gaps; "none". None: "kalman"
-    in videos that must be known as a whole for what else is asked, as for bodies; else "one-euro".
+    smooth: "one-euro" knows only the past; "kalman" and "butterworth" also look ahead, don't lag, and fill short gaps; "none". None:
+    "kalman" in videos that must be known as a whole for what else is asked, as for bodies; else "one-euro".
     choose: where the network sees a joint of a leg or an arm in two places, take the one that fits the frames before and after
     (`people.choose`). None: in videos that must be known as a whole for what else is asked. repair_swaps: undo exchanges of left and right
     over time. Where the whole video must be known, it is read once more for the overlay.

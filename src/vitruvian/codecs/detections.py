@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float32, Int, Int32
+from jaxtyping import Bool, Float, Float32, Int, Int32
 
 from vitruvian.codecs.nms import nms
 
@@ -33,6 +33,20 @@ class Detections:
     def __getitem__(self, rows: slice | np.ndarray) -> Detections:
         """Some of the rows: a mask, a slice or indices."""
         return Detections(self.boxes[rows], self.scores[rows], self.labels[rows])
+
+    def carried(self, moved: Detections) -> Detections:
+        """Detections that were `people.between` this look and another, with what else this look says of them: here nothing more."""
+        return moved
+
+    def alike(self, moved: Detections) -> tuple[Int[np.ndarray, " m"], Bool[np.ndarray, " m"], Float[np.ndarray, "m 2"]]:
+        """For each of other detections the nearest row here of its label, whether there is one, and the way from there (pixels)."""
+        if not len(self) or not len(moved):
+            return np.zeros(len(moved), np.intp), np.zeros(len(moved), bool), np.zeros((len(moved), 2), np.float32)
+        there, here = ((found.boxes[:, :2] + found.boxes[:, 2:]) / 2 for found in (moved, self))
+        away = np.linalg.norm(there[:, None] - here, axis=-1)
+        away[moved.labels[:, None] != self.labels] = np.inf
+        nearest = away.argmin(axis=1)
+        return nearest, np.isfinite(away).any(axis=1), there - here[nearest]
 
 
 def decode_suppressed(

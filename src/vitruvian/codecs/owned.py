@@ -38,6 +38,14 @@ class OwnedDetections(Detections):
         columns = (getattr(self, name)[rows] for name in ("boxes", "scores", "labels", "persons", "angles", "contacts"))
         return OwnedDetections(*columns)
 
+    def carried(self, moved: Detections) -> OwnedDetections:
+        """Of those that this look has not: nobody's, heading nowhere."""
+        row, known, _ = self.alike(moved)
+        persons, angles = np.full(len(moved), -1, np.int32), np.full(len(moved), np.nan, np.float32)
+        contacts = np.full((len(moved), self.contacts.shape[1]), np.nan, np.float32)
+        persons[known], angles[known], contacts[known] = (values[row[known]] for values in (self.persons, self.angles, self.contacts))
+        return OwnedDetections(moved.boxes, moved.scores, moved.labels, persons, angles, contacts)
+
 
 def part_set_of(classes: Sequence[str], points: int, states: int = 0) -> PartSet:
     """The part set of a card with these classes, for a network that returns so many numbers of points and of states.
@@ -120,21 +128,3 @@ def owners_among(detections: OwnedDetections, bodies: OwnedDetections) -> Int[np
         if person >= 0:
             owners[detections.persons == person] = row
     return owners
-
-
-def carried(moved: Detections, look: OwnedDetections) -> OwnedDetections:
-    """Detections that were `people.between` of two looks, with the columns of the look that is nearer in time: those of the nearest row
-    of the same label."""
-    middles = [(found.boxes[:, :2] + found.boxes[:, 2:]) / 2 for found in (moved, look)]
-    away = np.linalg.norm(middles[0][:, None] - middles[1], axis=-1)
-    away[moved.labels[:, None] != look.labels] = np.inf
-    known = np.isfinite(away).any(axis=1) if len(look) else np.zeros(len(moved), bool)
-    nearest = np.where(known, away.argmin(axis=1) if len(look) else 0, 0)
-
-    def column(values: np.ndarray, empty: float) -> np.ndarray:
-        out = np.full((len(moved), *values.shape[1:]), empty, values.dtype)
-        out[known] = values[nearest[known]]
-        return out
-
-    persons, angles, contacts = column(look.persons, -1), column(look.angles, np.nan), column(look.contacts, np.nan)
-    return OwnedDetections(moved.boxes, moved.scores, moved.labels, persons, angles, contacts)

@@ -33,6 +33,13 @@ class PointedDetections(Detections):
         """Some of the rows: a mask, a slice or indices."""
         return PointedDetections(self.boxes[rows], self.scores[rows], self.labels[rows], self.owner_boxes[rows])
 
+    def carried(self, moved: Detections) -> PointedDetections:
+        """Each points as in this look, and the box that it points at has moved along with it; NaN for those that this look has not."""
+        row, known, way = self.alike(moved)
+        owners = np.full((len(moved), 4), np.nan, np.float32)
+        owners[known] = self.owner_boxes[row[known]] + np.tile(way[known], 2)
+        return PointedDetections(moved.boxes, moved.scores, moved.labels, owners)
+
 
 def decode_pointed(
     boxes: Float[np.ndarray, "b n 4"],
@@ -83,17 +90,3 @@ def pointed_owners(
             owners[row] = nearest[row]
             left[place] -= 1
     return owners
-
-
-def carried_pointers(moved: Detections, look: PointedDetections) -> PointedDetections:
-    """Detections that were `people.between` of two looks, pointing as in the look that is nearer in time: each as the nearest there of its
-    label, whose pointer moves along with it."""
-    if not len(look) or not len(moved):
-        return PointedDetections(moved.boxes, moved.scores, moved.labels, np.full((len(moved), 4), np.nan, np.float32))
-    middles = [(found.boxes[:, :2] + found.boxes[:, 2:]) / 2 for found in (moved, look)]
-    away = np.linalg.norm(middles[0][:, None] - middles[1], axis=-1)
-    away[moved.labels[:, None] != look.labels] = np.inf
-    nearest = away.argmin(axis=1)
-    pointers = look.owner_boxes[nearest] + np.tile(middles[0] - middles[1][nearest], 2)
-    pointers[~np.isfinite(away).any(axis=1)] = np.nan
-    return PointedDetections(moved.boxes, moved.scores, moved.labels, pointers.astype(np.float32))
