@@ -8,17 +8,18 @@ from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from vitruvian.capture.sinks import Stopwatch
 from vitruvian.codecs.owned import OwnedDetections, owners_among
 from vitruvian.codecs.pointed import PointedDetections, pointed_owners
-from vitruvian.geometry.boxes import iou
+from vitruvian.geometry.boxes import area, iou
 from vitruvian.media import Frame, prefetch
 from vitruvian.people import Smoother, Tracker, attach_parts, believable, without_duplicates
 from vitruvian.people.assignment import assign
 from vitruvian.people.between import between
 from vitruvian.people.refine import Refiner
+from vitruvian.people.similarity import comparison_points
 from vitruvian.runtime import Detections, Detector, OneStage, PoseEstimator, Poses
 from vitruvian.skeletons import Skeleton
 from vitruvian.take import People
@@ -26,6 +27,10 @@ from vitruvian.take import People
 CHUNK = 4  # frames that go through the networks together: 8 are no faster
 CHUNK_PIXELS = 1 << 24  # or fewer, when they are large: 50 MB of pixels
 AHEAD = 3  # frames decoded ahead of the networks
+HOPEFUL = 0.7
+"""Share of the threshold from which a detection that overlaps nobody is worth a pose."""
+VOUCHED = 0.7
+"""Mean chance of the body's keypoints from which the pose network vouches for a detection: it counts as if it had the threshold."""
 
 Found = tuple[Frame, Detections | None]
 
@@ -56,6 +61,8 @@ class Finder:
         self._classes = find.card.classes if find else ("person",)
         self._finds_parts = find is not None and len(find.classes) > 1
         self._refine, self._threshold, self._detect_every = refine, threshold, detect_every
+        # Scores of other networks are no chances: what they say of leaves and windows is not known.
+        self._vouches = tracker is not None and find is not None and estimate.card.codec == "probability-map"
 
     def people(self, frames: Iterable[Frame]) -> Iterator[list[tuple[Frame, People]]]:
         """Every frame with its people, in order, a few at a time."""
@@ -151,6 +158,8 @@ class Finder:
         people = [_rows(frame.index, *one) for (frame, _), one in zip(chunk, both, strict=True)]
         if self._find is None:
             return people
+        if self._vouches:
+            people = [self._vouched_for(one) for one in people]
         with self._stopwatch("track"):
             return [self._with_parts(one, mine, all_of_it) for one, (mine, _), (_, all_of_it) in zip(people, both, chunk, strict=True)]
 
@@ -171,7 +180,8 @@ class Finder:
         return replace(people, part_boxes=attach_parts(people, detections, self._classes, self.skeleton, owners))
 
     def _worth_a_pose(self, chunk: Sequence[Found]) -> list[Detections]:
-        """All strong detections; and for every person known so far, or found in these frames, who has none in a frame, one weak one.
+        """All strong detections; for every person known so far, or found in these frames, who has none in a frame, one weak one; and
+        where the pose network can vouch for somebody, weak ones that overlap nobody.
 
         Poses are the costly step: most weak detections are pieces of people who have a strong one, or nobody.
         """
@@ -186,8 +196,25 @@ class Finder:
             alone = np.delete(places, _pairs(places, own)[0], axis=0)
             weak = np.flatnonzero((detections.scores < self._threshold) & (iou(detections.boxes, own) < 0.6).all(axis=1))
             chosen = weak[_pairs(alone, detections.boxes[weak])[1]]
-            kept.append(detections[np.sort(np.concatenate([np.flatnonzero(detections.scores >= self._threshold), chosen]))])
+            rows = np.concatenate([np.flatnonzero(detections.scores >= self._threshold), chosen])
+            kept.append(detections[self._with_lone_ones(detections, rows)])
         return kept
+
+    def _with_lone_ones(self, detections: Detections, rows: Int[np.ndarray, " n"]) -> Int[np.ndarray, " m"]:
+        """The chosen rows of detections, and, where the pose network can vouch for them, hopeful ones that share less than a third of a
+        box with any of them, or with a better hopeful one. In order."""
+        rows = rows.tolist()
+        for row in np.flatnonzero(detections.scores >= HOPEFUL * self._threshold).tolist() if self._vouches else ():  # best first
+            if row not in rows and _covered(detections.boxes[[row]], detections.boxes[rows]) < 1 / 3:
+                rows.append(row)
+        return np.sort(np.array(rows, np.intp))
+
+    def _vouched_for(self, people: People) -> People:
+        """The people, those with a sure body detected with the threshold at least."""
+        points, _ = comparison_points(self.skeleton)
+        sure = np.nan_to_num(people.confidence[:, points]).mean(axis=1) >= VOUCHED
+        lifted = sure & (people.scores >= HOPEFUL * self._threshold) & (people.scores < self._threshold)
+        return replace(people, scores=np.where(lifted, self._threshold, people.scores)) if lifted.any() else people
 
     def _over_time(self, frames: Sequence[Frame], people: Sequence[People]) -> list[tuple[Frame, People]]:
         """Each body once, with better hands and faces where there are networks for them; in videos with ids and smooth keypoints."""
@@ -237,6 +264,12 @@ def _pairs(a: Float[np.ndarray, "n 4"], b: Float[np.ndarray, "m 4"]) -> tuple[np
     rows, columns = (np.asarray(indices, np.intp) for indices in assign(1 - overlap))
     enough = overlap[rows, columns] > 0.2
     return rows[enough], columns[enough]
+
+
+def _covered(box: Float[np.ndarray, "1 4"], others: Float[np.ndarray, "n 4"]) -> float:
+    """The largest share of the smaller of two boxes that they have in common."""
+    sides = np.minimum(box[:, 2:], others[:, 2:]) - np.maximum(box[:, :2], others[:, :2])
+    return float((np.clip(sides, 0, None).prod(axis=1) / np.maximum(np.minimum(area(box), area(others)), 1.0)).max(initial=0.0))
 
 
 def _in_their_own_boxes(people: People, least: float = 0.3, points: int = 5, margin: float = 0.1) -> People:
