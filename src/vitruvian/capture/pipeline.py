@@ -21,7 +21,18 @@ from vitruvian.draw.overlay import draw_boxes, draw_people
 from vitruvian.errors import VitruvianError
 from vitruvian.geometry.camera import pinhole
 from vitruvian.media.live import Live
-from vitruvian.people import Refiner, Smoother, Tracker, choose_places, is_part, presets, repair_swaps, smooth_take, without_doubtful_tracks
+from vitruvian.people import (
+    Refiner,
+    Smoother,
+    Tracker,
+    choose_places,
+    is_part,
+    merge_twins,
+    presets,
+    repair_swaps,
+    smooth_take,
+    without_doubtful_tracks,
+)
 from vitruvian.runtime import Detector, OneStage, PoseEstimator
 from vitruvian.runtime.lift import Lifter
 from vitruvian.skeletons import COCO_WHOLEBODY_133, Skeleton
@@ -116,6 +127,7 @@ def capture(
         rows = {"smoothed": finder.smoother is not None} | {name: getattr(options, name) for name in SHAPING_ROWS}
         steps: list[Step] = []
         if options.looks_back:
+            steps.append(lambda take, _: merge_twins(take))
             if mesh or smooth != "none":  # else one of several cameras: the others know as well who is somebody
                 steps.append(lambda take, _: without_doubtful_tracks(take, threshold))
             steps.append(partial(_corrected, options=options))

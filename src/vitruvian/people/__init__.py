@@ -1,9 +1,10 @@
 """People over time: one body reported once, with its parts, ids that stay, left and right kept apart, and smooth keypoints.
 
 While a video is read: the tracker (`track`, `tracks`, `sway`, `looks`), the assignment and the pose similarity that it rests on, the
-One-Euro smoother (`smooth`), which hand or face is whose (`parts`), and a closer look at these (`refine`). Once a take is whole: the choice
-among places that the network sees (`choose`), left-right repair (`swap`), and smoothing that looks ahead (`offline`, `filters`). All in
-numpy; only `refine` and the tracker's hook for looks see pixels. Not here: finding people (`runtime`), running the whole chain (`capture`).
+One-Euro smoother (`smooth`), which hand or face is whose (`parts`), and a closer look at these (`refine`). Once a take is whole: tracks
+that are one person (`twins`), the choice among places that the network sees (`choose`), left-right repair (`swap`), and smoothing that
+looks ahead (`offline`, `filters`). All in numpy; only `refine` and the tracker's hook for looks see pixels. Not here: finding people
+(`runtime`), running the whole chain (`capture`).
 """
 
 from vitruvian.people.choose import choose_places
@@ -14,6 +15,7 @@ from vitruvian.people.similarity import believable, pose_similarity, without_dou
 from vitruvian.people.smooth import Smoother
 from vitruvian.people.swap import Swap, SwapReport, repair_swaps
 from vitruvian.people.track import Tracker
+from vitruvian.people.twins import merge_twins
 
 __all__ = [
     "PRESETS",
@@ -27,6 +29,7 @@ __all__ = [
     "believable",
     "choose_places",
     "is_part",
+    "merge_twins",
     "pose_similarity",
     "presets",
     "repair_swaps",
