@@ -33,9 +33,12 @@ def test_somebody_seen_whole_and_by_half_is_one():
     assert len(at) == 1 and at.boxes[0, 1] in (100, 180)
 
 
-def test_the_track_that_is_seen_longer_is_left():
-    found = merge_twins(take(people(1, range(5, 12), top=180), people(2, range(30))))
-    assert found.tracks.tolist() == [1] and len(found.people) == 30 and (found.people.boxes[:, 1] == 100).all()
+def test_the_surer_body_is_left():
+    half = people(1, range(30), top=180)
+    unsure = replace(half, confidence=np.where(np.arange(17) < 11, 0.8, 0.1) * np.ones((30, 1)))
+    found = merge_twins(take(unsure, people(2, range(5, 25))))
+    assert found.tracks.tolist() == [1] and len(found.people) == 30
+    assert [found.people.at(frame).boxes[0, 1] for frame in (4, 5, 24, 25)] == [180, 100, 100, 180]
 
 
 def test_people_side_by_side_or_behind_each_other_stay_two():

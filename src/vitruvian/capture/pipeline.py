@@ -127,9 +127,8 @@ def capture(
         rows = {"smoothed": finder.smoother is not None} | {name: getattr(options, name) for name in SHAPING_ROWS}
         steps: list[Step] = []
         if options.looks_back:
-            steps.append(lambda take, _: merge_twins(take))
             if mesh or smooth != "none":  # else one of several cameras: the others know as well who is somebody
-                steps.append(lambda take, _: without_doubtful_tracks(take, threshold))
+                steps.append(lambda take, _: without_doubtful_tracks(merge_twins(take), threshold))
             steps.append(partial(_corrected, options=options))
         if lifter:
             steps.append(partial(_with_bodies, options=options, view=view, lifter=lifter, stopwatch=stopwatch))

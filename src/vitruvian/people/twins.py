@@ -25,10 +25,11 @@ _SURE = 0.5  # confidence of such a joint
 
 
 def merge_twins(take: Take) -> Take:
-    """The take with tracks that are one person under one id, the smaller; of two rows of a frame that of the track seen longer is left.
-
-    Rows without a track stay as they are.
+    """The take with tracks that are one person under one id, the smaller. Of the rows of their common frames those of the track are left
+    whose body is surer there: of a half person's other half a network is not sure. Rows without a track stay as they are.
     """
+    points, _ = comparison_points(take.skeleton)
+    sure = np.nan_to_num(take.people.confidence[:, points]).mean(1)
     ids = take.people.track.copy()
     keep = np.ones(len(ids), bool)
     for first, second in combinations(take.tracks.tolist(), 2):
@@ -37,9 +38,9 @@ def merge_twins(take: Take) -> Take:
         if not all(map(len, rows)) or frames[0].max() < frames[1].min() or frames[1].max() < frames[0].min():
             continue
         shared, *places = np.intersect1d(*frames, return_indices=True)
-        if len(shared) >= _SHARED and _are_one(take, *(each[place] for each, place in zip(rows, places, strict=True))):
-            longer, shorter = sorted((0, 1), key=lambda n: -len(rows[n]))
-            keep[rows[shorter][np.isin(frames[shorter], frames[longer])]] = False
+        common = [each[place] for each, place in zip(rows, places, strict=True)]
+        if len(shared) >= _SHARED and _are_one(take, *common):
+            keep[min(common, key=lambda each: sure[each].mean())] = False
             ids[rows[1]] = first
     return take if keep.all() and (ids == take.people.track).all() else replace(take, people=replace(take.people, track=ids)[keep])
 
