@@ -1,11 +1,11 @@
 """How good is a detector of people? On real pictures and films of ../shared/data, and on held-out synthetic scenes.
 
-    python benchmarks/detector.py [--detector ID_OR_ONNX] [--store people --photographs photographs.local.txt]
+    python benchmarks/detector.py [--detector ID_OR_ONNX] [--input PIXELS] [--store people --photographs photographs.local.txt [--side 384]]
 
 Real: people found (overlap of 0.5) and boxes around nobody (no overlap of 0.4) among boxes of at least 0.3 on the four COCO photographs;
 boxes a frame in the films, every 12th frame, where the truth is one or two people. The processor time of a picture of 1280 x 720.
-Synthetic (with --store): precision and recall of persons by score in 300 scenes of 256 x 256 of people not trained on, seen at that
-size; boxes labelled DOUBTFUL count neither way.
+Synthetic (with --store): precision and recall of persons by score in 300 scenes of --side x --side pixels (256) of people not trained on,
+seen at that size or at --input; boxes labelled DOUBTFUL count neither way. --input: another size than the network's card says.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from vitruvian.formats.coco import read_wholebody_annotations
 from vitruvian.geometry.boxes import iou
 from vitruvian.media import open_video, read_image
 from vitruvian.runtime import Detector
-from vitruvian.weights import card_for
+from vitruvian.weights import Card, card_for
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 FILMS = ("sports2d/demo.mp4", *(f"pose2sim-single/cam0{n}.mp4" for n in (1, 2, 3, 4)))
@@ -49,8 +49,8 @@ def real(detector: Detector) -> None:
     print(f"{1000 * (time.process_time() - start) / 32:.1f} ms of processor time for a picture of 1280 x 720")
 
 
-def synthetic(network: str, store: Path, photographs: Path | None) -> None:
-    """Print precision and recall on held-out scenes."""
+def synthetic(card: Card, store: Path, photographs: Path | None, side: int) -> None:
+    """Print precision and recall on held-out scenes of `side` x `side` pixels."""
     from vitruvian.synth.backgrounds import load_photographs
     from vitruvian.synth.scene import DOUBTFUL, Studio, detection_scene
     from vitruvian.synth.store import Store
@@ -58,10 +58,10 @@ def synthetic(network: str, store: Path, photographs: Path | None) -> None:
     rng = np.random.default_rng(77)
     pictures = load_photographs(photographs.read_text().splitlines()[::5]) if photographs else []
     studio = Studio.open(Store.open(store), pictures, rng, 80, held_out=True)
-    detector = Detector(replace(card_for(network), input_size=(256, 256)), score_threshold=0.1)
+    detector = Detector(card, score_threshold=0.1)
     scores, right, people = [], [], 0
     for _ in range(300):
-        image, boxes, labels = detection_scene(rng, studio, (256, 256))
+        image, boxes, labels = detection_scene(rng, studio, (side, side))
         truth, doubtful = boxes[labels == 0], boxes[labels == DOUBTFUL]
         found = detector([np.ascontiguousarray(image)])[0]
         free = iou(found.boxes, truth)
@@ -75,7 +75,7 @@ def synthetic(network: str, store: Path, photographs: Path | None) -> None:
                 scores.append(score)
                 right.append(hit)
     scores, right = np.array(scores), np.array(right, bool)
-    print(f"{people} people in 300 held-out scenes")
+    print(f"{people} people in 300 held-out scenes of {side} pixels, seen at {card.input_size[0]}")
     for least in np.arange(0.2, 0.56, 0.05):
         kept = scores >= least
         print(f"  score {least:.2f}: recall {right[kept].sum() / people:.3f}, precision {right[kept].mean():.3f}")
@@ -85,12 +85,16 @@ def main() -> None:
     """Print all of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--detector", default="person-parts-s")
+    parser.add_argument("--input", type=int)
     parser.add_argument("--store", type=Path)
     parser.add_argument("--photographs", type=Path)
+    parser.add_argument("--side", type=int, default=256)
     options = parser.parse_args()
-    real(Detector(card_for(options.detector)))
+    card = card_for(options.detector)
+    real(Detector(replace(card, input_size=(options.input, options.input)) if options.input else card))
     if options.store:
-        synthetic(options.detector, options.store, options.photographs)
+        seen = options.input or options.side
+        synthetic(replace(card, input_size=(seen, seen)), options.store, options.photographs, options.side)
 
 
 if __name__ == "__main__":

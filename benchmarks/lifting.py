@@ -105,7 +105,8 @@ def main() -> None:
     parser.add_argument("--pose", default="wholebody-s")
     options = parser.parse_args()
     rng, w = np.random.default_rng(11), Wardrobe()
-    backdrops, lifter, estimator = Backdrops([], 1, 40, (700, 700)), Lifter(options.lift), PoseEstimator(card_for(options.pose), second=True)
+    backdrops, lifter = Backdrops([], 1, 40, (700, 700)), Lifter(options.lift)
+    estimator = PoseEstimator(card_for(options.pose), second=True)
     rows: dict[str, list[list[float]]] = {}
     astray: dict[str, list[list[float]]] = {}
     for number in range(options.films):

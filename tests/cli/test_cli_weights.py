@@ -7,6 +7,8 @@ from vitruvian.cli.weights import app
 from vitruvian.errors import VitruvianError, WeightsError
 from vitruvian.weights import card_for
 
+EMBEDDED_IDS = ["dwpose-t-synth", "lift-s", "person-parts-n", "person-parts-s", "wholebody-n", "wholebody-s"]
+
 
 @pytest.fixture(autouse=True)
 def offline(tmp_path, monkeypatch):
@@ -45,7 +47,7 @@ def test_list_prints_a_line_for_each_network(run):
 def test_list_filters(run):
     assert ids(run("list", "--task", "one-stage")[1]) == ["rtmo-s", "rtmo-m", "rtmo-l"]
     assert ids(run("list", "--subject", "face")[1]) == ["rtmpose-t-face", "rtmpose-s-face", "rtmpose-m-face"]
-    assert ids(run("list", "--licence", "permissive")[1]) == ["dwpose-t-synth", "lift-s", "person-parts-s", "wholebody-n", "wholebody-s"]
+    assert ids(run("list", "--licence", "permissive")[1]) == EMBEDDED_IDS
     assert ids(run("list", "--here", "--task", "pose2d")[1]) == ["dwpose-t-synth", "wholebody-n", "wholebody-s"]
 
 
@@ -72,7 +74,7 @@ def test_a_file_is_added_found_verified_and_fetched(run, net, tmp_path):
     assert run("path", "rtmo-s")[1].strip() == str(tmp_path / "home/weights/rtmo-s.onnx")
     assert "rtmo-s" in ids(run("list", "--here")[1])
     assert run("fetch", "rtmo-s")[0] == 0
-    assert ids(run("verify")[1]) == ["dwpose-t-synth", "lift-s", "person-parts-s", "wholebody-n", "wholebody-s", "rtmo-s"]
+    assert ids(run("verify")[1]) == [*EMBEDDED_IDS, "rtmo-s"]
 
 
 def test_verify_says_which_file_is_wrong(run, net, tmp_path):

@@ -33,7 +33,7 @@ def assets(tmp_path):
         folder = tmp_path / f"made-{network}"
         folder.mkdir()
         skeleton = "coco-17" if network == "lift-s" else "coco-wholebody-133"
-        path = nets.detector(folder) if network == "person-parts-s" else nets.pose(folder, skeleton)
+        path = nets.detector(folder) if network.startswith("person-parts") else nets.pose(folder, skeleton)
         card = Card.load(path.with_suffix(".json"))
         path.rename(tmp_path / f"{network}.onnx")
         replace(card, id=network, file=f"{network}.onnx").save(tmp_path / f"{network}.json")

@@ -1,6 +1,7 @@
 """A finished detector learns whose parts are, and nothing else of it changes; packaged, it runs on the ground floor."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,10 +9,12 @@ import torch
 
 from vitruvian.codecs.pointed import PointedDetections
 from vitruvian.runtime import Detector
+from vitruvian.runtime.session import Session
 from vitruvian.systems.detection import rtmdet
 from vitruvian.train import defaults, package
 from vitruvian.train import owners as lesson
 from vitruvian.train.loop import Schedule, train
+from vitruvian.weights import Card, card_for
 from vitruvian.weights.classes import PERSON_PARTS
 
 SMALL = rtmdet.Config(0.125, 0.167, depthwise=True, owners=True)
@@ -74,12 +77,39 @@ def run(tmp_path, monkeypatch):
     return make
 
 
-def test_a_packaged_run_says_whose_parts_are(run, tmp_path):
+@pytest.fixture
+def packaged(run, tmp_path):
+    """The card of a packaged run with owners."""
     pytest.importorskip("onnxscript")
-    card = package.package("detector", run(owners=True), tmp_path, {})
+    folder = run(owners=True)
+    state = torch.load(folder / "last.pt", weights_only=True)["averaged"]  # an exporter keeps one of several equal tensors
+    state = {name: value + 0.01 * torch.rand_like(value) if value.is_floating_point() else value for name, value in state.items()}
+    torch.save({"averaged": state}, folder / "last.pt")
+    return package.package("detector", folder, tmp_path, {})
+
+
+def test_a_packaged_run_says_whose_parts_are_and_can_go_on(packaged, tmp_path, monkeypatch):
+    """One test, because exporting takes long."""
+    small = package.second_card(packaged, {"people": 3.0})
+    assert card_for(tmp_path / "person-parts-s.onnx") == packaged
+    assert Card.load(tmp_path / "person-parts-n.json") == small and small.file == packaged.file and small.input_size < packaged.input_size
+
     image = np.random.default_rng(0).integers(0, 255, (90, 160, 3), np.uint8)
-    (found,) = Detector(card, classes=PERSON_PARTS, score_threshold=1e-4, device="cpu", threads=1)([image])
+    (found,) = Detector(packaged, classes=PERSON_PARTS, score_threshold=1e-4, device="cpu", threads=1)([image])
     assert len(found) and isinstance(found, PointedDetections)
+
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "recipes")
+    thaw = pytest.importorskip("thaw")
+    images = torch.randn(16, 3, 64, 64)
+    known = thaw.weights_of(Path(packaged.file))
+    network, said = thaw.thawed_detector(known, images)
+    for here, there in zip(said, Session(packaged.file, device="cpu", threads=1).run(images.numpy()), strict=True):
+        np.testing.assert_allclose(here.numpy(), there, atol=1e-2)
+    shifted = network.state_dict()["cls.0.bias"] + package.SCORE_SHIFT
+    np.testing.assert_allclose(shifted.numpy(), known["cls.0.bias"].numpy(), atol=1e-6)
+    with torch.no_grad():  # batch statistics are nearly those that were given back
+        taught, trained = (network.train(mode)(images)[0][0] for mode in (False, True))
+    assert (taught - trained).abs().max() < 0.1
 
 
 @pytest.mark.parametrize("owners", [True, False])

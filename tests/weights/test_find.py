@@ -86,6 +86,11 @@ def test_an_embedded_network_is_found_by_its_id(tmp_path):
     assert card_for(name, assets=tmp_path).file == str(tmp_path / f"{name}.onnx")
 
 
+def test_two_embedded_networks_may_be_one_file():
+    small, whole = card_for("person-parts-n"), card_for("person-parts-s")
+    assert small.file == whole.file and small.sha256 == whole.sha256 and max(small.input_size) < max(whole.input_size)
+
+
 def test_a_missing_embedded_network_says_what_to_do(tmp_path):
     with pytest.raises(WeightsError, match="reinstall"):
         card_for(EMBEDDED[1], assets=tmp_path)

@@ -25,7 +25,8 @@ class Networks:
     Parameters
     ----------
     detector
-        Detection network: an id (vitruvian weights list), or the path of an .onnx file. By default person-parts-s.
+        Detection network: an id (vitruvian weights list), or the path of an .onnx file. By default person-parts-s;
+        person-parts-n is faster and misses more.
     pose
         Pose network: an id (vitruvian weights list), or the path of an .onnx file. By default wholebody-s.
     hands

@@ -29,6 +29,7 @@ from vitruvian.train.precision import half
 
 COARSE_WEIGHT, SEGMENT_WEIGHT, PLACE_WEIGHT = 0.3, 0.5, 2.0
 POSE_INPUT, LIGHT_INPUT, DETECTOR_INPUT = (192, 256), (96, 128), (416, 416)  # width, height, of the exported networks
+SMALL_DETECTOR_INPUT = (352, 352)  # of person-parts-n
 SCENE = (256, 256)  # small, to save time; people of the sizes in pixels that the detector meets
 CROWD = (288, 288)  # where several people are close together
 # The 110 face and hand points would drown the body in a plain mean.

@@ -119,6 +119,13 @@ def package(kind: str, run: Path, folder: Path, figures: dict[str, float]) -> Ca
     return card
 
 
+def second_card(card: Card, figures: dict[str, float]) -> Card:
+    """Write `person-parts-n.json` beside person-parts-s: the same file at a smaller input, with its own figures."""
+    card = replace(card, id="person-parts-n", input_size=defaults.SMALL_DETECTOR_INPUT, figures=figures)
+    card.save(Path(card.file).with_name("person-parts-n.json"))
+    return card
+
+
 def package_pose(kind: str, run: Path, folder: Path, figures: dict[str, float]) -> Card:
     """Write `<id>.onnx` in 8-bit integers, and its card, whose parent is what `package` makes of the `pose` or `nano` run."""
     with TemporaryDirectory() as made:
@@ -150,12 +157,15 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--figures", type=json.loads, default={}, help="measured figures, as JSON")
+    parser.add_argument("--small-figures", type=json.loads, default={}, help="those of the detector at its smaller input, as JSON")
     parser.add_argument("--whole", action="store_true", help="ID-half.onnx with float arithmetic instead of ID.onnx")
     options = parser.parse_args()
     if options.kind in ("pose", "nano") and not options.whole:
         package_pose(options.kind, options.run, options.folder, options.figures)
     elif options.kind == "light":
         package_light(options.run, options.folder, options.figures)
+    elif options.kind == "detector":
+        second_card(package(options.kind, options.run, options.folder, options.figures), options.small_figures)
     else:
         package(options.kind, options.run, options.folder, options.figures)
 

@@ -13,9 +13,10 @@ from vitruvian.weights.classes import COCO_80, PERSON_PARTS
 from vitruvian.weights.graph import Port, Ports, read_ports
 from vitruvian.weights.layout import Kind, layout_of
 
-EMBEDDED = ("person-parts-s", "wholebody-s", "lift-s", "wholebody-n", "dwpose-t-synth")
-"""Ids of the networks that are installed with the package: the default detector, pose network and lifter, a pose network for crops of half
-the size, and what DWPose's two stages made of wholebody-s (`recipes/dwpose-t.md`), to compare with."""
+EMBEDDED = ("person-parts-s", "wholebody-s", "lift-s", "person-parts-n", "wholebody-n", "dwpose-t-synth")
+"""Ids of the networks that are installed with the package: the default detector, pose network and lifter; the detector's file at a smaller
+input (a second card for it), a pose network for crops of half the size; and what DWPose's two stages made of wholebody-s
+(`recipes/dwpose-t.md`), to compare with."""
 
 SKELETON_OF = {
     **{133: "coco-wholebody-133", 136: "halpe-136", 106: "lapa-106", 68: "face-68", 52: "synthpose-52", 26: "halpe-26", 21: "hand-21"},
@@ -34,12 +35,13 @@ def card_for(network: str | Path, assets: Path = ASSETS) -> Card:
     """
     if isinstance(network, str) and network in EMBEDDED:
         path = assets / f"{network}.json"
-        if not path.is_file() or not path.with_suffix(".onnx").is_file():
+        card = Card.load(path) if path.is_file() else None
+        if card is None or not Path(card.file).is_file():
             raise WeightsError(
-                f"The weights of {network!r} are not in this installation ({path.with_suffix('.onnx')} and its .json): "
+                f"The weights of {network!r} are not in this installation ({path if card is None else card.file}): "
                 "reinstall vitruvian, or give the path of an ONNX file."
             )
-        return Card.load(path)
+        return card
     path = Path(network)
     if path.suffix.lower() != ".onnx":
         if path.is_file():  # a film, say, that followed the wrong option

@@ -96,12 +96,14 @@ def listed(*, task: str | None = None, subject: str | None = None, licence: Lice
     """All networks - installed, published, added - that pass the filters, here or not; broken cards are left out with a warning."""
     found: dict[str, Card] = {}
     cards = [card for folder in reversed(folders()) if folder.is_dir() for card in sorted(folder.glob("*.json"))]
-    names = [card.stem for card in cards if card.parent != ASSETS or card.with_suffix(".onnx").is_file()]
-    for name in [*names, *PUBLISHED]:
+    for name in [*(card.stem for card in cards), *PUBLISHED]:
         try:
-            found.setdefault(name, described(name))
+            card = described(name)
         except (FormatError, WeightsError) as error:
             logger.warning("%s", error)
+            continue
+        if Path(card.file).parent != ASSETS or Path(card.file).is_file():
+            found.setdefault(name, card)
     wanted = (card for card in found.values() if task in (None, card.task) and subject in (None, card.subject))
     return tuple(card for card in wanted if allows(card, licence))
 
