@@ -197,17 +197,19 @@ class Finder:
             weak = np.flatnonzero((detections.scores < self._threshold) & (iou(detections.boxes, own) < 0.6).all(axis=1))
             chosen = weak[_pairs(alone, detections.boxes[weak])[1]]
             rows = np.concatenate([np.flatnonzero(detections.scores >= self._threshold), chosen])
-            kept.append(detections[self._with_lone_ones(detections, rows)])
+            if self._vouches and frame.index % self._detect_every == 0:  # in between, who is found by then is known
+                rows = self._with_lone_ones(detections, rows)
+            kept.append(detections[np.sort(rows)])
         return kept
 
     def _with_lone_ones(self, detections: Detections, rows: Int[np.ndarray, " n"]) -> Int[np.ndarray, " m"]:
-        """The chosen rows of detections, and, where the pose network can vouch for them, hopeful ones that share less than a third of a
-        box with any of them, or with a better hopeful one. In order."""
+        """The chosen rows of detections, and hopeful ones that share less than a third of a box with any of them, or with a better
+        hopeful one."""
         rows = rows.tolist()
-        for row in np.flatnonzero(detections.scores >= HOPEFUL * self._threshold).tolist() if self._vouches else ():  # best first
+        for row in np.flatnonzero(detections.scores >= HOPEFUL * self._threshold).tolist():  # best first
             if row not in rows and _covered(detections.boxes[[row]], detections.boxes[rows]) < 1 / 3:
                 rows.append(row)
-        return np.sort(np.array(rows, np.intp))
+        return np.array(rows, np.intp)
 
     def _vouched_for(self, people: People) -> People:
         """The people, those with a sure body detected with the threshold at least."""
