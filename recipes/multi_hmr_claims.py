@@ -20,7 +20,6 @@ Close-ups. MapPose's backbone stays as it is, the rest learns; the head is lifte
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +28,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from multi_hmr_small import ARMS as CONFIGS
-from multi_hmr_small import RATE, Lesson, Scenes, judge, prepared, start_from
+from multi_hmr_small import RATE, Lesson, Scenes, judge, prepared, start_from, tell
 from torch import Tensor, nn
 
 from vitruvian.systems.mesh.multi_hmr import MultiHMR
@@ -150,11 +149,7 @@ def main() -> None:
         model, learnt = network(options.arm, options), torch.load(options.out / options.arm / "last.pt", weights_only=True)
         model.load_state_dict(learnt["averaged"], strict=False)
         line = {"arm": options.arm, "steps": learnt["step"], "scenes": options.kind}
-        line |= judge(model.eval(), options.data, 0.3, options.kind)
-        print(json.dumps(line))
-        if options.results:
-            with options.results.open("a") as file:
-                file.write(json.dumps(line) + "\n")
+        tell(line | judge(model.eval(), options.data, 0.3, options.kind), options.results)
 
 
 if __name__ == "__main__":

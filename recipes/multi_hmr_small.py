@@ -401,6 +401,14 @@ def package(run_folder: Path, onnx: Path) -> None:
     logging.info("%s: %d bytes, largest difference from torch %.1e", onnx, card.size_bytes, worst)
 
 
+def tell(line: dict[str, object], results: Path | None) -> None:
+    """Print figures, and append them to a file of JSON lines."""
+    print(json.dumps(line))
+    if results:
+        with results.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser()
@@ -427,11 +435,7 @@ def main() -> None:
     else:
         model = None if options.arm == "rest" else load_arm(options.out, options.arm)
         figures = judge(model, options.data, options.threshold, options.kind)
-        line = {"arm": options.arm, "scenes": options.kind, "threshold": options.threshold, **figures}
-        print(json.dumps(line))
-        if options.results:
-            with options.results.open("a") as file:
-                file.write(json.dumps(line) + "\n")
+        tell({"arm": options.arm, "scenes": options.kind, "threshold": options.threshold, **figures}, options.results)
 
 
 if __name__ == "__main__":

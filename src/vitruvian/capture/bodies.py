@@ -21,6 +21,7 @@ from vitruvian.media.exif import field_of_view
 from vitruvian.media.pictures import Pictures, picture_size
 from vitruvian.people.filters import nominal_step
 from vitruvian.people.offline import Smoothing, smooth_series
+from vitruvian.people.pieces import pieces_of
 from vitruvian.runtime.lift import Lifter
 from vitruvian.skeletons import COCO_WHOLEBODY_133
 from vitruvian.take import FovSource, People, Take
@@ -35,7 +36,6 @@ ASSUMED_FOV = USUAL_FOV
 
 _SAME_LENS = 2.0  # degrees
 _POINTS_SIGMA, _TRIANGULATED_SIGMA = 0.06, 0.03  # metres: how far lifted and triangulated points may be off
-_LONGEST_GAP = 0.5  # seconds: what is not seen for longer is not guessed
 _EXPRESSIONS = Smoothing(cutoff=5.0)
 _FACE_WEIGHT = 0.3  # of its 68 points each, which would outvote the body
 
@@ -109,18 +109,6 @@ def _columns(
         if on_rows:
             on_rows(done, len(people))
     return columns
-
-
-def pieces_of(take: Take) -> list[np.ndarray]:
-    """Rows of each person in the order of time, cut at long gaps and where the picture's size changes; pictures' rows one by one."""
-    people, pieces = take.people, [np.array([row]) for row in np.flatnonzero(take.people.track < 0)]
-    for track in take.tracks:
-        rows = np.flatnonzero(people.track == track)
-        rows = rows[np.argsort(people.frame[rows], kind="stable")]
-        sizes, times = take.sizes[people.frame[rows]], take.times[people.frame[rows]]
-        cuts = np.flatnonzero((np.diff(times) > _LONGEST_GAP) | (np.diff(sizes, axis=0) != 0).any(1)) + 1
-        pieces += np.split(rows, cuts)
-    return pieces
 
 
 def _fitted(take: Take, rows: np.ndarray, lifter: Lifter, fov: float) -> FitResult | None:

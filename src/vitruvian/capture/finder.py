@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from vitruvian.capture.sinks import Stopwatch
 from vitruvian.codecs.owned import OwnedDetections, owners_among
 from vitruvian.codecs.pointed import PointedDetections, pointed_owners
-from vitruvian.geometry.boxes import area, iou
+from vitruvian.geometry.boxes import iou, shared
 from vitruvian.media import Frame, prefetch
 from vitruvian.people import Smoother, Tracker, attach_parts, believable, without_duplicates
 from vitruvian.people.assignment import assign
@@ -207,7 +207,7 @@ class Finder:
         hopeful one."""
         rows = rows.tolist()
         for row in np.flatnonzero(detections.scores >= HOPEFUL * self._threshold).tolist():  # best first
-            if row not in rows and _covered(detections.boxes[[row]], detections.boxes[rows]) < 1 / 3:
+            if row not in rows and shared(detections.boxes[row], detections.boxes[rows]).max(initial=0.0) < 1 / 3:
                 rows.append(row)
         return np.array(rows, np.intp)
 
@@ -266,12 +266,6 @@ def _pairs(a: Float[np.ndarray, "n 4"], b: Float[np.ndarray, "m 4"]) -> tuple[np
     rows, columns = (np.asarray(indices, np.intp) for indices in assign(1 - overlap))
     enough = overlap[rows, columns] > 0.2
     return rows[enough], columns[enough]
-
-
-def _covered(box: Float[np.ndarray, "1 4"], others: Float[np.ndarray, "n 4"]) -> float:
-    """The largest share of the smaller of two boxes that they have in common."""
-    sides = np.minimum(box[:, 2:], others[:, 2:]) - np.maximum(box[:, :2], others[:, :2])
-    return float((np.clip(sides, 0, None).prod(axis=1) / np.maximum(np.minimum(area(box), area(others)), 1.0)).max(initial=0.0))
 
 
 def _in_their_own_boxes(people: People, least: float = 0.3, points: int = 5, margin: float = 0.1) -> People:

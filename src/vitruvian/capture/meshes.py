@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from vitruvian.body.model import BodyModel
-from vitruvian.capture.bodies import field_of_view_of, pieces_of
+from vitruvian.capture.bodies import field_of_view_of
 from vitruvian.capture.finder import Finder, Found
 from vitruvian.capture.run import Device, Options, Plan, Progress, Smooth, Step, carry_out, open_for_capture
 from vitruvian.capture.sinks import Draw, Format, Stopwatch, check_formats
@@ -22,6 +22,7 @@ from vitruvian.media.live import Live
 from vitruvian.people import Tracker
 from vitruvian.people.filters import nominal_step
 from vitruvian.people.offline import Smoothing, fill_rows, smooth_series
+from vitruvian.people.pieces import pieces_of
 from vitruvian.runtime.mesh import MeshEstimator
 from vitruvian.skeletons import COCO_WHOLEBODY_133
 from vitruvian.take import People, Take

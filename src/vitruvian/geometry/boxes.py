@@ -37,6 +37,12 @@ def iou(a: Float[np.ndarray, "n 4"], b: Float[np.ndarray, "m 4"]) -> Float[np.nd
     return np.divide(inter, union, out=np.zeros(inter.shape, np.result_type(inter, np.float32)), where=union > 0)
 
 
+def shared(a: Float[np.ndarray, "*n 4"], b: Float[np.ndarray, "*n 4"]) -> Float[np.ndarray, "*n"]:
+    """The share of the smaller of two boxes that lies in the larger one, box by box."""
+    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+    return np.clip(sides, 0, None).prod(-1) / np.maximum(np.minimum(area(a), area(b)), 1e-9)
+
+
 def clip(boxes: Float[np.ndarray, "*n 4"], width: float, height: float) -> Float[np.ndarray, "*n 4"]:
     """(..., 4) xyxy boxes cut to 0..width and 0..height; one that lies outside becomes empty at the border."""
     boxes = np.asarray(boxes)

@@ -16,8 +16,8 @@ from vitruvian.media.partial import partial_name
 
 _TICKS = 90_000  # per second: the clock of MPEG, a multiple of 24, 25, 30, 50 and 60
 # Measured at 1280x720 on 2 cores (120 frames of a walk with bodies, conversion included), CPU ms per frame | kB per frame | PSNR, dB:
-# veryfast 31 | 7.1 | 38.3;  the same without what is below 17 | 9.5 | 37.8;  superfast 24 | 13.4 | 38.7;  ultrafast 13 | 23 | 37.
-# Blocks that are not split, one B-frame at a time and plain half pixels cost a third of the size's gain and save half of the time.
+# veryfast 27 | 7.1 | 38.3;  the same with what is below 18 | 9.5 | 37.8;  superfast 15 | 13.4 | 38.7;  ultrafast 9 | 22.9 | 37.6 (one run).
+# Blocks that are not split, one B-frame at a time and plain half pixels save a third of veryfast's time for a third more bytes.
 _X264 = {"preset": "veryfast", "crf": "23", "x264-params": "partitions=none:bframes=1:subme=1"}
 
 

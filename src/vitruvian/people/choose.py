@@ -10,12 +10,13 @@ docs/default-models.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from vitruvian.people.pieces import pieces_of
 from vitruvian.skeletons import Skeleton
 from vitruvian.take import Take
 
@@ -30,7 +31,6 @@ _TRAVEL = 0.08  # of a person's size (root of the box's area): the way of a join
 _SHARED = 1.0  # of both sides in one place, of which each has another
 _NEAR = 0.07  # of a person's size: places that are nearer to each other are one
 _FOLLOWS = 0.1  # of a person's size: the way of a toe or finger from where it was expected that costs 1
-_LONGEST_GAP = 0.5  # seconds
 _BEST = 24  # of the 256 choices of a frame that are followed
 
 
@@ -46,7 +46,7 @@ def choose_places(take: Take) -> Take:
     places = np.stack([people.keypoints, people.second[..., :2]], axis=2).astype(np.float64)
     chances = np.nan_to_num(np.stack([people.confidence, people.second[..., 2]], axis=2).astype(np.float64))
     chances[~np.isfinite(places).all(-1)] = 0.0
-    for rows in _pieces(take):
+    for rows in (rows for rows in pieces_of(take) if people.track[rows[0]] >= 0):
         size = np.sqrt(np.maximum(np.prod(people.boxes[rows, 2:] - people.boxes[rows, :2], axis=1, dtype=np.float64), 1.0))
         for chain in CHAINS:
             if all(f"{side}_{joint}" in take.skeleton.names for side in SIDES for joint in chain):
@@ -55,14 +55,6 @@ def choose_places(take: Take) -> Take:
                 places[rows], chances[rows] = here, sure
     keypoints, confidence = places[:, :, 0].astype(np.float32), chances[:, :, 0].astype(np.float32)
     return replace(take, people=replace(people, keypoints=keypoints, confidence=np.minimum(confidence, 1.0), second=None))
-
-
-def _pieces(take: Take) -> Iterator[Int[np.ndarray, " t"]]:
-    """Rows of each person in the order of time, cut where the person is away for long."""
-    for track in take.tracks:
-        rows = np.flatnonzero(take.people.track == track)
-        rows = rows[np.argsort(take.people.frame[rows], kind="stable")]
-        yield from np.split(rows, np.flatnonzero(np.diff(take.times[take.people.frame[rows]]) > _LONGEST_GAP) + 1)
 
 
 def _choose(

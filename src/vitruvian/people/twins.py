@@ -13,7 +13,7 @@ from itertools import combinations
 import numpy as np
 from jaxtyping import Float, Int
 
-from vitruvian.geometry.boxes import area
+from vitruvian.geometry.boxes import shared
 from vitruvian.people.similarity import comparison_points
 from vitruvian.take import Take
 
@@ -37,9 +37,9 @@ def merge_twins(take: Take) -> Take:
         frames = [take.people.frame[each] for each in rows]
         if not all(map(len, rows)) or frames[0].max() < frames[1].min() or frames[1].max() < frames[0].min():
             continue
-        shared, *places = np.intersect1d(*frames, return_indices=True)
+        both, *places = np.intersect1d(*frames, return_indices=True)
         common = [each[place] for each, place in zip(rows, places, strict=True)]
-        if len(shared) >= _SHARED and _are_one(take, *common):
+        if len(both) >= _SHARED and _are_one(take, *common):
             keep[min(common, key=lambda each: sure[each].mean())] = False
             ids[rows[1]] = first
     return take if keep.all() and (ids == take.people.track).all() else replace(take, people=replace(take.people, track=ids)[keep])
@@ -49,9 +49,7 @@ def _are_one(take: Take, a: Int[np.ndarray, " f"], b: Int[np.ndarray, " f"]) -> 
     """Whether rows of the same frames are the same person."""
     people, (points, _) = take.people, comparison_points(take.skeleton)
     boxes = [people.boxes[rows].astype(np.float64) for rows in (a, b)]
-    sides = np.minimum(boxes[0][:, 2:], boxes[1][:, 2:]) - np.maximum(boxes[0][:, :2], boxes[1][:, :2])
-    within = np.clip(sides, 0, None).prod(1) / np.maximum(np.minimum(area(boxes[0]), area(boxes[1])), 1e-9)
-    if np.median(within) < _WITHIN:
+    if np.median(shared(*boxes)) < _WITHIN:
         return False
     return _agreement(people.keypoints[:, points], people.confidence[:, points], a, b, boxes) >= _AGREE
 
