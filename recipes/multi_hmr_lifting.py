@@ -32,7 +32,7 @@ from vitruvian.systems.mesh.bodies import labelled
 from vitruvian.systems.mesh.camera import project, unproject
 from vitruvian.systems.mesh.multi_hmr import MultiHMR, People
 from vitruvian.systems.mesh.multi_hmr_loss import Labelled, depth_code, loss_terms
-from vitruvian.systems.mesh.multi_hmr_parts import KeypointReader, Look, turn_towards
+from vitruvian.systems.mesh.multi_hmr_parts import KeypointReader, Look, chances_of, turn_towards
 from vitruvian.systems.pose2d.mappose import VARIANTS, PoseTrunk
 from vitruvian.train.loop import Schedule, steps_done, train
 
@@ -207,14 +207,14 @@ def measure_errors(data: Path, start: Path, out: Path, number: int) -> None:
         images, camera, picture, pose, shape, translation, head, seen = singles.batch(
             np.arange(first, min(first + 20, len(singles.images)))
         )
-        maps = trunk.maps(trunk.features(prepared(images))[0])[picture]
+        chances = chances_of(trunk.maps(trunk.features(prepared(images))[0])[picture])
         points = project(keypoints(rotation_matrices(pose), shape, translation), camera[picture][:, None]) / SIDE
         size = size_of(points, project(head, camera[picture]) / SIDE)
         outside = ((points < 0) | (points > 1)).any(-1) | (seen < LEAST_SEEN)[:, None]
         looks = []
         for tremble, wide in LOOKS:
             about = points + tremble * size[:, None] * torch.randn(len(points), 1, 2)
-            looks.append(reader.look(maps, about[:, None], wide * size[:, None]))
+            looks.append(reader.look(chances, about[:, None], wide * size[:, None]))
         off = torch.stack([(look.places[:, 0] - points) / size[:, None] for look in looks], 1)
         columns["off"].append(off.masked_fill(outside[:, None, :, None], torch.nan))
         columns["sure"].append(torch.stack([look.sure[:, 0] for look in looks], 1).masked_fill(outside[:, None], torch.nan))

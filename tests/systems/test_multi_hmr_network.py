@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
@@ -22,7 +23,7 @@ from vitruvian.systems.mesh.multi_hmr import (
     infer_config,
     suppress,
 )
-from vitruvian.systems.mesh.multi_hmr_parts import FIRST_SIZE, KeypointReader, Look, ray_features, sine_places, turn_towards
+from vitruvian.systems.mesh.multi_hmr_parts import FIRST_SIZE, KeypointReader, Look, chances_of, ray_features, sine_places, turn_towards
 from vitruvian.systems.pose2d.mappose import VARIANTS as POSE_VARIANTS
 from vitruvian.systems.pose2d.mappose import MapPose
 
@@ -250,18 +251,42 @@ def test_patches_that_were_suppressed_come_in_their_order(model):
     with torch.no_grad():
         model.offset[2].weight.zero_()
         model.offset[2].bias.zero_()
-    scores, locations, *_ = Deployed(model, most=model.config.grid**2)(pictures(1, model.config), camera_codes(1, model.config))
+    every = Deployed(model, most=model.config.grid**2, threshold=0.0)
+    scores, locations, *_ = every(pictures(1, model.config), camera_codes(1, model.config))
     column, row = (locations[0, scores[0] == 0] / model.config.patch).floor().long().T
     assert len(row) and ((row * model.config.grid + column).diff() > 0).all()
+
+
+def test_people_who_are_not_there_cost_nothing(model):
+    image, camera = pictures(2, model.config), camera_codes(2, model.config)
+    with torch.no_grad():
+        scores = model.encode(image).scores.flatten(1).sort(descending=True)[0]
+    for wanted in (3, 5):
+        between = float(scores[:, wanted - 1].max() + scores[:, wanted].max()) / 2
+        rows = Deployed(model, most=10, threshold=3 * between, kernel=1)(image, camera)
+        assert {x.shape[1] for x in rows} == {wanted}
+    assert Deployed(model, most=10, threshold=3.0)(image, camera)[0].shape[1] == Deployed.FEWEST
 
 
 @pytest.mark.parametrize(
     "model", ["compact-nano", *(pytest.param(n, marks=pytest.mark.slow) for n in ("nano", "anny-nano"))], indirect=True
 )
 def test_onnx_equals_torch_and_its_card_names_the_body(model, tmp_path):
-    card, worst = write_onnx(exported(model.config, model), tmp_path / "n.onnx")
+    with torch.no_grad():
+        model.detection[2].bias.zero_()  # so that some scores reach the threshold
+        model.detection[2].weight.mul_(50)
+    packed = exported(model.config, model)
+    card, worst = write_onnx(packed, tmp_path / "n.onnx")
     assert worst < 1e-2  # of depths in metres too
     assert card.task == "mesh" and card.body and card.input_size == (model.config.image_size,) * 2
+    session = onnxruntime.InferenceSession(tmp_path / "n.onnx")
+    image, camera, rows = pictures(4, model.config), camera_codes(4, model.config), set()
+    for contrast in (1, 1e5):
+        said = session.run(None, {"image": contrast * image.numpy(), "camera": camera.numpy()})
+        with torch.no_grad():
+            assert [x.shape for x in said] == [tuple(x.shape) for x in packed.network(contrast * image, camera)]
+        rows.add(said[0].shape[1])
+    assert len(rows) > 1  # as many as there are
 
 
 def test_our_backbone_says_what_mappose_says():
@@ -282,15 +307,29 @@ def peaked(cells, size=10):
 
 
 def test_keypoints_are_read_where_their_maps_peak():
-    look = KeypointReader(1, 4, 8, 8).look(peaked([(7, 2)]), torch.tensor([[[[0.5, 0.5]]]]), torch.ones(1, 1, 1))
+    look = KeypointReader(1, 4, 8, 8).look(chances_of(peaked([(7, 2)])), torch.tensor([[[[0.5, 0.5]]]]), torch.ones(1, 1, 1))
     assert look.places[0, 0, 0].tolist() == pytest.approx([0.25, 0.75], abs=1e-4)
     assert look.sure.item() == pytest.approx(0, abs=1e-4)
 
 
 def test_a_narrow_look_finds_the_keypoint_of_its_own_person():
     expected = torch.tensor([[[[0.15, 0.3]], [[0.9, 0.2]]]])
-    look = KeypointReader(1, 4, 8, 8).look(peaked([(2, 1), (2, 8)]), expected, torch.full((1, 2, 1), 0.05))
+    look = KeypointReader(1, 4, 8, 8).look(chances_of(peaked([(2, 1), (2, 8)])), expected, torch.full((1, 2, 1), 0.05))
     assert look.places[0, :, 0].flatten().tolist() == pytest.approx([0.15, 0.25, 0.85, 0.25], abs=1e-3)
+
+
+@pytest.mark.parametrize("wide, contrast", [(1.0, 1), (0.3, 5), (0.02, 3)])
+def test_a_look_is_the_mean_under_squared_chances_and_a_gaussian_gate(wide, contrast):
+    random = torch.Generator().manual_seed(0)
+    maps, expected = contrast * torch.randn(2, 3, 6, 9, generator=random), 1.6 * torch.rand(2, 4, 3, 2, generator=random) - 0.3
+    look = KeypointReader(3, 4, 8, 8).look(chances_of(maps), expected, torch.full((2, 4, 1), wide))
+    chance = maps.double().flatten(2).log_softmax(-1)[:, None]
+    rows, columns = torch.meshgrid((torch.arange(6) + 0.5) / 6, (torch.arange(9) + 0.5) / 9, indexing="ij")
+    cells = torch.stack((columns, rows), -1).flatten(0, 1).double()
+    far = (expected.double()[..., None, :] - cells).square().sum(-1)
+    share = (2 * chance - far / 2 / wide**2).softmax(-1)
+    assert torch.allclose(look.places.double(), share @ cells, atol=1e-5)
+    assert torch.allclose(look.sure.double(), (share * chance).sum(-1), atol=1e-4)
 
 
 def test_turning_towards_a_ray():
@@ -318,7 +357,7 @@ def test_our_head_starts_with_what_keypoints_alone_say(taught):
     with torch.no_grad():
         raw = model.head(tokens, index, torch.ones(2, 1, dtype=torch.bool), maps, view)
         reader = model.head.readers[0]
-        look = reader.look(maps, *reader.expect(torch.zeros(2, 1, tokens.shape[2]), view, torch.full((2, 1, 1), FIRST_SIZE)))
+        look = reader.look(chances_of(maps), *reader.expect(torch.zeros(2, 1, tokens.shape[2]), view, torch.full((2, 1, 1), FIRST_SIZE)))
         lifted = model.head.lift([look], view)
     for said, alone in zip(raw[:5], lifted[:5], strict=True):
         assert torch.allclose(said, alone, atol=1e-4)

@@ -443,19 +443,21 @@ def variant_of(config: Config) -> str:
 
 
 class Deployed(nn.Module):
-    """For ONNX: pictures and cameras -> the `most` best patches of each picture: scores, and `People` of each.
+    """For ONNX: pictures and cameras -> the best patches of each picture: scores, and `People` of each.
 
-    A camera is four numbers that `codecs.mesh.camera_code` makes. The caller keeps those whose score reaches a threshold. People below
-    `threshold` are hidden from the others, so that the kept ones are what `MultiHMR` says of the picture alone at this threshold, as long
-    as there are `most` at most. The table of places is resampled once.
+    As many of each picture as the fullest has whose score is a third of `threshold`, for callers who ask for less, but `FEWEST` to `most`:
+    people cost time. A camera is four numbers that `codecs.mesh.camera_code` makes. The caller keeps those whose score reaches a threshold.
+    People below `threshold` are hidden from the others, so that the kept ones are what `MultiHMR` says of the picture alone at this
+    threshold, as long as there are `most` at most. The table of places is resampled once.
     """
 
     OUTPUTS = ("scores", "locations", "depths", "translations", "rotations", "shapes", "expressions")
+    FEWEST = 2  # exporters take sizes of 0 and 1 for constants
 
     def __init__(self, model: MultiHMR, most: int = 32, threshold: float = THRESHOLD, kernel: int = KERNEL):
         super().__init__()
-        if not 0 < most <= model.config.grid**2:
-            raise VitruvianError(f"{most} people don't fit {model.config.grid**2} patches: choose 1 to that many")
+        if not self.FEWEST <= most <= model.config.grid**2:
+            raise VitruvianError(f"{most} people don't fit {model.config.grid**2} patches: choose {self.FEWEST} to that many")
         self.network, self.most, self.threshold, self.kernel = copy.deepcopy(model), most, threshold, kernel
         # Suppressed patches, whose scores are equal, in their order on every machine.
         self.register_buffer("order", torch.arange(model.config.grid**2) * -1e-9)
@@ -471,6 +473,10 @@ class Deployed(nn.Module):
         scores = suppress(features.scores, self.kernel).flatten(1)
         index = (scores + self.order).topk(self.most)[1]
         scores = scores.gather(1, index)
+        rows = torch.sym_max((scores >= self.threshold / 3).sum(1).max().item(), self.FEWEST)
+        torch._check(rows >= self.FEWEST)  # what an exporter cannot know of a number that it reads from a tensor
+        torch._check(rows <= self.most)
+        index, scores = index[:, :rows], scores[:, :rows]
         people = self.network.padded_people(features, self.intrinsics(camera), index, scores >= self.threshold)
         return (scores, *people[: len(self.outputs) - 1])
 

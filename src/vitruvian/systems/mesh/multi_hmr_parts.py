@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from vitruvian.systems.mesh.multi_hmr import Config
 
 HEAD_WIDTH = 64  # of an attention head of the backbone
+FAINTEST = -60.0  # what is less likely than the map's best by more has this logarithm, which float32 can still add up
 FIRST_SIZE = 0.25  # of the picture: how far keypoints are from their head before anything was read
 
 
@@ -120,6 +121,20 @@ class Look(NamedTuple):
     sure: Float[Tensor, "b p k"]
 
 
+class Chances(NamedTuple):
+    """Of each keypoint to be in each cell of a picture, squared, over that of the likeliest cell; and that times its logarithm."""
+
+    squared: Float[Tensor, "b k h w"]
+    weighed: Float[Tensor, "b k h w"]
+
+
+def chances_of(maps: Float[Tensor, "b k h w"]) -> Chances:
+    """What logits of keypoints say to everybody who reads them."""
+    chance = maps.flatten(2).log_softmax(-1).unflatten(2, maps.shape[2:])
+    squared = (2 * (chance - chance.amax((2, 3), keepdim=True))).clamp(min=FAINTEST).exp()
+    return Chances(squared, squared * chance)
+
+
 def turn_towards(ray: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3 3"]:
     """The smallest rotation that turns (0, 0, 1) towards a ray that points forwards."""
     x, y, z = F.normalize(ray, dim=-1).unbind(-1)
@@ -163,15 +178,22 @@ class KeypointReader(nn.Module):
         places = view.centre[:, :, None] + size[..., None] * gates[..., :-2].unflatten(-1, (-1, 2))
         return places, size * gates[..., -2:-1].clamp(-3, 3).exp()
 
-    def look(self, maps: Float[Tensor, "b k h w"], expected: Float[Tensor, "b p k 2"], wide: Float[Tensor, "b p 1"]) -> Look:
-        """maps: logits."""
-        height, width = maps.shape[2:]
-        rows, columns = ((torch.arange(n, device=maps.device, dtype=maps.dtype) + 0.5) / n for n in (height, width))
-        grid = torch.stack((columns.expand(height, -1), rows[:, None].expand(-1, width)), -1).flatten(0, 1)  # (h w, 2)
-        near = expected @ grid.T - grid.square().sum(-1) / 2  # minus half the square of the distance, but for what all places share
-        chance = maps.flatten(2).log_softmax(-1)[:, None]
-        share = (2 * chance + near * wide[..., None] ** -2).softmax(-1)  # (b, p, k, h w)
-        return Look(share @ grid, (share * chance).sum(-1))
+    def look(self, chances: Chances, expected: Float[Tensor, "b p k 2"], wide: Float[Tensor, "b p 1"]) -> Look:
+        """A gate is a Gaussian, so that its columns and rows come apart, and the sums over a map are a few products of matrices for
+        everybody: more people cost next to nothing."""
+        expected, wide = expected.permute(3, 0, 2, 1).contiguous(), wide.transpose(1, 2)
+        sizes = chances.squared.shape[:1:-1]
+        (x, across), (y, down) = (self._gate(*pair, wide) for pair in zip(expected, sizes, strict=True))
+        sums = chances.squared @ across  # (b, k, h, p)
+        rows = torch.stack((sums, chances.squared @ (across * x), sums * y, chances.weighed @ across), 2) * down[:, :, None]
+        total, right, below, sure = rows.sum(3).transpose(1, 3).unbind(2)  # (b, p, k) each
+        return Look(torch.stack((right, below), -1) / total[..., None], sure / total)
+
+    def _gate(self, expected: Float[Tensor, "b k p"], size: int, wide: Float[Tensor, "b 1 p"]) -> tuple[Tensor, Tensor]:
+        """Along one axis of `size` cells: their middles (size, 1), and the gates there (b, k, size, p), 1 at their highest."""
+        middles = (torch.arange(size, device=expected.device, dtype=expected.dtype)[:, None] + 0.5) / size
+        far = ((middles - expected[:, :, None]) / wide[:, :, None]).square() * -0.5
+        return middles, (far - far.amax(2, keepdim=True)).exp()
 
     def forward(self, look: Look, view: View) -> tuple[Float[Tensor, "b p d"], Float[Tensor, "b p 1"]]:
         """What is read, and the person's size: fractions of the picture from the head to a keypoint, in the mean of the sure ones."""
@@ -245,11 +267,12 @@ class PredictionHead(nn.Module):
         x = self.enter(queries)
         bias = (~mask).to(context)[:, None] * HIDDEN
         expected, size = [], torch.full_like(shown, FIRST_SIZE)
+        chances = chances_of(maps) if self.readers else None
         for i, block in enumerate(self.blocks):
             if self.readers:
                 reader = self.readers[i]
                 places, wide = reader.expect(x if i else queries, view, size)
-                said, size = reader(reader.look(maps, places, wide), view)
+                said, size = reader(reader.look(chances, places, wide), view)
                 x = x + said
                 expected.append(places)
             x = block(x * shown, context, bias)
