@@ -1,10 +1,11 @@
-"""Multi-HMR: seconds per picture against the number of people, and bfloat16 and ONNX Runtime against float32.
+"""Multi-HMR: seconds per picture against the number of people; bfloat16, ONNX Runtime and plain attention against float32.
 
     PYTHONPATH=src python benchmarks/multi_hmr.py [--variant compact-t] [--run RUN/full [--onnx FILE]] [--threads 1] [--repeats 5]
 
 `--run` takes the trained network of recipes/multi_hmr_small.py, else weights are random: times don't depend on them, differences do.
 Times are medians of processor time, of all threads together, which a busy machine changes little; the ways take turns. The published
-implementation is not here (its licence forbids it), so that nothing is compared with it. Body layers are left out: numpy's costs the
+implementation is not here (its licence forbids it). "plain" stands in for it: the same network and weights, with attention's weights
+written out as matrices, as DINOv2's code does where xformers is not, so on every CPU [mem]. Body layers are left out: numpy's costs the
 same for every network.
 """
 
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vitruvian.codecs.mesh import camera_code
 from vitruvian.systems.export import write_onnx
@@ -55,7 +57,7 @@ def against_people(model: MultiHMR, image: torch.Tensor, camera: torch.Tensor, r
 
 
 def backends(model: MultiHMR, image: torch.Tensor, camera: torch.Tensor, repeats: int, threads: int, onnx: Path | None) -> None:
-    """Print milliseconds of float32, bfloat16 and ONNX Runtime, and how far head joints and depths are from those of float32."""
+    """Print milliseconds of each way, and how far head joints and depths of bfloat16 and ONNX Runtime are from those of float32."""
     import onnxruntime
 
     size = model.config.image_size
@@ -69,24 +71,29 @@ def backends(model: MultiHMR, image: torch.Tensor, camera: torch.Tensor, repeats
         session = onnxruntime.InferenceSession(str(onnx or Path(folder) / "n.onnx"), options)
     network, coded = packed.network.eval(), torch.from_numpy(code)
 
+    def plain() -> tuple[torch.Tensor, ...]:
+        with sdpa_kernel(SDPBackend.MATH):
+            return network(image, coded)
+
     def half() -> tuple[torch.Tensor, ...]:
         with torch.autocast("cpu", torch.bfloat16):
             return network(image, coded)
 
     ways = {
         "float32": lambda: network(image, coded),
+        "plain": plain,
         "bfloat16": half,
         "onnx": lambda: session.run(None, {"image": image.numpy(), "camera": code}),
     }
-    plain, low, other = ways["float32"](), half(), ways["onnx"]()
+    exact, low, other = ways["float32"](), half(), ways["onnx"]()
     for name, spent in in_turns(ways, repeats).items():
         print(f"{name:>10} {spent:8.1f} ms")
-    top = torch.nonzero(plain[0][0] >= min(0.3, float(plain[0].max())))[:, 0]
+    top = torch.nonzero(exact[0][0] >= min(0.3, float(exact[0].max())))[:, 0]
     for name, found in (("bfloat16", [x.float() for x in low]), ("onnx", [torch.from_numpy(x) for x in other])):
-        same = torch.cdist(plain[1][0, top], found[1][0]).argmin(1)  # rounding may change the order of people
-        moved = (found[3][0, same] - plain[3][0, top]).norm(dim=-1)
-        across = ((found[1][0, same] - plain[1][0, top]) / camera[0, 0, 0] * plain[2][0, top]).norm(dim=-1)
-        turned = (found[4][0, same] - plain[4][0, top]).abs().max()
+        same = torch.cdist(exact[1][0, top], found[1][0]).argmin(1)  # rounding may change the order of people
+        moved = (found[3][0, same] - exact[3][0, top]).norm(dim=-1)
+        across = ((found[1][0, same] - exact[1][0, top]) / camera[0, 0, 0] * exact[2][0, top]).norm(dim=-1)
+        turned = (found[4][0, same] - exact[4][0, top]).abs().max()
         print(
             f"{name:>10}, {len(top)} people: head joint {1000 * float(moved.max()):.2f} mm off at most, "
             f"{1000 * float(across.max()):.2f} mm across the line of sight; rotation matrices {float(turned):.1e}"

@@ -12,14 +12,15 @@ box overlaps a true one by half), mean error of the joints of found people in pi
 overlaps another's by 0.3 or more and for the others, and what the mean pose in the true box would cost. Figures: claims_meshes.md.
 
 Smaller than the card's proposal: planar figures of 13 joints (those of recipes/claims_pymaf_x.py), pictures of 96 pixels, a width of 64,
-10 queries, no denoising; a pose is the places of the joints in the box.
+10 queries, no denoising; a pose is the places of the joints in the box. As the published AiOS starts from ED-Pose, which has learnt COCO's
+keypoints, the encoder's first lesson is which of its tokens see which joint, and whose.
 """
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from arms import learn, run_arms
+from arms import FirstLesson, learn, run_arms
 from claims_pymaf_x import BEND, PARENTS, joints_of
 from torch import Tensor, nn
 
@@ -30,7 +31,7 @@ from vitruvian.systems.mesh.aios_encoder import MLP, Encoder, Scene, Selection, 
 
 SIDE, STRIDE, WIDTH, HEADS, POINTS, HIDDEN, BATCH = 96, 8, 64, 4, 4, 128, 16
 QUERIES, MOST, JOINTS = 10, 4, len(PARENTS)
-SHARED_STEPS = 1000
+FIRST_STEPS, SHARED_STEPS = 800, 1200
 CROWDED = 0.3
 ARMS = ("human", "spread", "apart")
 LAYOUT = Layout((("body", 1), ("points", JOINTS)))
@@ -73,7 +74,7 @@ def posed(numbers: Tensor, boxes: Tensor) -> Tensor:
 
 
 class Crowd(nn.Module):
-    """One arm: pictures -> for each layer, logits (b, q), boxes (b, q, 4), joints (b, q, 13, 2)."""
+    """One arm: the `scene` of pictures -> for each layer, logits (b, q), boxes (b, q, 4), joints (b, q, 13, 2)."""
 
     def __init__(self, arm: str):
         super().__init__()
@@ -86,6 +87,7 @@ class Crowd(nn.Module):
         self.selection = Selection(WIDTH, 1)
         tokens = [1, 1] if arm == "people" else [1, 1, 1, 1] if arm == "human" else [1, 1, LAYOUT.size, LAYOUT.size]
         self.layers = nn.ModuleList(DecoderLayer(WIDTH, HEADS, 2, POINTS, HIDDEN) for _ in tokens)
+        self.first = FirstLesson(WIDTH, JOINTS, SIDE // STRIDE)
         self.norm, self.position = nn.LayerNorm(WIDTH), MLP(2 * WIDTH, WIDTH, WIDTH)
         self.score = nn.ModuleList(nn.Linear(WIDTH, 1) for _ in tokens)
         self.move = nn.ModuleList(MLP(WIDTH, WIDTH, 4) for _ in tokens)
@@ -105,8 +107,7 @@ class Crowd(nn.Module):
         maps = [fine, self.coarser(fine)]
         return self.encoder(maps, [torch.zeros_like(x[:, 0], dtype=torch.bool) for x in maps])
 
-    def forward(self, pictures: Tensor) -> list[tuple[Tensor, Tensor, Tensor | None]]:
-        scene = self.scene(pictures)
+    def forward(self, scene: Scene) -> list[tuple[Tensor, Tensor, Tensor | None]]:
         start = self.selection(scene, QUERIES)
         out: list[tuple[Tensor, Tensor, Tensor | None]] = [(start.logits[..., 0], start.boxes, None)]
         content, reference, blocked = start.tokens.detach(), start.boxes.detach(), None
@@ -155,6 +156,17 @@ def match(scores: Tensor, boxes: Tensor, truth: Tensor, there: Tensor) -> tuple[
     return torch.cat(found, 1).unbind(0)
 
 
+def seen_loss(model: Crowd, pictures: Tensor, joints: Tensor, there: Tensor) -> Tensor:
+    """The encoder's first lesson by itself."""
+    return first_loss(model, model.scene(pictures), joints, there)
+
+
+def first_loss(model: Crowd, scene: Scene, joints: Tensor, there: Tensor) -> Tensor:
+    """What tokens of the finer map are taught of joints."""
+    grid = SIDE // STRIDE
+    return model.first(scene.tokens[:, : grid * grid], joints * grid, there, 0)
+
+
 def loss_of(out: list, joints: Tensor, there: Tensor) -> Tensor:
     """Scores, boxes and joints of every layer; joints' tokens are matched as the layer that they belong to."""
     truth, total = boxes_of(joints), 0.0
@@ -173,20 +185,29 @@ def loss_of(out: list, joints: Tensor, there: Tensor) -> Tensor:
     return total
 
 
-def train(arm: str, steps: int, pool: tuple[Tensor, ...], start: dict[str, Tensor]) -> Crowd:
-    """One arm from the same start, by the same pictures in the same order."""
+def train(arm: str, steps: int, pool: tuple[Tensor, ...], start: dict[str, Tensor] | None = None) -> Crowd:
+    """One arm from the same start, by the same pictures in the same order; without a start, the encoder's first lesson comes before."""
     torch.manual_seed(0)
     model = Crowd(arm)
-    model.load_state_dict(start, strict=False)
-    learn(model, pool, steps, lambda crowd, pictures, joints, there: loss_of(crowd(pictures), joints, there), 1.5e-3, BATCH, 2.0)
+    if start is None:
+        learn(model, pool, FIRST_STEPS, seen_loss, 1.5e-3, BATCH, 2.0)
+    else:
+        model.load_state_dict(start, strict=False)
+    learn(model, pool, steps, lesson, 1.5e-3, BATCH, 2.0)
     return model
+
+
+def lesson(model: Crowd, pictures: Tensor, joints: Tensor, there: Tensor) -> Tensor:
+    """The loss of a batch; the encoder's first lesson goes on beside it."""
+    scene = model.scene(pictures)
+    return loss_of(model(scene), joints, there) + first_loss(model, scene, joints, there)
 
 
 @torch.inference_mode()
 def judge(model: Crowd, test: tuple[Tensor, ...]) -> dict[str, float]:
     """F1, and pixels."""
     pictures, joints, there = test
-    outs = [model(pictures[start : start + 50].float() / 255) for start in range(0, len(pictures), 50)]
+    outs = [model(model.scene(pictures[start : start + 50].float() / 255)) for start in range(0, len(pictures), 50)]
     last = lambda part: torch.cat([[o for o in out if o[0] is not None][-1][part] for out in outs])  # noqa: E731
     scores, boxes, points = (last(part) for part in range(3))
     truth = boxes_of(joints)
@@ -214,7 +235,7 @@ def judge(model: Crowd, test: tuple[Tensor, ...]) -> dict[str, float]:
 def figures_of(arm: str, steps: int, pool: tuple[Tensor, ...], test: tuple[Tensor, ...]) -> dict[str, float]:
     """What an arm makes of the test after so many steps. What all arms share learns first, once: it has to find people before it poses."""
     if not _SHARED:
-        _SHARED.append(train("people", SHARED_STEPS, pool, {}))
+        _SHARED.append(train("people", SHARED_STEPS, pool))
         print({"arm": "people", "steps": SHARED_STEPS, **judge(_SHARED[0], test)}, flush=True)
     return judge(train(arm, steps, pool, _SHARED[0].state_dict()), test)
 

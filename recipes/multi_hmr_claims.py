@@ -73,7 +73,7 @@ def network(arm: str, options: argparse.Namespace) -> MultiHMR:
     if arm == "plain":
         model.head.readers = nn.ModuleList()
     if arm not in HEADS:
-        start_from(model, options.start, options.pose, False)
+        start_from(model, options.start, options.pose, "backbone")
         return model
     trunk, learnt = "backbone.trunk.", torch.load(options.eye, map_location="cpu", weights_only=True)["averaged"]
     model.backbone.trunk.load_state_dict({n.removeprefix(trunk): v for n, v in learnt.items() if n.startswith(trunk)})

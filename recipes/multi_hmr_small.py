@@ -59,6 +59,7 @@ SWAP = [
 BATCH, CLOSE_SHARE, CROWDED, RATE = 16, 8, 0.6, 5e-4
 # The card's 1 for the code is a hundredth of what limbs weigh: depth would be learnt in days. Hips and spine can undo a wrong root.
 WEIGHTS = {**CARD_WEIGHTS, "code": 20.0, "maps": 10.0, "expected": 30.0, "root": 5.0, "rotations": 0.3}
+STILL = ("nothing", "backbone", "mappose")
 _MIRROR = torch.tensor([1.0, -1.0, -1.0])
 
 
@@ -269,16 +270,16 @@ class Lesson:
         return Labelled(targets.scores, targets.offset, rotations, short, code, head, out.joints[:, 0], out.joints, out.vertices, *seen)
 
 
-def start_from(model: MultiHMR, lifted: Path | None, pose: Path | None, freeze: bool) -> None:
-    """Start from a run of this recipe or of multi_hmr_lifting.py, then with MapPose-t's weights (wholebody-s), of which the backbone, or
-    (`freeze`) everything, stays as it is."""
+def start_from(model: MultiHMR, lifted: Path | None, pose: Path | None, still: str) -> None:
+    """Start from a run of this recipe or of multi_hmr_lifting.py, then with MapPose-t's weights (wholebody-s); what stays as it is of
+    them: `still`, one of `STILL`."""
     read = lambda path: torch.load(path, map_location="cpu", weights_only=True)["averaged"]  # noqa: E731
     trunk = model.backbone.trunk
     if lifted is not None:
         model.load_state_dict(read(lifted))
     if pose is not None and (wrong := trunk.load_state_dict(read(pose), strict=False).missing_keys):
         raise SystemExit(f"{pose} is no MapPose-t: it lacks {wrong[0]}")
-    for part in (trunk,) if freeze else (trunk.backbone,):
+    for part in {"nothing": (), "backbone": (trunk.backbone,), "mappose": (trunk,)}[still]:
         part.requires_grad_(False)
 
 
@@ -287,7 +288,7 @@ def run(options: argparse.Namespace) -> None:
     torch.manual_seed(0)
     arm, out = options.arm, options.out / options.arm
     model = MultiHMR(ARMS[arm]).to(memory_format=torch.channels_last)
-    start_from(model, options.start, options.pose, options.freeze)
+    start_from(model, options.start, options.pose, options.still)
     kinds = ("crowd", "single", "close") if arm == "close" else ("crowd", "single")
     scenes = {kind: Scenes(sorted(options.data.glob(f"{kind}-train-*.npz"))) for kind in kinds}
     done, lesson = steps_done(out), Lesson(ARMS[arm])
@@ -295,7 +296,8 @@ def run(options: argparse.Namespace) -> None:
         from multi_hmr_lifting import beside
 
         lesson = beside(lesson, options.people, options.errors, done)
-    schedule = Schedule(options.steps, options.seconds, options.rate, 0.02, warmup=50, clip=4.0, ema=100.0, report_every=25, save_every=250)
+    pace = {"warmup": 50, "clip": 4.0, "ema": 100.0, "report_every": 25, "save_every": 250}
+    schedule = Schedule(options.steps, options.seconds, options.rate, 0.02, **pace, muon=options.muon)
     figures = ("f1", "pve", "mpjpe", "wrists_ankles", "fingers_turned", "depth_median_percent")
 
     def evaluate(network: MultiHMR) -> dict[str, float]:
@@ -418,7 +420,8 @@ def main() -> None:
     parser.add_argument("--arm", choices=[*ARMS, "rest"], default="full")
     parser.add_argument("--seconds", type=float, default=3600)
     parser.add_argument("--rate", type=float, default=RATE)
-    parser.add_argument("--freeze", action="store_true", help="train: leave all of MapPose as it is, not only its backbone")
+    parser.add_argument("--still", choices=STILL, default="backbone", help="train: what of MapPose stays as it is")
+    parser.add_argument("--muon", action="store_true", help="train: step by Muon in place of AdamW")
     parser.add_argument("--steps", type=int, default=1_000_000)
     parser.add_argument("--threshold", type=float, default=0.3)
     parser.add_argument("--kind", choices=("crowd", "close", "single"), default="crowd")

@@ -44,6 +44,7 @@ def test_crowds_arms_share_what_finds_people(monkeypatch):
     import aios_small
     from arms import pool_of
 
+    monkeypatch.setattr(aios_small, "FIRST_STEPS", 1)
     monkeypatch.setattr(aios_small, "SHARED_STEPS", 1)
     monkeypatch.setattr(aios_small, "BATCH", 2)
     aios_small._SHARED.clear()
@@ -78,3 +79,40 @@ def test_heads_without_readers_and_without_attention(tmp_path, monkeypatch):
     model = multi_hmr_claims.network("plain", SimpleNamespace(eye=tmp_path / "eye.pt"))
     assert not model.head.readers and not any(p.requires_grad for p in model.backbone.trunk.parameters())
     assert model.head.blocks[0].across and Lesson(nano)
+
+
+def test_figures_are_seen_where_their_joints_say():
+    import multi_hmr_figures as recipe
+
+    pictures, focals, rotations, heads, there, near = recipe.crowds(10, torch.Generator().manual_seed(0))
+    rest = recipe.joints_of(torch.eye(3).repeat(1, 10, 1, 1))[0]
+    assert float(rest[:, 1].max() - rest[:, 1].min()) == pytest.approx(1.6, abs=0.1)  # ankles to the middle of the head
+    assert near.tolist() == [False] * 4 + [True] + [False] * 4 + [True]
+    joints = recipe.joints_of(rotations[:, 0])
+    points = recipe.project(joints - joints[:, [recipe.HEAD]] + heads[:, :1], recipe.cameras(focals)[:, None])
+    for row in torch.nonzero(near)[:, 0]:
+        assert ((points[row, recipe.HANDS] > 0) & (points[row, recipe.HANDS] < recipe.SIDE)).all(-1).any()
+    alone = next(row for row in range(10) if there[row].sum() == 1 and not near[row])
+    column, line = points[alone, recipe.HEAD].long().tolist()
+    face = pictures[alone, :, line - 1 : line + 2, column - 1 : column + 2].mean()
+    assert float((pictures[alone].mean(0) - face).abs().mean()) > 0.1  # eyes are dark, the ground is not
+
+
+@pytest.mark.parametrize("arm", ["full", "dense", "blind", "close"])
+def test_arms_of_figures_learn_and_the_blind_one_is_told_no_camera(arm, monkeypatch):
+    import multi_hmr_figures as recipe
+    from arms import pool_of
+
+    monkeypatch.setattr(recipe, "SHARED_STEPS", 1)
+    monkeypatch.setattr(recipe, "BATCH", 2)
+    recipe._SHARED.clear()
+    pool = pool_of(recipe.crowds, 50, 0)
+    model = recipe.Figures(arm).eval()
+    cells = torch.tensor([[0, 3, 3]])
+    with torch.no_grad():
+        features = model.net.encode(2 * pool[0][:1].float() / 255 - 1)
+        said = [model.people(features, recipe.cameras(torch.tensor([focal])), cells) for focal in (80.0, 200.0)]
+    assert torch.equal(said[0][0].depth, said[1][0].depth) == (arm == "blind")
+    assert hasattr(model.net.head.blocks[0], "across") == (arm != "dense")
+    figures = recipe.figures_of(arm, 1, pool, tuple(column[:5] for column in pool))
+    assert set(figures) == {f"{kind} {name}" for kind in ("crowd", "near") for name in ("f1", "joints", "ends", "hands", "depth")}
