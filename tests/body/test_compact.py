@@ -14,8 +14,9 @@ from vitruvian.body.compact import (
     pose_from_anny,
     shape_from_phenotype,
 )
-from vitruvian.body.merge import as_hand, as_smplh, merge_joints
+from vitruvian.body.merge import as_hand, as_smplh, merge_joints, pose_by_smpl, smpl_pose
 from vitruvian.body.names import JOINT_NAMES, PART_NAMES
+from vitruvian.body.pose import rotation_matrices
 from vitruvian.errors import VitruvianError, WeightsError
 
 
@@ -174,6 +175,27 @@ def test_smplh_skeleton_has_the_published_names_and_keeps_the_skin(body):
     merged = as_smplh(body)
     assert merged.joint_names == JOINT_NAMES["smplh"]
     assert np.allclose(merged.weights.sum(1), 1, atol=1e-5)
+
+
+def test_smpls_rotations_pose_the_compact_body(body):
+    names = JOINT_NAMES["smplx"]
+    rotations = rotation_matrices(np.random.default_rng(0).normal(0, 0.5, (3, 55, 3)))
+    assert np.allclose(smpl_pose(body, pose_by_smpl(body, rotations, names), names), rotations)
+    bent = np.tile(np.eye(3), (1, 55, 1, 1))
+    bent[0, names.index("left_knee")] = rotation_matrices(np.array([0.7, 0, 0]))
+    found = body.forward(pose_by_smpl(body, bent, names)).vertices[0]
+    assert np.abs(found - turned(body, "left_knee", [0.7, 0, 0])).max() < 1e-5
+
+
+def test_a_whole_pose_keeps_where_its_bones_point_on_smpls_joints(body):
+    """The compact body turns a thigh in two joints, and a spine in five."""
+    names, pose = JOINT_NAMES["smplx"], np.zeros((1, 69, 3))
+    for name, turn in (("left_hip", [0.3, 0, 0.1]), ("left_thigh", [0, 0.4, 0]), ("spine3", [0.2, 0, 0]), ("spine4", [0.1, 0.2, 0])):
+        pose[0, body.joint_names.index(name)] = turn
+    near = pose_by_smpl(body, smpl_pose(body, rotation_matrices(pose), names), names)
+    there, here = (body.forward(p) for p in (rotation_matrices(pose), near))
+    gap = np.linalg.norm(there.vertices - here.vertices, axis=-1)
+    assert gap.mean() < 0.015 < np.linalg.norm(there.vertices - body.forward(0 * pose).vertices, axis=-1).mean()
 
 
 def test_hand_skeleton_poses_fingers_as_the_body_does(body):

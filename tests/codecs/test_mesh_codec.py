@@ -7,7 +7,7 @@ from mesh_network import people
 from random_body import random_body
 from vitruvian.body.compact import load_compact
 from vitruvian.body.regressors import point_regressor
-from vitruvian.codecs.mesh import body_pose, camera_code, decode, pixels, seen_bodies
+from vitruvian.codecs.mesh import SMPL_LAYOUTS, body_pose, camera_code, decode, pixels, seen_bodies
 from vitruvian.errors import VitruvianError, WeightsError
 
 NAMES = ("scores", "translations", "rotations", "shapes")
@@ -57,7 +57,7 @@ def test_outputs_that_do_not_fit_are_refused():
     with pytest.raises(WeightsError, match="export"):
         decode(said(2, scores=np.ones(3)), load_compact(), 0.3)
     with pytest.raises(VitruvianError, match="joints"):
-        body_pose(load_compact(), np.tile(np.eye(3), (1, 53, 1, 1)))
+        body_pose(load_compact(), np.tile(np.eye(3), (1, 54, 1, 1)))
 
 
 def test_eyes_that_a_network_does_not_speak_of_stay_and_the_jaw_goes_before_them():
@@ -66,6 +66,17 @@ def test_eyes_that_a_network_does_not_speak_of_stay_and_the_jaw_goes_before_them
     assert pose[0, :, 0, 1].tolist() == [*range(22), 52, 0, 0, *range(22, 52)] and (pose[0, 23:25] == np.eye(3)).all()
     whole = np.zeros((2, 55, 3, 3))
     assert body_pose(random_body("smplx"), whole) is whole
+
+
+@pytest.mark.parametrize("given", [24, 53, 55])
+def test_smpls_rotations_pose_the_compact_body_joint_by_joint(given):
+    model, turns = load_compact(), np.tile(np.eye(3), (1, given, 1, 1))
+    knee, elbow = (SMPL_LAYOUTS[given].index(name) for name in ("left_knee", "right_elbow"))
+    turns[0, knee], turns[0, elbow] = np.diag([1.0, -1, -1]), np.diag([-1.0, -1, 1])
+    pose = body_pose(model, turns)
+    moved = np.flatnonzero((pose[0] != np.eye(3)).any((1, 2)))
+    assert pose.shape == (1, 69, 3, 3) and [model.joint_names[i] for i in moved] == ["left_knee", "right_elbow"]
+    assert (pose[0, moved[0]] == turns[0, knee]).all()
 
 
 def test_points_are_the_projection_of_points_in_space_and_who_is_outside_is_left_out():

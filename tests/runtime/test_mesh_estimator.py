@@ -64,6 +64,8 @@ def test_other_networks_are_refused(network, tmp_path):
         MeshEstimator("lift-s")
     with pytest.raises(WeightsError, match="its card says"):
         MeshEstimator(replace(card, input_size=(32, 16)), device="cpu")
+    with pytest.raises(VitruvianError, match="--body anny"):
+        MeshEstimator(replace(card, body="smplx-neutral"), body="compact", device="cpu")
     with pytest.raises(WeightsError, match="export it again"):
         MeshEstimator(write_network(tmp_path / "other.onnx", people(1), inputs=("image", "rays")), device="cpu")
 
@@ -77,8 +79,10 @@ def test_the_ground_floor_needs_no_torch(network):
 
 
 @pytest.mark.slow  # exporting takes seconds
-def test_an_exported_network_of_crops_runs_with_the_detector_that_ships(tmp_path, monkeypatch):
-    """OSX with random weights: from its checkpoint to bodies of the people that the detector finds, posed by a file of the user's."""
+@pytest.mark.parametrize("body, named, posed", [("", "smplx-neutral", "smplx-random"), ("anny", "compact", "compact")])
+def test_an_exported_network_of_crops_runs_with_the_detector_that_ships(body, named, posed, tmp_path, monkeypatch):
+    """OSX with random weights: from its checkpoint to bodies of the people that the detector finds, posed by a file of the user's, or by
+    the body that ships."""
     torch = pytest.importorskip("torch")
     from random_body import random_body
     from vitruvian.body.bodyfile import save_body
@@ -87,11 +91,12 @@ def test_an_exported_network_of_crops_runs_with_the_detector_that_ships(tmp_path
     from vitruvian.systems.mesh.osx import OSX, VARIANTS
 
     monkeypatch.setenv("VITRUVIAN_HOME", str(tmp_path))
-    save_body(random_body("smplx"), tmp_path / "bodies/smplx-neutral.npz")
+    if not body:
+        save_body(random_body("smplx"), tmp_path / "bodies/smplx-neutral.npz")
     torch.manual_seed(0)
     torch.save({"network": OSX(VARIANTS["nano-wo-decoder"]).state_dict()}, tmp_path / "osx.pth")
-    found, card, worst = export(tmp_path / "osx.pth", tmp_path / "osx.onnx")
-    assert (found.system.name, card.body) == ("osx", "smplx-neutral") and worst < 2e-2
+    found, card, worst = export(tmp_path / "osx.pth", tmp_path / "osx.onnx", body=body)
+    assert (found.system.name, card.body) == ("osx", named) and worst < 2e-2
     estimator = MeshEstimator(tmp_path / "osx.onnx", device="cpu", threads=1)
     assert [one.id for one in estimator.cards] == ["osx", "person-parts-s"]
     with Video(ASSETS / "sample.mp4") as video:
@@ -101,4 +106,4 @@ def test_an_exported_network_of_crops_runs_with_the_detector_that_ships(tmp_path
     assert len(boxes) >= len(seen) > 0 and np.isfinite(seen.parameters.translation).all()
     write_image(tmp_path / "a.png", frame)
     take = capture_meshes(tmp_path / "a.png", network=tmp_path / "osx.onnx", device="cpu")
-    assert take.body == "smplx-random" and len(take.people) == len(seen)
+    assert take.body == posed and len(take.people) == len(seen)

@@ -185,6 +185,10 @@ def test_wrong_names_and_files_are_refused(tmp_path):
         export(odd, tmp_path / "a.onnx")
     with pytest.raises(VitruvianError, match="no-such"):
         export(source, tmp_path / "a.onnx", "no-such")
+    with pytest.raises(WeightsError, match="leave --body away"):
+        export(source, tmp_path / "a.onnx", body="anny")
+    with pytest.raises(VitruvianError, match="--body anny"):
+        export(source, tmp_path / "a.onnx", body="smplx")
     assert not list(tmp_path.glob("a.*.tmp")) and not (tmp_path / "a.json").exists()
 
 

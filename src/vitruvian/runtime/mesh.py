@@ -31,7 +31,8 @@ class MeshEstimator:
     the card names (a name or path as for `load_body`); SMPL and SMPL-X are the user's own files. `score_threshold` is in [0, 1].
     `detector` and `pose`: networks that find the people whose crops OSX, DaNet and PyMAF-X are shown, and for PyMAF-X the 133 keypoints of
     their hands and faces; the others need none. `cards` are those of all networks that run.
-    Raises WeightsError where a network is missing or no such network, FormatError where the body model is not there.
+    Raises WeightsError where a network is missing or no such network, FormatError where the body model is not there, VitruvianError for
+    the compact body where the network was taught another.
     """
 
     def __init__(
@@ -55,6 +56,11 @@ class MeshEstimator:
         self._find = _finder(self.kind, detector, pose, score_threshold, device, threads)
         self.cards: tuple[Card, ...] = (self.card, *(one.card for one in self._find))
         self.body: BodyModel = _body(self.card.body if body is None else body)
+        if self.body.kind == "anny-compact" and self.card.body != "compact":
+            raise VitruvianError(
+                f"{self.card.id} says rotations of {self.card.body}, which don't pose the compact body: that is for networks that were "
+                "taught it (vitruvian export --body anny)"
+            )
         self.points = point_regressor(self.body, COCO_WHOLEBODY_133)
         self._network = Network(self.card, session, self.body, score_threshold, max_batch)
 

@@ -25,7 +25,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from vitruvian._files import written_whole
-from vitruvian.errors import WeightsError
+from vitruvian.errors import VitruvianError, WeightsError
 from vitruvian.skeletons import SKELETONS, Skeleton
 from vitruvian.systems.checkpoint import read_state, write_state
 from vitruvian.systems.export import Exported, keypoint_notes, noted_keypoints, write_onnx
@@ -232,19 +232,38 @@ def convert_checkpoint(
     return target, card
 
 
-def export(network: str | Path, target: str | Path, skeleton: str = "", on_step: OnStep = lambda _: None) -> tuple[Recognised, Card, float]:
+def export(
+    network: str | Path, target: str | Path, skeleton: str = "", on_step: OnStep = lambda _: None, body: str = ""
+) -> tuple[Recognised, Card, float]:
     """Write a checkpoint's network as ONNX with its card: what was read, the card, and the largest difference between torch and ONNX.
 
-    `network` as for `load`, `skeleton` as for `rtmw.exported`. Raises as `load` and `vitruvian.systems.export.export_onnx`.
+    `network` as for `load`, `skeleton` as for `rtmw.exported`, `body` as for `taught_body`. Raises as `load`, `taught_body` and
+    `vitruvian.systems.export.export_onnx`.
     """
     on_step(f"reading {Path(network).name}")
     path, found = load(network)
     exported = found.exported(path.stem, skeleton)
     if exported is None:
         raise WeightsError(f"{found.system.name} can't be exported to ONNX yet: run it in torch ({found.system.module})")
+    exported = taught_body(exported, body)
     on_step(f"writing {Path(target).name}, and comparing it with torch")
     card, worst = write_onnx(exported, target)
     return found, card, worst
+
+
+def taught_body(exported: Exported, body: str) -> Exported:
+    """The same network, posing another body than the published one: "anny" (the compact body) if it was taught that, "" for what it is.
+
+    Raises VitruvianError for other bodies, WeightsError for networks that don't say SMPL's or SMPL-X's rotations, or pose bodies inside.
+    """
+    if not body:
+        return exported
+    if body != "anny":
+        raise VitruvianError(f"no body {body!r} for networks that were taught another than the published one: say --body anny")
+    if exported.card.body not in ("smplx-neutral", "smpl-neutral") or not isinstance(exported.network, nn.Module):
+        poses = exported.card.body or "no body"
+        raise WeightsError(f"{exported.card.family or 'this network'} poses {poses} and can't be taught another: leave --body away")
+    return replace(exported, card=replace(exported.card, body="compact", figures={}))
 
 
 def _as_published(card: Card, stem: str, cards: Iterable[Card], keep_skeleton: bool) -> Card:

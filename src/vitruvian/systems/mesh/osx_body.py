@@ -36,14 +36,15 @@ IN_SMPLX = (
 """Where the 137 keypoints are among the 144 points of SMPL-X (`body.points.published_joints` with the contour)."""
 
 
-def body_pose(model: BodyModel, rotations: Float[Tensor, "b 53 3 3"], hand_mean: bool = True) -> Float[Tensor, "b 55 3"]:
-    """The complete pose of SMPL-X as rotation vectors; the eyes look ahead.
+def body_pose(model: BodyModel, rotations: Float[Tensor, "b 53 3 3"], hand_mean: bool = True) -> Float[Tensor, "b j 3"]:
+    """The complete pose of SMPL-X (55 joints) as rotation vectors; the eyes look ahead.
 
     `hand_mean`: hands are counted from the model's mean hand. The card does not say; the program that OSX's body comes from leaves the
-    body package's default on, which adds it [mem]. Raises VitruvianError for a model that is not SMPL-X.
+    body package's default on, which adds it [mem]. For the compact body, of a network that is taught it, its own pose (b 69 3), whose hands
+    have no mean. Raises VitruvianError for other models.
     """
-    if model.kind != "smplx":
-        raise VitruvianError(f"OSX speaks of SMPL-X bodies, {model.name} is {model.kind}: give an SMPL-X file")
+    if model.kind not in ("smplx", "anny-compact"):
+        raise VitruvianError(f"OSX speaks of SMPL-X bodies, {model.name} is {model.kind}: give an SMPL-X file, or the compact body")
     pose = rotation_vectors(mesh.body_pose(model, rotations))
     return full_pose(model, **split_pose(model, pose), hand_mean=True) if hand_mean else pose
 
