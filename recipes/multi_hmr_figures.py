@@ -1,4 +1,4 @@
-"""Multi-HMR's claims in small, on crowds of capsule figures: `python recipes/multi_hmr_figures.py [--steps 900 --pictures 10000]` (card
+"""Multi-HMR's claims in small, on crowds of capsule figures: `python recipes/multi_hmr_figures.py --steps 1500 --pictures 8000` (card
 multi-hmr.md, section 8; issue 10).
 
     full     HPH: each person's query reads all tokens, and knows the camera
@@ -7,14 +7,14 @@ multi-hmr.md, section 8; issue 10).
     close    as full, a fifth of its pictures close-ups, in which hands are large (as CUFFS)
 
 All arms are `systems.mesh.multi_hmr.MultiHMR` with the card's losses and targets. They start from one backbone, trained by itself to say
-which tokens see which joint, as the published one starts from DINOv2, and have the same pictures in the same order (but for `close`) and
-steps. Prints, on held-out pictures: F1, and of those who were found the mean error of joints about the pelvis, of wrists and ankles (mm),
+which joints a token sees, where, and whose, as the published one starts from DINOv2, and have the same pictures in the same order (but for
+`close`) and steps. Prints, on held-out pictures: F1, and of those who were found the mean error of joints about the pelvis, of wrists and ankles (mm),
 of depth (median, per cent) and of where hands point (degrees), for crowds and for close-ups; the mean pose, told everybody's place; and
 processor seconds. Figures: multi_hmr_small.md.
 
 Figures are 1.7 m tall and seen from in front within 45 degrees or so; left limbs are lighter and right ones darker, as nothing else of a
-capsule tells sides. Unlike the card's proposal: three convolutions in place of the patches' one, two blocks in place of four, a backbone
-that has seen joints, and hands.
+capsule tells sides. Unlike the card's proposal: four convolutions in place of the patches' one, patches of 16 pixels in place of 8, two
+blocks in place of four, a backbone that knows joints and goes on learning them beside each arm's own losses, and hands.
 """
 
 from __future__ import annotations
