@@ -1,4 +1,5 @@
-"""AiOS's claim in small, on crowds of capsule figures: `python recipes/aios_small.py [--steps 700]` (card aios.md, section 8; issue 10).
+"""AiOS's claim in small, on crowds of capsule figures: `python recipes/aios_small.py --steps 1400 --pictures 6000` (card aios.md, section
+8; issue 10).
 
     human     four layers on one token per person; the pose is read from it alone
     spread    AiOS: two layers on people, then each spreads into a token of its box and one per joint; two layers on these; the pose is
@@ -13,7 +14,7 @@ overlaps another's by 0.3 or more and for the others, and what the mean pose in 
 
 Smaller than the card's proposal: planar figures of 13 joints (those of recipes/claims_pymaf_x.py), pictures of 96 pixels, a width of 64,
 10 queries, no denoising; a pose is the places of the joints in the box. As the published AiOS starts from ED-Pose, which has learnt COCO's
-keypoints, the encoder's first lesson is which of its tokens see which joint, and whose.
+keypoints, the encoder's first lesson is which of its tokens see which joint, where, and whose; it goes on beside each arm's own losses.
 """
 
 from __future__ import annotations

@@ -8,9 +8,9 @@ multi-hmr.md, section 8; issue 10).
 
 All arms are `systems.mesh.multi_hmr.MultiHMR` with the card's losses and targets. They start from one backbone, trained by itself to say
 which joints a token sees, where, and whose, as the published one starts from DINOv2, and have the same pictures in the same order (but for
-`close`) and steps. Prints, on held-out pictures: F1, and of those who were found the mean error of joints about the pelvis, of wrists and ankles (mm),
-of depth (median, per cent) and of where hands point (degrees), for crowds and for close-ups; the mean pose, told everybody's place; and
-processor seconds. Figures: multi_hmr_small.md.
+`close`) and steps. Prints, on held-out pictures: F1, and of those who were found the mean error of joints about the pelvis, of wrists and
+ankles (mm), of depth (median, per cent) and of where hands point (degrees), for crowds and for close-ups; the mean pose, told everybody's
+place; and processor seconds. Figures: multi_hmr_small.md.
 
 Figures are 1.7 m tall and seen from in front within 45 degrees or so; left limbs are lighter and right ones darker, as nothing else of a
 capsule tells sides. Unlike the card's proposal: four convolutions in place of the patches' one, patches of 16 pixels in place of 8, two
