@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from vitruvian.systems.mesh.multi_hmr import Config
 
 HEAD_WIDTH = 64  # of an attention head of the backbone
-FAINTEST = -60.0  # what is less likely than the map's best by more has this logarithm, which float32 can still add up
+FAINTEST = -60.0  # logarithm: nothing counts for less against the map's best, so that float32 can add it all up
 FIRST_SIZE = 0.25  # of the picture: how far keypoints are from their head before anything was read
 
 
