@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from vitruvian.body.torch import rotation_matrices
 from vitruvian.metrics.meshes import PeopleInPictures, match_people
-from vitruvian.systems.mesh.camera import plain_focal, project, unproject
+from vitruvian.systems.mesh.camera import plain_focal, project, square_cameras, unproject
 from vitruvian.systems.mesh.multi_hmr import Config, MultiHMR, find
 from vitruvian.systems.mesh.multi_hmr_loss import WEIGHTS, Labelled, depth_code, encode_targets, loss_terms
 from vitruvian.systems.mesh.multi_hmr_parts import PredictionHead
@@ -130,8 +130,9 @@ def draw_person(rng: np.random.Generator, canvas: np.ndarray, joints: Tensor, fo
         depth = (points[first][2] + points[second][2]) / 2
         along = points[second] - points[first]
         slant = 1 - 0.4 * abs(along[2]) / max(float(np.linalg.norm(along)), 1e-6)  # who points at the camera is darker
-        side = 1.25 if first.startswith("left") and second.startswith("left") else 0.75 if second.startswith("right_") else 1.0
-        colour = np.clip(cover[kind] * slant * (1.0 if (first, second) == ("left_shoulder", "right_shoulder") else side), 0, 255).tolist()
+        sides = {first.split("_")[0], second.split("_")[0]}
+        side = 1.25 if sides == {"left"} else 0.75 if sides == {"right"} else 1.0
+        colour = np.clip(cover[kind] * slant * side, 0, 255).tolist()
         width = max(1, round(2 * radius * focal / depth * scale))
         cv2.line(canvas, seen[first], seen[second], colour, width, cv2.LINE_AA, 4)
     radius = 0.13 * focal / points["head"][2] * scale
@@ -162,14 +163,6 @@ def crowds(count: int, random: torch.Generator) -> tuple[Tensor, ...]:
     return pictures, focals, turned, heads, there, near
 
 
-def cameras(focals: Tensor) -> Tensor:
-    """Camera matrices of the square."""
-    out = torch.eye(3).repeat(len(focals), 1, 1)
-    out[:, 0, 0] = out[:, 1, 1] = focals
-    out[:, :2, 2] = SIDE / 2
-    return out
-
-
 class Figures(nn.Module):
     """An arm's network, whose people are figures; `first` is for the backbone's first lesson."""
 
@@ -191,7 +184,7 @@ class Figures(nn.Module):
 
     def told(self, camera: Tensor) -> Tensor:
         """The camera that the network is told."""
-        return cameras(torch.full((len(camera),), plain_focal(SIDE))) if self.arm == "blind" else camera
+        return square_cameras(torch.full((len(camera),), plain_focal(SIDE)), SIDE) if self.arm == "blind" else camera
 
     def people(self, features, camera: Tensor, cells: Tensor) -> tuple:
         """What the network says of people, their places by the true camera, and joints in metres about the pelvis."""
@@ -210,7 +203,7 @@ def first_loss(model: Figures, tokens: Tensor, focals: Tensor, rotations: Tensor
     order = heads[..., 2].argsort(1, descending=True)
     joints = joints_of(rotations.flatten(0, 1)).unflatten(0, (-1, MOST))
     joints = joints - joints[:, :, [HEAD]] + heads[:, :, None]
-    cells = project(joints, cameras(focals)[:, None, None]) / CONFIG.patch
+    cells = project(joints, square_cameras(focals, SIDE)[:, None, None]) / CONFIG.patch
     cells, shown = cells.gather(1, order[..., None, None].expand_as(cells)), there.gather(1, order)
     return model.first(tokens, cells, shown, HEAD)
 
@@ -219,7 +212,7 @@ def loss_of(model: Figures, pictures: Tensor, *truth: Tensor) -> Tensor:
     """The card's losses, joints in place of vertices too; the first lesson goes on beside them."""
     focals, rotations, heads, there, _ = truth
     picture, person = there.nonzero(as_tuple=True)
-    camera = cameras(focals)
+    camera = square_cameras(focals, SIDE)
     places = project(heads[there], camera[picture])
     targets = encode_targets(places, heads[there][:, 2], picture, len(pictures), CONFIG)
     of = camera[targets.cells[:, 0]]
@@ -272,7 +265,7 @@ def judge(model: Figures | None, test: tuple[Tensor, ...], mean: Tensor) -> dict
     out: dict[str, float] = {}
     for kind, chosen in (("crowd", ~test[5]), ("near", test[5])):
         pictures, focals, rotations, heads, there, _ = (column[chosen] for column in test)
-        camera, picture = cameras(focals), there.nonzero()[:, 0]
+        camera, picture = square_cameras(focals, SIDE), there.nonzero()[:, 0]
 
         def placed(rows: Tensor, at: Tensor, joints: Tensor, camera: Tensor = camera) -> list[Tensor]:
             return [rows, at, joints, project(joints - joints[:, [HEAD]] + at[:, None], camera[rows][:, None])]

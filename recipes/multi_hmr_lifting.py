@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from multi_hmr_scenes import HEAD, SIDE
-from multi_hmr_small import ARMS, BODY, ENDS, LEAST_SEEN, SWAP, WEIGHTS, Keypoints, Scenes, cameras, expected_term, prepared, size_of
+from multi_hmr_small import ARMS, BODY, ENDS, LEAST_SEEN, SWAP, WEIGHTS, Keypoints, Scenes, expected_term, prepared, size_of
 from torch import Tensor
 
 from vitruvian.body.compact import load_compact
@@ -29,7 +29,7 @@ from vitruvian.body.torch import TorchBody, rotation_matrices
 from vitruvian.skeletons import COCO_WHOLEBODY_133
 from vitruvian.synth.store import Store
 from vitruvian.systems.mesh.bodies import labelled
-from vitruvian.systems.mesh.camera import project, unproject
+from vitruvian.systems.mesh.camera import project, square_cameras, unproject
 from vitruvian.systems.mesh.multi_hmr import MultiHMR, People
 from vitruvian.systems.mesh.multi_hmr_loss import Labelled, depth_code, loss_terms
 from vitruvian.systems.mesh.multi_hmr_parts import KeypointReader, Look, chances_of, turn_towards
@@ -87,7 +87,7 @@ class Bank:
         large = torch.rand(number, generator=chance) < 0.15
         size = torch.where(large, uniform(np.log(1.25), np.log(3.25)), uniform(np.log(0.18), np.log(1.25))).exp()
         focal = torch.where(large, uniform(np.log(0.9), np.log(5)), uniform(np.log(0.7), np.log(3))).exp() * SIDE
-        camera = cameras(focal)
+        camera = square_cameras(focal, SIDE)
         tall = (points.amax(1) - points.amin(1)).norm(dim=-1)
         depth = torch.maximum(focal * tall / size / SIDE, 0.35 + (head[:, 0, 2:] - points[..., 2]).amax(1))  # nobody behind the camera
         place = torch.stack((uniform(0.06, 0.94), (0.3 + 0.18 * torch.randn(number, generator=chance)).clamp(0.04, 0.9)), -1) * SIDE

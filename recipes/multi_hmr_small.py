@@ -40,7 +40,7 @@ from vitruvian.metrics.meshes import MeshPart, PeopleInPictures, depth_order_acc
 from vitruvian.metrics.poses3d import mpjpe, pa_mpjpe
 from vitruvian.skeletons import COCO_WHOLEBODY_133
 from vitruvian.systems.mesh.bodies import labelled
-from vitruvian.systems.mesh.camera import project
+from vitruvian.systems.mesh.camera import project, square_cameras
 from vitruvian.systems.mesh.multi_hmr import VARIANTS, Config, MultiHMR, People, exported, find
 from vitruvian.systems.mesh.multi_hmr_loss import WEIGHTS as CARD_WEIGHTS
 from vitruvian.systems.mesh.multi_hmr_loss import Labelled, depth_code, encode_targets, loss_terms
@@ -88,7 +88,7 @@ class Scenes:
         """
         picked = [(i, p) for i, row in enumerate(rows) for p in np.flatnonzero(self.scene == row)]
         picture, who = torch.tensor([i for i, _ in picked], dtype=torch.long), torch.tensor([p for _, p in picked], dtype=torch.long)
-        images, camera = self.images[rows], cameras(self.focals[rows])
+        images, camera = self.images[rows], square_cameras(self.focals[rows], SIDE)
         pose, shape, translation, head, seen = (values[who] for values in self.columns.values())
         if rng is not None:
             images, camera, turn, bars = varied(rng, images, camera)
@@ -155,14 +155,6 @@ def varied(rng: np.random.Generator, images: np.ndarray, camera: Tensor) -> tupl
 
 def _turned(vectors: Tensor, turn: Tensor) -> Tensor:
     return (turn @ vectors[..., None])[..., 0]
-
-
-def cameras(focals: Tensor) -> Tensor:
-    """Camera matrices of the square, counted from its corner."""
-    out = torch.zeros(len(focals), 3, 3)
-    out[:, 0, 0] = out[:, 1, 1] = focals
-    out[:, :2, 2], out[:, 2, 2] = SIDE / 2, 1
-    return out
 
 
 def prepared(images: Tensor) -> Tensor:
@@ -296,8 +288,18 @@ def run(options: argparse.Namespace) -> None:
         from multi_hmr_lifting import beside
 
         lesson = beside(lesson, options.people, options.errors, done)
-    pace = {"warmup": 50, "clip": 4.0, "ema": 100.0, "report_every": 25, "save_every": 250}
-    schedule = Schedule(options.steps, options.seconds, options.rate, 0.02, **pace, muon=options.muon)
+    schedule = Schedule(
+        options.steps,
+        options.seconds,
+        options.rate,
+        0.02,
+        warmup=50,
+        clip=4.0,
+        ema=100.0,
+        report_every=25,
+        save_every=250,
+        muon=options.muon,
+    )
     figures = ("f1", "pve", "mpjpe", "wrists_ankles", "fingers_turned", "depth_median_percent")
 
     def evaluate(network: MultiHMR) -> dict[str, float]:

@@ -108,7 +108,7 @@ def test_a_network_can_be_taught_the_free_body():
     model, pictures = OSX(VARIANTS["nano-wo-decoder"]), torch.randn(2, 3, *CROP)
     with torch.no_grad():
         pose = rotation_matrices(0.4 * torch.randn(2, whole.num_joints, 3))
-        truth = smpl_pose(whole, pose, names)
+        truth = torch.from_numpy(smpl_pose(whole, pose.numpy(), names))
         there = free(pose_by_smpl(whole, truth, names)).vertices
     optimiser, errors = torch.optim.Adam(model.parameters(), 3e-3), []
     for _ in range(40):

@@ -13,9 +13,11 @@ import numpy as np
 from jaxtyping import Float
 
 from vitruvian.body.arrays import like, namespace
+from vitruvian.body.lbs import joint_chain
 from vitruvian.body.model import Array, BodyModel
 from vitruvian.body.names import JOINT_NAMES
 from vitruvian.errors import VitruvianError
+from vitruvian.skeletons import SMPL_24
 
 _SMPLH_MEMBERS = {
     **{"spine1": ("spine2", "spine1"), "spine2": ("spine4", "spine3"), "spine3": ("spine5",), "neck": ("neck1", "neck2", "neck3")},
@@ -27,7 +29,6 @@ _SMPLH_MEMBERS = {
     **{f"{s}_shoulder": (f"{s}_shoulder", f"{s}_upper_arm") for s in ("left", "right")},
     **{f"{s}_elbow": (f"{s}_elbow", f"{s}_forearm") for s in ("left", "right")},
 }
-_BODY_PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19)
 
 
 def merge_joints(model: BodyModel, joints: Mapping[str, tuple[str, Sequence[str]]], kind: str = "") -> BodyModel:
@@ -78,28 +79,24 @@ def pose_by_smpl(model: BodyModel, rotations: Float[Array, "n k 3 3"], names: Se
     return namespace(rotations).stack([given.get(name, still) for name in model.joint_names], 1)
 
 
-def smpl_pose(model: BodyModel, rotations: Float[Array, "n j 3 3"], names: Sequence[str]) -> Float[Array, "n k 3 3"]:
+def smpl_pose(model: BodyModel, rotations: Float[np.ndarray, "n j 3 3"], names: Sequence[str]) -> Float[np.ndarray, "n k 3 3"]:
     """The compact body's pose (rotations relative to the parent) -> that of SMPL's joints, for labels.
 
     The inverse of `pose_by_smpl`; in other poses each of SMPL's joints turns as the last of those that it stands for. Names that the
     compact body lacks stay at rest.
     """
-    turned: list[Array] = []
-    for joint, parent in enumerate(model.parents):
-        turned.append(rotations[:, joint] if parent < 0 else turned[parent] @ rotations[:, joint])
-    still = like(np.tile(np.eye(3), (len(rotations), 1, 1)), rotations)
-    last = {name: _last_of(model, name) for name in names}
+    turned = joint_chain(model, rotations, model.joints[None].astype(rotations.dtype))[0]
+    still = np.tile(np.eye(3, dtype=rotations.dtype), (len(rotations), 1, 1))
     out = []
     for name in names:
-        parent = _smpl_parent(name)
-        if last[name] is None:
+        last, parent = _last_of(model, name), _smpl_parent(name)
+        if last is None:
             out.append(still)
         elif parent is None:
-            out.append(turned[last[name]])
+            out.append(turned[:, last])
         else:
-            above = turned[_last_of(model, parent)]
-            out.append(namespace(above).swapaxes(above, -1, -2) @ turned[last[name]])
-    return namespace(rotations).stack(out, 1)
+            out.append(turned[:, _last_of(model, parent)].swapaxes(-1, -2) @ turned[:, last])
+    return np.stack(out, 1)
 
 
 def _last_of(model: BodyModel, name: str) -> int | None:
@@ -110,10 +107,9 @@ def _last_of(model: BodyModel, name: str) -> int | None:
 
 def _smpl_parent(name: str) -> str | None:
     """The parent of one of SMPL's joints; of fingers and faces too."""
-    body = JOINT_NAMES["smplh"][: len(_BODY_PARENTS)]
-    if name in body:
-        parent = _BODY_PARENTS[body.index(name)]
-        return None if parent < 0 else body[parent]
+    if name in SMPL_24.names:
+        parent = SMPL_24.parents[SMPL_24.names.index(name)]
+        return None if parent < 0 else SMPL_24.names[parent]
     if name in ("jaw", "left_eye", "right_eye"):
         return "head"
     return f"{name[:-1]}{int(name[-1]) - 1}" if name[-1] in "23" else f"{name.split('_')[0]}_wrist"

@@ -24,6 +24,14 @@ def default_intrinsics(size: int, view: float = VIEW) -> Float[Tensor, "3 3"]:
     return torch.tensor([[focal, 0, size // 2], [0, focal, size // 2], [0, 0, 1.0]])
 
 
+def square_cameras(focals: Float[Tensor, " n"], size: int) -> Float[Tensor, "n 3 3"]:
+    """Cameras of these focal lengths whose principal point is the middle of a square of `size` pixels, counted from its corner."""
+    out = torch.eye(3).repeat(len(focals), 1, 1)
+    out[:, 0, 0] = out[:, 1, 1] = focals
+    out[:, :2, 2] = size / 2
+    return out
+
+
 def unproject(points: Float[Tensor, "*n 2"], intrinsics: Float[Tensor, "*n 3 3"]) -> Float[Tensor, "*n 3"]:
     """K^-1 (x, y, 1): the point at depth 1 that is seen at `points`. In closed form, which exporters know; K is upper triangular."""
     y = (points[..., 1] - intrinsics[..., 1, 2]) / intrinsics[..., 1, 1]
